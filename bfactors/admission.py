@@ -1,0 +1,99 @@
+"""Who may connect: the record `connect` decides from, without asking anybody.
+
+The ledger projects one `AdmissionRecord` per charger into the KV bucket `bf_admission`; connect nodes hold them in memory.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+CredentialState = Literal[
+    "issued", "installed", "active", "superseded", "inactive", "revoked", "expired", "rejected"
+]
+
+
+class KeyVerifier(msgspec.Struct, frozen=True):
+    """One AuthorizationKey (Basic password) the charger may present.
+
+    `verifier` is hex HMAC-SHA256 of the password bytes under the pepper named `pepper_id`; the key itself is nowhere.
+    """
+
+    generation: int
+    pepper_id: str
+    verifier: str
+    state: Literal["active", "pending"]
+
+
+class KnownCredential(msgspec.Struct, frozen=True):
+    """One leaf of this charger in the inventory. `admit_until` bounds a superseded leaf's grace (None: not admitted)."""
+
+    fingerprint_sha256: str
+    certificate_id: str
+    state: CredentialState
+    not_after: datetime
+    admit_until: datetime | None = None
+
+
+class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the upgrade of one charger is decided from.
+
+    `allowed_profiles`: the security profiles this charger may connect with now. `mode`: what its BootNotification is
+    answered, `refused` closes it at the upgrade. `revision` grows with every change; an older one never replaces a newer.
+    """
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    expected_common_name: str
+    subject_match: Literal["exact", "contains"] = "exact"
+    organization: str | None
+    family: str
+    site: str
+    cohort: str
+    allowed_profiles: tuple[int, ...]
+    keys: tuple[KeyVerifier, ...] = ()
+    credentials: tuple[KnownCredential, ...] = ()
+    mode: Literal["accepted", "pending", "refused"] = "accepted"
+    refusal_reason: str | None = None
+    revision: int = 0
+
+
+class PresentedCredential(msgspec.Struct, frozen=True):
+    """A client certificate as presented, from the handshake or another source (a load balancer's header).
+
+    `chain_der` excludes the leaf and may be empty (resumed session, leaf-only client).
+    """
+
+    leaf_der: bytes
+    chain_der: tuple[bytes, ...] = ()
+    source: Literal["tls", "header"] = "tls"
+    resumed: bool = False
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One admitted session."""
+
+    session_id: str
+    charger_id: str
+    node: str
+    incarnation: str
+    ocpp_version: str
+    """`2.0.1`, `2.1` or `1.6`."""
+    security_profile: int
+    remote_address: str
+    opened_at: datetime
+    record: AdmissionRecord
+    fingerprint_sha256: str | None = None
+    certificate_id: str | None = None
+    key_generation: int | None = None
+    flags: tuple[str, ...] = ()
+    """E.g. `superseded-credential`."""
+
+
+class AdmissionRefused(msgspec.Struct, frozen=True):
+    """Why an upgrade was refused: `http_status` for the charger, `reason` (kebab-case) for evidence and metrics."""
+
+    reason: str
+    http_status: int
+    message: str

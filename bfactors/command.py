@@ -1,0 +1,127 @@
+"""What operators (and the system's own clocks) ask the ledger to do. Imperative; answered after commit."""
+
+import msgspec
+
+from bfactors.admission import KeyVerifier
+from bfactors.refusal import Refusal
+
+
+class _Command(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    pass
+
+
+class RegisterCharger(_Command):
+    """Add a charger to the inventory. `key` verifies its Basic password (profiles 1 and 2); ids come from the caller."""
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    family: str
+    site: str
+    cohort: str
+    security_profile: int
+    target_security_profile: int = 3
+    organization: str | None = None
+    expected_common_name: str | None = None
+    ocpp_versions: tuple[str, ...] = ("2.0.1",)
+    key: KeyVerifier | None = None
+    key_origin: str | None = None
+
+
+class ChangeCharger(_Command):
+    """Change where a charger stands or what its certificate is expected to say; absent fields stay."""
+
+    charger_id: str
+    site: str | None = None
+    cohort: str | None = None
+    organization: str | None = None
+    expected_common_name: str | None = None
+
+
+class RequestJob(_Command):
+    """Open a certificate job. `action`: issue, renew, revoke, deactivate."""
+
+    job_id: str
+    charger_id: str
+    purpose: str
+    action: str
+    reason: str
+    certificate_id: str | None = None
+    revocation_reason: str | None = None
+    due_reason: str | None = None
+
+
+class CancelJob(_Command):
+    """Give up a job; an effect in flight is completed and its certificate superseded."""
+
+    charger_id: str
+    job_id: str
+    reason: str
+
+
+class RegisterAuthority(_Command):
+    """Make an issuing CA known for a purpose (fleet): its chain, its key and the anchors under it."""
+
+    purpose: str
+    authority_arn: str
+    certificate_pem: str
+    chain_pem: str
+    signing_algorithm: str
+
+
+class CreateTrustAnchorBundle(_Command):
+    """Record a new version of a purpose's trust anchors (fleet). The same set of anchors again changes nothing."""
+
+    bundle_id: str
+    purpose: str
+    anchors_pem: tuple[str, ...]
+    note: str = ""
+
+
+class SetSupervisorState(_Command):
+    """Pause, resume or drain a supervisor by a ledger event (fleet)."""
+
+    kind: str
+    name: str
+    action: str
+    reason: str
+
+
+class SetPolicy(_Command):
+    """Replace the overrides of one scope (fleet)."""
+
+    scope: str
+    values: dict[str, object]
+    reason: str = ""
+
+
+Command = (
+    RegisterCharger
+    | ChangeCharger
+    | RequestJob
+    | CancelJob
+    | RegisterAuthority
+    | CreateTrustAnchorBundle
+    | SetSupervisorState
+    | SetPolicy
+)
+
+
+class CommandEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A command with who sent it. `idempotency_key` is "" for the system's own; `request_hash` is of the HTTP body."""
+
+    command_id: str
+    actor: str
+    role: str
+    body: Command
+    idempotency_key: str = ""
+    request_hash: str = ""
+
+
+class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger's answer after commit. `result` is JSON bytes of the resource; `retry` asks to send it again later."""
+
+    result: bytes = b"null"
+    refusal: Refusal | None = None
+    retry: bool = False
+    repeated: bool = False

@@ -1,0 +1,41 @@
+"""The one error tree.
+
+    BetterFleetError
+    ├── SettingsError          a setting is missing or contradictory; exit 2, one line
+    ├── Unavailable            a peer (Postgres, NATS, CA) is away; safe to try again
+    │   └── NotOwner           nobody owns this partition just now; Retry-After
+    ├── Fenced                 another owner has taken the partition; drop memory and stop
+    ├── LedgerCorrupt          a stored row contradicts its hash or its state
+    └── CaError                a CA answered with an error (see `bfactors.ca`)
+
+A refusal is not an error: it is a returned value (`bfactors.refusal.Refusal`).
+"""
+
+
+class BetterFleetError(Exception):
+    """Base of everything this system raises on purpose."""
+
+
+class SettingsError(BetterFleetError):
+    """A setting is missing, malformed or contradicts another one; the text is one line for an operator."""
+
+
+class Unavailable(BetterFleetError):
+    """A peer is away; the same request may be repeated without harm."""
+
+    def __init__(self, peer: str, detail: str = "", retry_after_s: int = 5) -> None:
+        super().__init__(f"{peer} is unavailable" + (f": {detail}" if detail else ""))
+        self.peer = peer
+        self.retry_after_s = retry_after_s
+
+
+class NotOwner(Unavailable):
+    """No live owner answered for the partition within the time allowed."""
+
+
+class Fenced(BetterFleetError):
+    """The partition's row moved under us: another owner has taken it. Nothing was written."""
+
+
+class LedgerCorrupt(BetterFleetError):
+    """A stored row contradicts its hash, its sequence or its aggregate."""

@@ -1,0 +1,251 @@
+"""Recorded facts from outside: what a charger, a CA or a node told us, with its source. Never our opinion.
+
+Everything here is published to the partition's evidence stream and acknowledged before anyone answers or acts on it.
+"""
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from bfactors.ocpp import Outcome
+
+
+class _Body(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    pass
+
+
+# ---------------------------------------------------------------- sessions
+
+
+class SessionOpened(_Body):
+    """A charger was admitted: every identity rule had passed."""
+
+    session_id: str
+    node: str
+    incarnation: str
+    ocpp_version: str
+    security_profile: int
+    remote_address: str
+    opened_at: datetime
+    fingerprint_sha256: str | None = None
+    key_generation: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+class SessionClosed(_Body):
+    """The session named here ended; no other one."""
+
+    session_id: str
+    reason: str
+
+
+class NodeLost(_Body):
+    """A connect node's incarnation stopped renewing its presence: its sessions are over."""
+
+    node: str
+    incarnation: str
+
+
+class BootReported(_Body):
+    """What a charger says of itself at BootNotification."""
+
+    session_id: str
+    vendor: str
+    model: str
+    serial_number: str | None
+    firmware_version: str | None
+    reason: str
+
+
+# ---------------------------------------------------------------- exchanges
+
+
+class CsrReceived(_Body):
+    """A SignCertificate arrived; the text is normalised PEM or what could not be made into one."""
+
+    session_id: str
+    message_id: str
+    purpose: str
+    csr: str
+
+
+class InstructionSent(_Body):
+    """The frame of an instruction is about to leave (recorded before it leaves)."""
+
+    instruction_id: str
+    decision: int
+    session_id: str
+
+
+class InstructionAnswered(_Body):
+    """How an instruction's call ended, on the session it was sent on."""
+
+    instruction_id: str
+    decision: int
+    session_id: str
+    outcome: Outcome
+
+
+class SecurityEventReported(_Body):
+    """A SecurityEventNotification."""
+
+    session_id: str
+    event_type: str
+    charger_time: str
+    tech_info: str | None = None
+
+
+# ---------------------------------------------------------------- the edge
+
+
+class ConnectionRefused(_Body):
+    """Upgrades refused for one charger id from one source, folded over a short time."""
+
+    remote_address: str
+    reason: str
+    http_status: int
+    count: int = 1
+    fingerprint_sha256: str | None = None
+
+
+class HandshakeFailed(_Body):
+    """TLS handshakes from one address that never reached the upgrade, folded over a short time."""
+
+    remote_address: str
+    count: int
+
+
+class NodeTrustReported(_Body):
+    """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA)."""
+
+    node: str
+    incarnation: str
+    fingerprints: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- the CA
+
+
+class IssuanceRequested(_Body):
+    """IssueCertificate answered with an ARN."""
+
+    job_id: str
+    attempt: int
+    external_ref: str
+
+
+class IssuanceCompleted(_Body):
+    """The CA handed out the certificate, and it passed the re-check against CSR and profile.
+
+    `chain_pem` holds leaf first, issuers upward, no root; `findings` names what the re-check could not accept (then the
+    certificate is recorded and superseded, never delivered).
+    """
+
+    job_id: str
+    attempt: int
+    external_ref: str
+    chain_pem: str
+    findings: tuple[str, ...] = ()
+
+
+class IssuanceRefused(_Body):
+    """The CA said no for good: `code` is its error's name."""
+
+    job_id: str
+    attempt: int
+    code: str
+    message: str
+
+
+class IssuanceAttemptLapsed(_Body):
+    """`call_before` passed. `in_doubt`: the actor cannot rule out that a call left."""
+
+    job_id: str
+    attempt: int
+    in_doubt: bool
+
+
+class IssuanceDelayed(_Body):
+    """The CA is away or throttling; the attempt goes on. Shown to operators, settles nothing."""
+
+    job_id: str
+    attempt: int
+    code: str
+    message: str
+
+
+class RevocationAccepted(_Body):
+    """RevokeCertificate succeeded, now or earlier."""
+
+    certificate_id: str
+
+
+class RevocationRefused(_Body):
+    """The CA refused to revoke, for good."""
+
+    certificate_id: str
+    code: str
+    message: str
+
+
+# ---------------------------------------------------------------- time and the fleet
+
+
+class DeadlinePassed(_Body):
+    """The partition's timer for this charger rang; `at` is the deadline that was due."""
+
+    at: datetime
+
+
+class FleetFactsChanged(_Body):
+    """The fleet partition decided something this partition must know; the facts travel beside it."""
+
+    fleet_sequence: int
+
+
+EvidenceBody = (
+    SessionOpened
+    | SessionClosed
+    | NodeLost
+    | BootReported
+    | CsrReceived
+    | InstructionSent
+    | InstructionAnswered
+    | SecurityEventReported
+    | ConnectionRefused
+    | HandshakeFailed
+    | NodeTrustReported
+    | IssuanceRequested
+    | IssuanceCompleted
+    | IssuanceRefused
+    | IssuanceAttemptLapsed
+    | IssuanceDelayed
+    | RevocationAccepted
+    | RevocationRefused
+    | DeadlinePassed
+    | FleetFactsChanged
+)
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact with its source. `charger_id` is "" for facts about a node or an address (fleet partition).
+
+    `source` is `charger`, `ca:<authority>`, `node:<node>` or `clock`. `observed_at` is the observer's clock.
+    """
+
+    evidence_id: str
+    charger_id: str
+    source: str
+    observed_at: datetime
+    body: EvidenceBody
+
+
+def kind_name(body: EvidenceBody) -> str:
+    """The kind as it stands in the subject and in metrics, e.g. `CsrReceived`."""
+    return type(body).__name__
+
+
+def evidence_id(*parts: str) -> str:
+    """A stable id: the same fact observed or delivered twice has the same one (32 hex characters)."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,167 @@
+"""What a charger and we say to each other, independent of the OCPP version: the types between a dialect and an actor.
+
+A dialect (`gateways/ocpp/<version>.py`) turns schema-valid payloads into these and back. Text sizes are bounded by the
+dialect's schema before anything here is built.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.instruction import InstructionKind
+
+# ---------------------------------------------------------------- what the charger calls
+
+
+class BootNotified(msgspec.Struct, frozen=True, tag=True):
+    """BootNotification. `serial_number` is the charging station's, None if it sent none."""
+
+    vendor: str
+    model: str
+    serial_number: str | None
+    firmware_version: str | None
+    reason: str
+
+
+class HeartbeatSent(msgspec.Struct, frozen=True, tag=True):
+    """Heartbeat."""
+
+
+class CsrPresented(msgspec.Struct, frozen=True, tag=True):
+    """SignCertificate: `csr` is the text as sent; `purpose` is what its type means (none given: charging_station)."""
+
+    purpose: str
+    csr: str
+
+
+class SecurityEventNotified(msgspec.Struct, frozen=True, tag=True):
+    """SecurityEventNotification. `charger_time` is the charger's own clock and decides nothing."""
+
+    event_type: str
+    charger_time: str
+    tech_info: str | None
+
+
+class Relayed(msgspec.Struct, frozen=True, tag=True):
+    """Traffic for the rest of BetterFleet. `confirm` means: answer only after the relay has stored it."""
+
+    action: str
+    payload: bytes
+    confirm: bool = False
+
+
+StationMessage = BootNotified | HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed
+
+# ---------------------------------------------------------------- what we answer
+
+
+class BootReply(msgspec.Struct, frozen=True, tag=True):
+    """`status` is Accepted, Pending or Rejected; `interval_s` is the heartbeat or retry interval."""
+
+    status: str
+    interval_s: int
+    now: datetime
+
+
+class HeartbeatReply(msgspec.Struct, frozen=True, tag=True):
+    """The time of the central system."""
+
+    now: datetime
+
+
+class CsrReply(msgspec.Struct, frozen=True, tag=True):
+    """Whether the CSR could be taken for processing (not whether it will be signed)."""
+
+    accepted: bool
+    reason: str | None = None
+
+
+class DefaultReply(msgspec.Struct, frozen=True, tag=True):
+    """The dialect's ordinary answer to that action: empty where the specification allows, its defaults elsewhere."""
+
+
+class CallErrorReply(msgspec.Struct, frozen=True, tag=True):
+    """A CALLERROR. `code` is a name of OCPP-J section 4.3."""
+
+    code: str
+    description: str = ""
+
+
+Reply = BootReply | HeartbeatReply | CsrReply | DefaultReply | CallErrorReply
+
+# ---------------------------------------------------------------- how our own calls end: four different facts
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """A valid CALLRESULT. `status` is the payload's status verbatim; `listed` is set by a list of certificates."""
+
+    status: str
+    reason_code: str | None = None
+    detail: str | None = None
+    listed: tuple[ReportedCertificate, ...] = ()
+
+
+class CallFailed(msgspec.Struct, frozen=True, tag="call-error"):
+    """The charger answered CALLERROR, or with a payload its schema refuses (code `InvalidAnswer`)."""
+
+    code: str
+    description: str = ""
+
+
+class Silent(msgspec.Struct, frozen=True, tag="silent"):
+    """No answer within the time allowed, on a session that was open all the while."""
+
+
+class Disconnected(msgspec.Struct, frozen=True, tag="disconnected"):
+    """The session ended before an answer: it is unknown whether the charger acted."""
+
+
+Outcome = Answered | CallFailed | Silent | Disconnected
+
+# ---------------------------------------------------------------- frames, as the gateway hands them to the actor
+
+
+class InboundCall(msgspec.Struct, frozen=True):
+    """A CALL that is well formed and valid; `size` is the frame's length in bytes."""
+
+    message_id: str
+    action: str
+    message: StationMessage
+    size: int = 0
+
+
+class InboundProblem(msgspec.Struct, frozen=True):
+    """A frame that must be answered with a CALLERROR (`message_id` is "-1" if none could be read)."""
+
+    message_id: str
+    code: str
+    description: str
+
+
+class InboundAnswer(msgspec.Struct, frozen=True):
+    """A CALLRESULT or CALLERROR for a call of ours, already decoded; a stray one never gets here."""
+
+    message_id: str
+    outcome: Answered | CallFailed
+
+
+Inbound = InboundCall | InboundProblem | InboundAnswer
+
+
+class OutboundCall(msgspec.Struct, frozen=True):
+    """A CALL we make; the dialect of the session turns the instruction into an action and payload."""
+
+    message_id: str
+    instruction: InstructionKind
+
+
+class OutboundReply(msgspec.Struct, frozen=True):
+    """Our answer to an InboundCall or InboundProblem. `action` names what is answered ("" for a problem)."""
+
+    message_id: str
+    action: str
+    reply: Reply
+
+
+Outbound = OutboundCall | OutboundReply

@@ -1,0 +1,99 @@
+"""Policy values: what may be chosen per purpose and overridden per cohort, with the built-in defaults.
+
+Durations are whole days or seconds as the name says. A policy set has a version; every decision records the version it
+was made under.
+"""
+
+import msgspec
+
+BUILT_IN = "built-in"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective policy of one charger and purpose."""
+
+    validity_days: int = 180
+    renew_before_days: int = 30
+    escalate_before_days: tuple[int, ...] = (14, 7)
+    last_safe_days: int = 3
+    """A renewal this close to expiry is never held by a pause."""
+    superseded_grace_days: int = 14
+    """How long a superseded leaf may still open a session; 0 allows none; never after a compromise."""
+    not_before_skew_s: int = 3600
+    csr_wait_s: int = 120
+    """How long a triggered charger has for its SignCertificate before it is triggered again."""
+    answer_wait_s: int = 60
+    """How long an instruction may stay unanswered on a live session."""
+    reconnect_wait_s: int = 900
+    """How long after the install (or the Reset) the new session may take before the job is overdue."""
+    job_deadline_s: int = 7 * 86400
+    max_attempts: int = 5
+    confirm_rung: str = "listed"
+    """Lowest rung that counts as a confirmed trust anchor: listed, used or accepted."""
+    key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+    renewal_spread_days: int = 5
+    """Renewals start up to this many days before `renew_before_days`, spread by a hash of the identity."""
+    subject_match: str = "exact"
+    """`exact`: CN equals the expected name; `contains`: the expected name occurs in CN."""
+    factory_certificate: str = "refused"
+
+
+class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
+    """A few fields of a policy for one scope: `purpose:<name>` or `cohort:<name>/<purpose>`."""
+
+    scope: str
+    values: dict[str, object] = {}
+
+
+class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
+    """Every override in force, under one version. Version 1 is the built-in defaults alone."""
+
+    version: int = 1
+    overrides: tuple[PolicyOverride, ...] = ()
+
+
+def problems(policy: Policy) -> list[tuple[str, str]]:
+    """Contradictions within one policy as (field, message); empty when it can be used."""
+    found: list[tuple[str, str]] = []
+    if not 1 <= policy.validity_days <= 3650:
+        found.append(("validity_days", "must lie between 1 and 3650"))
+    if policy.renew_before_days >= policy.validity_days:
+        found.append(("renew_before_days", "must be shorter than validity_days"))
+    if any(days > policy.renew_before_days for days in policy.escalate_before_days):
+        found.append(("escalate_before_days", "must lie inside the renewal window"))
+    if policy.superseded_grace_days < 0:
+        found.append(("superseded_grace_days", "must not be negative"))
+    for name in ("csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"):
+        if getattr(policy, name) < 1:
+            found.append((name, "must be at least 1"))
+    if policy.confirm_rung not in ("listed", "used", "accepted"):
+        found.append(("confirm_rung", "must be listed, used or accepted"))
+    if policy.subject_match not in ("exact", "contains"):
+        found.append(("subject_match", "must be exact or contains"))
+    if policy.factory_certificate not in ("refused", "allowed"):
+        found.append(("factory_certificate", "must be refused or allowed"))
+    return found
+
+
+def effective(policies: PolicySet, *, purpose: str, cohort: str) -> Policy:
+    """The policy of a charger in `cohort` for `purpose`: cohort over purpose over built-in, field by field."""
+    return effective_with_origin(policies, purpose=purpose, cohort=cohort)[0]
+
+
+def effective_with_origin(policies: PolicySet, *, purpose: str, cohort: str) -> tuple[Policy, dict[str, str]]:
+    """As `effective`, with the scope each field came from.
+
+    Raises msgspec.ValidationError if an override names an unknown field or a value of the wrong type.
+    """
+    origin = dict.fromkeys(Policy.__struct_fields__, BUILT_IN)
+    values: dict[str, object] = {}
+    for scope in (f"purpose:{purpose}", f"cohort:{cohort}/{purpose}"):
+        for override in policies.overrides:
+            if override.scope != scope:
+                continue
+            for name, value in override.values.items():
+                if name not in origin:
+                    raise msgspec.ValidationError(f"unknown policy field {name!r} in {scope}")
+                values[name] = value
+                origin[name] = scope
+    return msgspec.convert(values, Policy), origin

@@ -1,0 +1,188 @@
+"""The Protocols through which sibling rooms meet. No bodies; `run.py` wires implementations to users."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.command import CommandAnswer, CommandEnvelope
+from bfactors.evidence import Evidence
+from bfactors.instruction import InstructionOrder
+from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
+from bfactors.ocpp import Inbound, Outbound
+
+# ---------------------------------------------------------------- time and numbers
+
+
+class Clock(Protocol):
+    """The only way to the time of day and to ids."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def new_id(self) -> str: ...
+
+
+class Metrics(Protocol):
+    """Counters, gauges and histograms by name; implemented once, over prometheus_client."""
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None: ...
+    def gauge(self, name: str, value: float, **labels: str) -> None: ...
+    def observe(self, name: str, value: float, **labels: str) -> None: ...
+
+
+# ---------------------------------------------------------------- connect: sockets and chargers' actors
+
+
+class Session(Protocol):
+    """One admitted socket. `send` and `close` may be called from any lane; frames leave in order."""
+
+    @property
+    def info(self) -> SessionInfo: ...
+    def send(self, outbound: Outbound) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def resume_reading(self) -> None:
+        """Take up reading again after `ChargerDoor.received` answered False."""
+        ...
+
+
+class ChargerDoor(Protocol):
+    """Where the gateway hands sessions and frames to; called on the I/O lane, must not block."""
+
+    def opened(self, session: Session) -> None: ...
+    def received(self, session: Session, inbound: Inbound) -> bool:
+        """Hand over one frame. False: taken, but stop reading until `session.resume_reading()`."""
+        ...
+
+    def closed(self, session: Session, reason: str) -> None: ...
+
+
+class AdmissionView(Protocol):
+    """The admission records in memory; I/O lane only."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first full snapshot has been seen."""
+        ...
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the view was last known to be current; 0 while the watch is live."""
+        ...
+
+    def get(self, charger_id: str) -> AdmissionRecord | None: ...
+    def subscribe(self, changed: Callable[[AdmissionRecord], None]) -> None: ...
+
+
+class EdgeReporter(Protocol):
+    """Where the gateway reports what never became a session; folds and rate-limits by itself."""
+
+    def connection_refused(
+        self,
+        charger_id: str,
+        remote_address: str,
+        reason: str,
+        http_status: int,
+        fingerprint_sha256: str | None,
+    ) -> None: ...
+    def handshake_failed(self, remote_address: str) -> None: ...
+
+
+class EvidenceLog(Protocol):
+    """Publishes evidence; returns once JetStream has acknowledged. Raises Unavailable. Callable from any lane."""
+
+    async def append(self, evidence: Evidence) -> None: ...
+
+
+class Relay(Protocol):
+    """Publishes a charger's other traffic; returns once acknowledged. Raises Unavailable. Callable from any lane."""
+
+    async def publish(self, charger_id: str, action: str, message_id: str, payload: bytes) -> None: ...
+
+
+class InstructionInbox(Protocol):
+    """Delivers orders addressed to sessions of this node. Callable from any lane; the callback runs on the I/O lane."""
+
+    def listen(self, session_id: str, deliver: Callable[[InstructionOrder], None]) -> None: ...
+    def forget(self, session_id: str) -> None: ...
+
+
+class ControlView(Protocol):
+    """Pauses and other fleet control as this node knows it; I/O lane only."""
+
+    def subscribe(self, changed: Callable[[str, bytes], None]) -> None:
+        """`changed(key, value)` for every key of the control bucket, past and future."""
+        ...
+
+
+# ---------------------------------------------------------------- core: the ledger
+
+
+class EvidenceReader(Protocol):
+    """Reads one partition's evidence in stream order."""
+
+    def read(self, partition: int, after: int) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+        """Batches of (stream position, JSON bytes of Evidence), starting after a position, without end."""
+        ...
+
+
+class CommandDoor(Protocol):
+    """Serves commands to a partition's owner, and reaches the owner of a partition."""
+
+    async def serve(
+        self, partition: int, handle: Callable[[CommandEnvelope], Awaitable[CommandAnswer]]
+    ) -> None: ...
+    async def withdraw(self, partition: int) -> None: ...
+    async def request(self, partition: int, command: CommandEnvelope) -> CommandAnswer:
+        """Raises NotOwner when nobody answers in time."""
+        ...
+
+
+class Outbox(Protocol):
+    """What leaves the core after a commit. Every publication may be repeated without harm."""
+
+    async def publish_events(self, rows: Sequence[EventRow]) -> None:
+        """Returns when JetStream has acknowledged all. Raises Unavailable."""
+        ...
+
+    async def put_admission(self, records: Iterable[AdmissionRecord]) -> None: ...
+    async def put_control(self, values: Mapping[str, bytes]) -> None: ...
+    async def send_order(self, node: str, order: InstructionOrder) -> None: ...
+
+
+class LedgerStore(Protocol):
+    """The ledger's tables: the only INSERTs. Every method may raise Unavailable."""
+
+    async def claim(self, partition: int, owner: str, lease: timedelta) -> Lease | None:
+        """Take the partition if its lease lapsed or is ours; the epoch grows by 1. None: another owner is alive."""
+        ...
+
+    async def renew(self, lease: Lease, duration: timedelta) -> None:
+        """Raises Fenced."""
+        ...
+
+    async def release(self, lease: Lease) -> None: ...
+
+    async def load(self, partition: int, keys: Sequence[str]) -> Mapping[str, AggregateRow]: ...
+    async def known_evidence(self, partition: int, ids: Sequence[str]) -> set[str]: ...
+    async def idempotent_answer(self, key: str) -> tuple[str, bytes] | None:
+        """(request_hash, answer) of an earlier command with this key."""
+        ...
+
+    async def key_owner(self, spki_sha256: Sequence[str]) -> Mapping[str, str]: ...
+    async def serial_owner(self, serial_number: str) -> str | None:
+        """The charger_id of the live charger with this serial number."""
+        ...
+
+    async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]: ...
+    async def due(self, partition: int, limit: int) -> Sequence[tuple[str, datetime]]:
+        """The earliest timers of a partition, soonest first."""
+        ...
+
+    async def commit(self, lease: Lease, batch: Batch, duration: timedelta) -> Lease:
+        """Write everything in one transaction and renew the lease. Raises Fenced (nothing written) or Unavailable."""
+        ...
+
+    async def events_after(self, partition: int, sequence: int, limit: int) -> Sequence[EventRow]: ...
+    async def outbox_done(self, lease: Lease, sequence: int) -> None:
+        """Everything up to and including `sequence` has been published."""
+        ...

@@ -1,0 +1,70 @@
+"""What a certificate is for: the data every purpose file must give, and the loader that finds the files.
+
+A purpose is one module in `bfactors/purposes/` with a constant `PURPOSE`. Nothing else names a purpose in an `if`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType, ModuleType
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["managed", "brokered", "tracked-only"]
+Realm = Literal["charger-identity", "vehicle-vas", "iso15118", "backend-server", "firmware-signing"]
+Rung = Literal["issued", "installed", "listed", "seen-live"]
+IdentityKind = Literal["charger", "evse", "vehicle", "contract", "server"]
+
+
+class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the rest of the system may ask about a purpose.
+
+    `anchor_bundle` names the purpose whose trust anchor bundle must be confirmed on the endpoint before a leaf of this
+    purpose is delivered (None: no gate). `active_rung` is the evidence that makes a leaf active; `seen-live` means a
+    session opened with the leaf. `subject_fields` lists what the CSR's subject must carry, as names of identity facts.
+    """
+
+    name: str
+    title: str
+    realm: Realm
+    modes: tuple[Mode, ...]
+    owner: str
+    identity_kind: IdentityKind
+    anchor_bundle: str | None
+    evidence_rungs: tuple[Rung, ...]
+    active_rung: Rung
+    template: str
+    """AWS Private CA template name, e.g. `EndEntityClientAuthCertificate/V1`."""
+    key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+    subject_fields: tuple[Literal["common_name", "organization"], ...] = ("common_name", "organization")
+    client_auth: bool = True
+    server_auth: bool = False
+    is_session_credential: bool = False
+    """The leaf opens the charger's own session: admission, grace, migration and cutting apply."""
+    variants: tuple[str, ...] = ("default",)
+
+
+def _load(package: ModuleType) -> Mapping[str, PurposeSpec]:
+    specs: dict[str, PurposeSpec] = {}
+    for module_info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{module_info.name}")
+        spec: PurposeSpec = module.PURPOSE
+        if spec.name != module_info.name:
+            raise ValueError(f"purpose file {module_info.name}.py declares the name {spec.name!r}")
+        specs[spec.name] = spec
+    return MappingProxyType(dict(sorted(specs.items())))
+
+
+@cache
+def purposes() -> Mapping[str, PurposeSpec]:
+    """Every purpose by name, from the files in `bfactors/purposes/`."""
+    from bfactors import purposes as package
+
+    return _load(package)
+
+
+def purpose(name: str) -> PurposeSpec:
+    """The spec of one purpose. Raises KeyError if no file declares it."""
+    return purposes()[name]

@@ -1,0 +1,54 @@
+"""NATS subjects, streams and buckets: the only place their names are spelled."""
+
+from bfactors.identity import subject_token
+
+BUCKET_ADMISSION = "bf_admission"
+BUCKET_CONTROL = "bf_control"
+STREAM_LEDGER = "BF_LEDGER"
+STREAM_OCPP = "BF_OCPP"
+SECRET = "bf.secret"  # noqa: S105 - a subject, not a secret
+
+
+def evidence_stream(partition: int) -> str:
+    """The JetStream stream that holds one partition's evidence."""
+    return f"BF_EVIDENCE_{partition:02d}"
+
+
+def evidence(partition: int, node: str, kind: str, evidence_id: str) -> str:
+    """Where one piece of evidence is published."""
+    return f"bf.evidence.{partition}.{subject_token(node)}.{subject_token(kind)}.{subject_token(evidence_id)}"
+
+
+def evidence_filter(partition: int) -> str:
+    """Every subject of one partition's evidence stream."""
+    return f"bf.evidence.{partition}.>"
+
+
+def command(partition: int) -> str:
+    """Where the partition's owner answers commands."""
+    return f"bf.command.{partition}"
+
+
+def instruction(node: str, session_id: str) -> str:
+    """Where one session's actor listens for instructions."""
+    return f"bf.instruction.{subject_token(node)}.{subject_token(session_id)}"
+
+
+def instruction_filter(node: str) -> str:
+    """Every instruction for a node's sessions."""
+    return f"bf.instruction.{subject_token(node)}.*"
+
+
+def ledger(event: str, event_id: str) -> str:
+    """Where the outbox publishes a ledger event."""
+    return f"bf.ledger.{subject_token(event)}.{subject_token(event_id)}"
+
+
+def ocpp(charger_id: str) -> str:
+    """Where a charger's non-security traffic is relayed."""
+    return f"bf.ocpp.{subject_token(charger_id)}"
+
+
+def ocpp_decision(charger_id: str) -> str:
+    """Where the rest of BetterFleet answers a charger's Authorize."""
+    return f"bf.ocpp-decision.{subject_token(charger_id)}"
