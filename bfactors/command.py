@@ -10,7 +10,7 @@ class _Command(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     pass
 
 
-class RegisterCharger(_Command):
+class RegisterCharger(_Command, frozen=True, kw_only=True):
     """Add a charger to the inventory. `key` verifies its Basic password (profiles 1 and 2); ids come from the caller."""
 
     charger_id: str
@@ -28,7 +28,7 @@ class RegisterCharger(_Command):
     key_origin: str | None = None
 
 
-class ChangeCharger(_Command):
+class ChangeCharger(_Command, frozen=True, kw_only=True):
     """Change where a charger stands or what its certificate is expected to say; absent fields stay."""
 
     charger_id: str
@@ -38,7 +38,7 @@ class ChangeCharger(_Command):
     expected_common_name: str | None = None
 
 
-class RequestJob(_Command):
+class RequestJob(_Command, frozen=True, kw_only=True):
     """Open a certificate job. `action`: issue, renew, revoke, deactivate."""
 
     job_id: str
@@ -51,7 +51,7 @@ class RequestJob(_Command):
     due_reason: str | None = None
 
 
-class CancelJob(_Command):
+class CancelJob(_Command, frozen=True, kw_only=True):
     """Give up a job; an effect in flight is completed and its certificate superseded."""
 
     charger_id: str
@@ -59,7 +59,7 @@ class CancelJob(_Command):
     reason: str
 
 
-class RegisterAuthority(_Command):
+class RegisterAuthority(_Command, frozen=True, kw_only=True):
     """Make an issuing CA known for a purpose (fleet): its chain, its key and the anchors under it."""
 
     purpose: str
@@ -69,7 +69,7 @@ class RegisterAuthority(_Command):
     signing_algorithm: str
 
 
-class CreateTrustAnchorBundle(_Command):
+class CreateTrustAnchorBundle(_Command, frozen=True, kw_only=True):
     """Record a new version of a purpose's trust anchors (fleet). The same set of anchors again changes nothing."""
 
     bundle_id: str
@@ -78,7 +78,7 @@ class CreateTrustAnchorBundle(_Command):
     note: str = ""
 
 
-class SetSupervisorState(_Command):
+class SetSupervisorState(_Command, frozen=True, kw_only=True):
     """Pause, resume or drain a supervisor by a ledger event (fleet)."""
 
     kind: str
@@ -87,7 +87,7 @@ class SetSupervisorState(_Command):
     reason: str
 
 
-class SetPolicy(_Command):
+class SetPolicy(_Command, frozen=True, kw_only=True):
     """Replace the overrides of one scope (fleet)."""
 
     scope: str

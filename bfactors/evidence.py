@@ -18,7 +18,7 @@ class _Body(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 # ---------------------------------------------------------------- sessions
 
 
-class SessionOpened(_Body):
+class SessionOpened(_Body, frozen=True, kw_only=True):
     """A charger was admitted: every identity rule had passed."""
 
     session_id: str
@@ -33,21 +33,21 @@ class SessionOpened(_Body):
     flags: tuple[str, ...] = ()
 
 
-class SessionClosed(_Body):
+class SessionClosed(_Body, frozen=True, kw_only=True):
     """The session named here ended; no other one."""
 
     session_id: str
     reason: str
 
 
-class NodeLost(_Body):
+class NodeLost(_Body, frozen=True, kw_only=True):
     """A connect node's incarnation stopped renewing its presence: its sessions are over."""
 
     node: str
     incarnation: str
 
 
-class BootReported(_Body):
+class BootReported(_Body, frozen=True, kw_only=True):
     """What a charger says of itself at BootNotification."""
 
     session_id: str
@@ -61,7 +61,7 @@ class BootReported(_Body):
 # ---------------------------------------------------------------- exchanges
 
 
-class CsrReceived(_Body):
+class CsrReceived(_Body, frozen=True, kw_only=True):
     """A SignCertificate arrived; the text is normalised PEM or what could not be made into one."""
 
     session_id: str
@@ -70,7 +70,7 @@ class CsrReceived(_Body):
     csr: str
 
 
-class InstructionSent(_Body):
+class InstructionSent(_Body, frozen=True, kw_only=True):
     """The frame of an instruction is about to leave (recorded before it leaves)."""
 
     instruction_id: str
@@ -78,7 +78,7 @@ class InstructionSent(_Body):
     session_id: str
 
 
-class InstructionAnswered(_Body):
+class InstructionAnswered(_Body, frozen=True, kw_only=True):
     """How an instruction's call ended, on the session it was sent on."""
 
     instruction_id: str
@@ -87,7 +87,7 @@ class InstructionAnswered(_Body):
     outcome: Outcome
 
 
-class SecurityEventReported(_Body):
+class SecurityEventReported(_Body, frozen=True, kw_only=True):
     """A SecurityEventNotification."""
 
     session_id: str
@@ -99,7 +99,7 @@ class SecurityEventReported(_Body):
 # ---------------------------------------------------------------- the edge
 
 
-class ConnectionRefused(_Body):
+class ConnectionRefused(_Body, frozen=True, kw_only=True):
     """Upgrades refused for one charger id from one source, folded over a short time."""
 
     remote_address: str
@@ -109,14 +109,14 @@ class ConnectionRefused(_Body):
     fingerprint_sha256: str | None = None
 
 
-class HandshakeFailed(_Body):
+class HandshakeFailed(_Body, frozen=True, kw_only=True):
     """TLS handshakes from one address that never reached the upgrade, folded over a short time."""
 
     remote_address: str
     count: int
 
 
-class NodeTrustReported(_Body):
+class NodeTrustReported(_Body, frozen=True, kw_only=True):
     """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA)."""
 
     node: str
@@ -127,7 +127,7 @@ class NodeTrustReported(_Body):
 # ---------------------------------------------------------------- the CA
 
 
-class IssuanceRequested(_Body):
+class IssuanceRequested(_Body, frozen=True, kw_only=True):
     """IssueCertificate answered with an ARN."""
 
     job_id: str
@@ -135,7 +135,7 @@ class IssuanceRequested(_Body):
     external_ref: str
 
 
-class IssuanceCompleted(_Body):
+class IssuanceCompleted(_Body, frozen=True, kw_only=True):
     """The CA handed out the certificate, and it passed the re-check against CSR and profile.
 
     `chain_pem` holds leaf first, issuers upward, no root; `findings` names what the re-check could not accept (then the
@@ -149,7 +149,7 @@ class IssuanceCompleted(_Body):
     findings: tuple[str, ...] = ()
 
 
-class IssuanceRefused(_Body):
+class IssuanceRefused(_Body, frozen=True, kw_only=True):
     """The CA said no for good: `code` is its error's name."""
 
     job_id: str
@@ -158,7 +158,7 @@ class IssuanceRefused(_Body):
     message: str
 
 
-class IssuanceAttemptLapsed(_Body):
+class IssuanceAttemptLapsed(_Body, frozen=True, kw_only=True):
     """`call_before` passed. `in_doubt`: the actor cannot rule out that a call left."""
 
     job_id: str
@@ -166,7 +166,7 @@ class IssuanceAttemptLapsed(_Body):
     in_doubt: bool
 
 
-class IssuanceDelayed(_Body):
+class IssuanceDelayed(_Body, frozen=True, kw_only=True):
     """The CA is away or throttling; the attempt goes on. Shown to operators, settles nothing."""
 
     job_id: str
@@ -175,13 +175,13 @@ class IssuanceDelayed(_Body):
     message: str
 
 
-class RevocationAccepted(_Body):
+class RevocationAccepted(_Body, frozen=True, kw_only=True):
     """RevokeCertificate succeeded, now or earlier."""
 
     certificate_id: str
 
 
-class RevocationRefused(_Body):
+class RevocationRefused(_Body, frozen=True, kw_only=True):
     """The CA refused to revoke, for good."""
 
     certificate_id: str
@@ -192,13 +192,13 @@ class RevocationRefused(_Body):
 # ---------------------------------------------------------------- time and the fleet
 
 
-class DeadlinePassed(_Body):
+class DeadlinePassed(_Body, frozen=True, kw_only=True):
     """The partition's timer for this charger rang; `at` is the deadline that was due."""
 
     at: datetime
 
 
-class FleetFactsChanged(_Body):
+class FleetFactsChanged(_Body, frozen=True, kw_only=True):
     """The fleet partition decided something this partition must know; the facts travel beside it."""
 
     fleet_sequence: int

@@ -15,13 +15,13 @@ class _Kind(msgspec.Struct, frozen=True, tag_field="kind"):
     pass
 
 
-class ObtainCsr(_Kind, tag="obtain-csr"):
+class ObtainCsr(_Kind, frozen=True, tag="obtain-csr"):
     """Trigger the charger to make a key and send a CSR for `purpose`."""
 
     purpose: str
 
 
-class InstallLeaf(_Kind, tag="install-leaf"):
+class InstallLeaf(_Kind, frozen=True, tag="install-leaf"):
     """Deliver a leaf: `chain_pem` holds leaf first, issuers upward, no root."""
 
     purpose: str
@@ -30,7 +30,7 @@ class InstallLeaf(_Kind, tag="install-leaf"):
     chain_pem: str
 
 
-class InstallAnchor(_Kind, tag="install-anchor"):
+class InstallAnchor(_Kind, frozen=True, tag="install-anchor"):
     """Install one root in the store that verifies `purpose` on the charger."""
 
     purpose: str
@@ -38,13 +38,13 @@ class InstallAnchor(_Kind, tag="install-anchor"):
     pem: str
 
 
-class ListCertificates(_Kind, tag="list-certificates"):
+class ListCertificates(_Kind, frozen=True, tag="list-certificates"):
     """Ask what the charger holds in the store of `purpose`; empty means everything."""
 
     purpose: str = ""
 
 
-class SetNetworkProfile(_Kind, tag="set-network-profile"):
+class SetNetworkProfile(_Kind, frozen=True, tag="set-network-profile"):
     """Write one network slot: where and with which security profile to connect."""
 
     slot: int
@@ -52,19 +52,19 @@ class SetNetworkProfile(_Kind, tag="set-network-profile"):
     security_profile: int
 
 
-class SetProfilePriority(_Kind, tag="set-profile-priority"):
+class SetProfilePriority(_Kind, frozen=True, tag="set-profile-priority"):
     """Order the network slots, most wanted first."""
 
     slots: tuple[int, ...]
 
 
-class Reboot(_Kind, tag="reboot"):
+class Reboot(_Kind, frozen=True, tag="reboot"):
     """Reset the charger: `when` is `on-idle` or `immediate`."""
 
     when: Literal["on-idle", "immediate"] = "on-idle"
 
 
-class CloseSession(_Kind, tag="close-session"):
+class CloseSession(_Kind, frozen=True, tag="close-session"):
     """Close the charger's socket, so that it reconnects (or because it may no longer be connected)."""
 
     reason: str
