@@ -15,13 +15,12 @@ import nkeys
 from deploy.embedded.child import ChildCommand, ChildProcess
 from deploy.embedded.data_dir import DataDirectory, write_private
 from deploy.embedded.errors import EmbeddedError, ServerBinariesMissing
-from deploy.embedded.nats_rights import ROLES, TEST_ROLE, rights_of
+from deploy.embedded.nats_rights import ROLES, TEST_ROLE, accounts
 
 START_DEADLINE = timedelta(seconds=30)
 STOP_DEADLINE = timedelta(seconds=5)
 MEMORY_STORE_BYTES = 256 * 1024 * 1024
 FILE_STORE_BYTES = 16 * 1024 * 1024 * 1024
-ANSWER_WITHIN = "1m"
 
 
 class EmbeddedNats:
@@ -112,18 +111,8 @@ class EmbeddedNats:
                 "max_file_store": FILE_STORE_BYTES,
                 "sync_interval": "always" if self._durable else "2m",
             },
-            "authorization": {"users": [self._user(role) for role in self._roles]},
+            "accounts": accounts({role: _public_key(self.seed_file(role)) for role in self._roles}),
         }
-
-    def _user(self, role: str) -> dict[str, object]:
-        rights = rights_of(role)
-        permissions: dict[str, object] = {
-            "publish": {"allow": list(rights.publish)},
-            "subscribe": {"allow": list(rights.subscribe)},
-        }
-        if rights.may_answer:
-            permissions["allow_responses"] = {"max": 1, "expires": ANSWER_WITHIN}
-        return {"nkey": _public_key(self.seed_file(role)), "permissions": permissions}
 
 
 def server_binary() -> Path:

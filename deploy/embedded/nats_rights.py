@@ -1,38 +1,46 @@
-"""Who may say and hear what on NATS: the subject rights of the system's three nkey users.
+"""Who may say and hear what on NATS: the accounts and subject rights of the system's nkey users.
 
 `core` decides, so commands, ledger events, instructions and admission records are its alone. `connect` reports
 evidence and relays, asks for secrets and decisions, and reads admission, control and its instructions. `observer` looks.
-Each user has an inbox of its own, so that an answer meant for one (a secret!) cannot be overheard by another.
 
-A limit of NATS worth knowing: the server checks where a client publishes, not the reply subject it names. So a user can
-make the server's own answers (a publish acknowledgement, an admission record) arrive on a subject it may not publish to;
-it cannot choose their content. Readers of `bf.command` and `bf.ledger` must refuse what does not parse.
+Rights on one shared account would not be enough: the server checks where a client publishes but not the reply subject
+it names, so a client could have the server's own answers - a publish acknowledgement, somebody else's admission record -
+stored under `bf.ledger` or `$KV.bf_admission`. Therefore `connect` and `observer` each live in an account of their own and
+import, subject by subject, what the system's account offers; an answer then returns to the asker's account and nowhere else.
+
+Two things follow. A reply to a message heard through an import does not travel back, so core does not ask connect
+anything by request-reply: what connect has to say is evidence. And one gap remains: a consumer on a bucket may be aimed at
+any subject of the system's account with a live listener; it can carry only what core wrote into that bucket, so readers
+of `bf.command` must refuse what does not parse as a command.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-CONNECT_BUCKETS = ("bf_admission", "bf_control")
+SYSTEM_ACCOUNT = "BF"
+ROLES = ("core", "connect", "observer")
+TEST_ROLE = "test"
+BUCKETS_CONNECT_READS = ("bf_admission", "bf_control")
+EVERYTHING = ">"
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectRights:
-    """Allow-lists; whatever is not named is refused. `may_answer`: one reply to each message received with a reply subject."""
+    """Allow-lists of a user outside the system's account; whatever is not named is refused.
 
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
-    may_answer: bool = False
+    `asks` may be published to, answers come back to the user's inbox. `hears` may be subscribed to. `is_watching` lets
+    consumers deliver into the inbox, as watching a bucket requires.
+    """
+
+    asks: tuple[str, ...]
+    hears: tuple[str, ...]
+    is_watching: bool = False
 
 
 def inbox_prefix(role: str) -> str:
     """To be passed as `inbox_prefix` when connecting as `role`; with the default prefix no answer arrives."""
     return f"_INBOX_{role}"
-
-
-def rights_of(role: str) -> SubjectRights:
-    """Raises KeyError for a role that does not exist."""
-    return _RIGHTS[role]
 
 
 def _bucket_reading(bucket: str) -> tuple[str, ...]:
@@ -54,37 +62,60 @@ def _bucket_reading(bucket: str) -> tuple[str, ...]:
     )
 
 
-_RIGHTS = {
-    "core": SubjectRights(
-        publish=(">",),
-        subscribe=(">",),
-    ),
+GUESTS = {
     "connect": SubjectRights(
-        publish=(
+        asks=(
             "bf.evidence.>",
             "bf.ocpp.>",
             "bf.secret.>",
             "bf.ocpp-decision.>",
             "bf.node.>",
             "$JS.API.INFO",
-            *(subject for bucket in CONNECT_BUCKETS for subject in _bucket_reading(bucket)),
+            *(subject for bucket in BUCKETS_CONNECT_READS for subject in _bucket_reading(bucket)),
         ),
-        subscribe=(
-            "bf.instruction.>",
-            *(f"$KV.{bucket}.>" for bucket in CONNECT_BUCKETS),
-            f"{inbox_prefix('connect')}.>",
-        ),
-        may_answer=True,
+        hears=("bf.instruction.>", *(f"$KV.{bucket}.>" for bucket in BUCKETS_CONNECT_READS)),
+        is_watching=True,
     ),
-    # No consumers for the observer: a consumer can be aimed at any subject, and what it would carry includes relayed
-    # traffic, whose content a charger chooses. It listens, and it looks at the state of streams.
+    # No consumers here: what they would carry includes relayed traffic, whose content a charger chooses, and they
+    # can be aimed (see above). The observer listens, and looks at the state of streams.
     "observer": SubjectRights(
-        publish=("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*"),
-        subscribe=("bf.ledger.>", "bf.ocpp.>", f"{inbox_prefix('observer')}.>"),
+        asks=("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*"),
+        hears=("bf.ledger.>", "bf.ocpp.>"),
     ),
-    # Only on servers of tests: whatever a test needs to look at, prepare or wipe.
-    "test": SubjectRights(publish=(">",), subscribe=(">",)),
 }
 
-ROLES = ("core", "connect", "observer")
-TEST_ROLE = "test"
+
+def accounts(public_keys: dict[str, str]) -> dict[str, object]:
+    """The `accounts` section of nats-server's configuration for these roles and their public nkeys."""
+    system_users = [
+        _user(key, (EVERYTHING,), (EVERYTHING,)) for role, key in public_keys.items() if role not in GUESTS
+    ]
+    services: dict[str, list[str]] = {}
+    streams: dict[str, list[str]] = {}
+    guest_accounts: dict[str, object] = {}
+    for role in (role for role in public_keys if role in GUESTS):
+        rights, account, inbox = GUESTS[role], role.upper(), f"{inbox_prefix(role)}.>"
+        heard = (*rights.hears, inbox) if rights.is_watching else rights.hears
+        for subject in rights.asks:
+            services.setdefault(subject, []).append(account)
+        for subject in heard:
+            streams.setdefault(subject, []).append(account)
+        guest_accounts[account] = {
+            # The rights are repeated on the user: inside its own account it could otherwise play core to its like.
+            "users": [_user(public_keys[role], rights.asks, (*rights.hears, inbox))],
+            "imports": [
+                *({"service": {"account": SYSTEM_ACCOUNT, "subject": subject}} for subject in rights.asks),
+                *({"stream": {"account": SYSTEM_ACCOUNT, "subject": subject}} for subject in heard),
+            ],
+        }
+    exports = [
+        *({"service": subject, "accounts": allowed} for subject, allowed in services.items()),
+        *({"stream": subject, "accounts": allowed} for subject, allowed in streams.items()),
+    ]
+    system = {"jetstream": "enabled", "users": system_users, "exports": exports}
+    return {SYSTEM_ACCOUNT: system, **guest_accounts}
+
+
+def _user(public_key: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> dict[str, object]:
+    permissions = {"publish": {"allow": list(publish)}, "subscribe": {"allow": list(subscribe)}}
+    return {"nkey": public_key, "permissions": permissions}
