@@ -1,0 +1,365 @@
+"""Certificates and CSRs as the rest of the core sees them: plain values read from DER, never re-encoded.
+
+The dressing around the DER is `bfactors.pem`'s, and reachable here. Source: RFC 5280, OCPP 2.0.1 part 2 section 2.6.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from bfactors.certificate_hash import HashData
+from bfactors.pem import MalformedX509, csr_der, join_chain, normalised_csr, pem_of, split_chain
+
+__all__ = [  # noqa: RUF022 - by subject
+    "MalformedX509", "csr_der", "join_chain", "normalised_csr", "pem_of", "split_chain",
+    "Certificate", "Extension", "SigningRequest", "HashName",
+    "certificate_of", "csr_of", "load", "parse_certificate", "parse_certificates", "parse_csr",
+    "fingerprint_sha256", "hash_data", "is_root", "issuer_within", "key_algorithm_of", "key_strength_problem",
+    "proves_possession", "signed_by", "CLIENT_AUTH", "SERVER_AUTH", "ANY_EXTENDED_KEY_USAGE", "PROCESSED_EXTENSIONS",
+]  # fmt: skip
+
+HashName = Literal["SHA256", "SHA384", "SHA512"]
+
+_HASHES: dict[HashName, type[SHA256] | type[SHA384] | type[SHA512]] = {
+    "SHA256": SHA256,
+    "SHA384": SHA384,
+    "SHA512": SHA512,
+}
+_KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0"
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """One extension by OID (dotted) and whether it is critical."""
+
+    oid: str
+    critical: bool
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What others need to know of one certificate. Equality is the DER's.
+
+    `serial_number` is lower-case hex without leading zeros; `key_usage` is None when the extension is absent, and so is
+    `extended_key_usage`; `path_length` is None when unlimited; `key_algorithm` as `key_algorithm_of` names it.
+    """
+
+    der: bytes
+    fingerprint_sha256: str
+    spki_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    subject_der: bytes
+    issuer_der: bytes
+    common_name: str | None
+    organizations: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key_algorithm: str
+    signature_hash: str | None
+    is_ca: bool
+    path_length: int | None
+    key_usage: tuple[str, ...] | None
+    extended_key_usage: tuple[str, ...] | None
+    dns_names: tuple[str, ...]
+    subject_key_id: str | None
+    authority_key_id: str | None
+    extensions: tuple[Extension, ...]
+
+    @property
+    def organization(self) -> str | None:
+        """The first O of the subject."""
+        return self.organizations[0] if self.organizations else None
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether subject and issuer are the same name (a root, or a key rollover certificate)."""
+        return self.subject_der == self.issuer_der
+
+
+class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What others need to know of one CSR. `requested` are the extensions it asks for."""
+
+    der: bytes
+    fingerprint_sha256: str
+    spki_sha256: str
+    subject_key_id: str
+    subject: str
+    common_name: str | None
+    organizations: tuple[str, ...]
+    subject_fields: tuple[tuple[str, str], ...]
+    """Every attribute of the subject in order, as (dotted OID, value)."""
+    key_algorithm: str
+    signature_hash: str | None
+    requested: tuple[Extension, ...]
+    requests_ca: bool
+    extended_key_usage: tuple[str, ...] | None
+    dns_names: tuple[str, ...]
+
+    @property
+    def organization(self) -> str | None:
+        """The first O of the subject."""
+        return self.organizations[0] if self.organizations else None
+
+
+# ---------------------------------------------------------------- reading
+
+
+def fingerprint_sha256(der: bytes) -> str:
+    """SHA-256 over the DER, lower-case hex: how a certificate is named everywhere."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def parse_certificates(text: str) -> tuple[Certificate, ...]:
+    """Every certificate of a PEM text, in order. Raises MalformedX509."""
+    return tuple(certificate_of(der) for der in split_chain(text))
+
+
+def parse_certificate(text: str) -> Certificate:
+    """The first certificate of a PEM text. Raises MalformedX509."""
+    return certificate_of(split_chain(text)[0])
+
+
+@lru_cache(maxsize=4096)
+def certificate_of(der: bytes) -> Certificate:
+    """Read one certificate from DER. Raises MalformedX509."""
+    loaded = load(der)
+    try:
+        spki = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        algorithm = key_algorithm_of(loaded.public_key())
+        signature_hash = loaded.signature_hash_algorithm
+        found = _Extensions(loaded.extensions)
+        return Certificate(
+            der=der,
+            fingerprint_sha256=fingerprint_sha256(der),
+            spki_sha256=hashlib.sha256(spki).hexdigest(),
+            serial_number=f"{loaded.serial_number:x}",
+            subject=loaded.subject.rfc4514_string(),
+            issuer=loaded.issuer.rfc4514_string(),
+            subject_der=loaded.subject.public_bytes(),
+            issuer_der=loaded.issuer.public_bytes(),
+            common_name=_first(loaded.subject, NameOID.COMMON_NAME),
+            organizations=_all(loaded.subject, NameOID.ORGANIZATION_NAME),
+            not_before=loaded.not_valid_before_utc,
+            not_after=loaded.not_valid_after_utc,
+            key_algorithm=algorithm,
+            signature_hash=signature_hash.name if signature_hash else None,
+            is_ca=found.is_ca,
+            path_length=found.path_length,
+            key_usage=found.key_usage,
+            extended_key_usage=found.extended_key_usage,
+            dns_names=found.dns_names,
+            subject_key_id=found.subject_key_id,
+            authority_key_id=found.authority_key_id,
+            extensions=found.present,
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
+        raise MalformedX509(f"certificate: {problem}") from problem
+
+
+@lru_cache(maxsize=1024)
+def load(der: bytes) -> x509.Certificate:
+    """The cryptography object of one certificate, for signature checks. Raises MalformedX509."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError as problem:
+        raise MalformedX509("certificate: not valid DER") from problem
+
+
+def parse_csr(text: str) -> SigningRequest:
+    """Read one CSR in any dressing a charger may use. Raises MalformedX509."""
+    return csr_of(csr_der(text))
+
+
+@lru_cache(maxsize=256)
+def csr_of(der: bytes) -> SigningRequest:
+    """Read one CSR from DER. Raises MalformedX509. Its signature is *not* checked: see `proves_possession`."""
+    loaded = _load_csr(der)
+    try:
+        key = loaded.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        signature_hash = loaded.signature_hash_algorithm
+        found = _Extensions(loaded.extensions)
+        return SigningRequest(
+            der=der,
+            fingerprint_sha256=fingerprint_sha256(der),
+            spki_sha256=hashlib.sha256(spki).hexdigest(),
+            subject_key_id=x509.SubjectKeyIdentifier.from_public_key(key).digest.hex(),
+            subject=loaded.subject.rfc4514_string(),
+            common_name=_first(loaded.subject, NameOID.COMMON_NAME),
+            organizations=_all(loaded.subject, NameOID.ORGANIZATION_NAME),
+            subject_fields=tuple((part.oid.dotted_string, _text(part.value)) for part in loaded.subject),
+            key_algorithm=key_algorithm_of(key),
+            signature_hash=signature_hash.name if signature_hash else None,
+            requested=found.present,
+            requests_ca=found.is_ca,
+            extended_key_usage=found.extended_key_usage,
+            dns_names=found.dns_names,
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
+        raise MalformedX509(f"CSR: {problem}") from problem
+
+
+def _load_csr(der: bytes) -> x509.CertificateSigningRequest:
+    try:
+        return x509.load_der_x509_csr(der)
+    except ValueError as problem:
+        raise MalformedX509("CSR: not valid DER") from problem
+
+
+def proves_possession(der: bytes) -> bool:
+    """Whether a CSR is signed by the key it carries. Raises MalformedX509."""
+    loaded = _load_csr(der)
+    try:
+        return bool(loaded.is_signature_valid)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+
+
+def key_algorithm_of(key: object) -> str:
+    """How a public key is named in policies: `ec-secp256r1`, `rsa-2048`, `ed25519`, `ed448`, else `unknown`."""
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return f"ec-{key.curve.name}"
+        case rsa.RSAPublicKey():
+            return f"rsa-{key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case ed448.Ed448PublicKey():
+            return "ed448"
+        case _:
+            return "unknown"
+
+
+def key_strength_problem(key_algorithm: str) -> str | None:
+    """Why a key is too weak, or None. Source: A00.FR.501-503 (RSA from 2048 bits, EC from 224)."""
+    family, _, size = key_algorithm.partition("-")
+    if family == "rsa":
+        return None if int(size) >= 2048 else f"RSA key of {size} bits, at least 2048 needed"
+    if family == "ec":
+        digits = "".join(char if char.isdigit() else " " for char in size).split()
+        return None if digits and int(digits[0]) >= 224 else f"curve {size} is too small or unknown"
+    return None if family in ("ed25519", "ed448") else "key of an unknown kind"
+
+
+def is_root(certificate: Certificate) -> bool:
+    """Whether it is self-signed: its issuer is its subject and its own key made the signature."""
+    return certificate.self_issued and signed_by(certificate, certificate)
+
+
+@lru_cache(maxsize=4096)
+def _signed_by(der: bytes, issuer_der: bytes) -> bool:
+    try:
+        load(der).verify_directly_issued_by(load(issuer_der))
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def signed_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether `issuer`'s name and key made this certificate (name chaining and signature only)."""
+    return certificate.issuer_der == issuer.subject_der and _signed_by(certificate.der, issuer.der)
+
+
+def hash_data(certificate: Certificate, issuer: Certificate, algorithm: HashName = "SHA256") -> HashData:
+    """The certificate as OCPP names it; a root's issuer is itself. Source: OCPP 2.0.1 part 2 section 2.6."""
+    chosen: HashAlgorithm = _HASHES[algorithm]()
+    request = (
+        ocsp.OCSPRequestBuilder().add_certificate(load(certificate.der), load(issuer.der), chosen).build()
+    )
+    return HashData(
+        algorithm=algorithm,
+        issuer_name_hash=request.issuer_name_hash.hex(),
+        issuer_key_hash=request.issuer_key_hash.hex(),
+        serial_number=f"{request.serial_number:x}",
+    )
+
+
+def issuer_within(certificate: Certificate, candidates: Sequence[Certificate]) -> Certificate | None:
+    """The first of `candidates` that made this certificate, other than itself."""
+    for candidate in candidates:
+        if candidate.der != certificate.der and signed_by(certificate, candidate):
+            return candidate
+    return None
+
+
+# ---------------------------------------------------------------- inside
+
+
+class _Extensions:
+    """The extensions of a certificate or CSR, read once."""
+
+    def __init__(self, extensions: x509.Extensions) -> None:
+        self.present = tuple(Extension(item.oid.dotted_string, item.critical) for item in extensions)
+        self.is_ca = False
+        self.path_length: int | None = None
+        self.key_usage: tuple[str, ...] | None = None
+        self.extended_key_usage: tuple[str, ...] | None = None
+        self.dns_names: tuple[str, ...] = ()
+        self.subject_key_id: str | None = None
+        self.authority_key_id: str | None = None
+        for item in extensions:
+            match item.value:
+                case x509.BasicConstraints() as constraints:
+                    self.is_ca, self.path_length = constraints.ca, constraints.path_length
+                case x509.KeyUsage() as usage:
+                    self.key_usage = tuple(name for name in _KEY_USAGES if getattr(usage, name))
+                case x509.ExtendedKeyUsage() as usages:
+                    self.extended_key_usage = tuple(usage.dotted_string for usage in usages)
+                case x509.SubjectAlternativeName() as names:
+                    self.dns_names = tuple(names.get_values_for_type(x509.DNSName))
+                case x509.SubjectKeyIdentifier() as identifier:
+                    self.subject_key_id = identifier.digest.hex()
+                case x509.AuthorityKeyIdentifier() as authority if authority.key_identifier:
+                    self.authority_key_id = authority.key_identifier.hex()
+                case _:
+                    pass
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()
+
+
+def _all(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(_text(part.value) for part in name.get_attributes_for_oid(oid))
+
+
+def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str | None:
+    values = _all(name, oid)
+    return values[0] if values else None
+
+
+PROCESSED_EXTENSIONS = frozenset(
+    oid.dotted_string
+    for oid in (
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.CERTIFICATE_POLICIES,
+    )
+)
+"""The extensions whose meaning we know; any other marked critical makes a certificate unusable (RFC 5280 section 4.2)."""
