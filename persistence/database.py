@@ -1,0 +1,66 @@
+"""How persistence reaches PostgreSQL: pools, limits, and which of its errors mean "try again"."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+
+from bfactors.errors import Unavailable
+
+MIGRATION_LOCK = 0x62665F6C65646765
+"""Advisory lock key for role and schema changes ("bf_ledge"); advisory locks guard nothing else."""
+
+PEER = "postgres"
+
+_TRANSIENT = (
+    OSError,  # refused, reset, unreachable; TimeoutError is one
+    asyncpg.InterfaceError,  # asyncpg's word for a connection that closed under us, or a pool that is closing
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash of a sibling backend, still starting, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a fail-over left us on a standby
+)
+
+
+@asynccontextmanager
+async def unavailable_when_lost() -> AsyncIterator[None]:
+    """Turn every error that says the server is away, full or overtaken into Unavailable; others pass as bugs."""
+    try:
+        yield
+    except _TRANSIENT as error:
+        raise Unavailable(PEER, type(error).__name__) from error
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    size: int,
+    application: str,
+    statement_timeout: timedelta,
+    settings: Mapping[str, str] | None = None,
+) -> asyncpg.Pool:
+    """A pool of up to `size` connections on the running loop, each statement bounded on both sides of the wire.
+
+    Raises Unavailable when not even one connection can be opened.
+    """
+    limit_s = statement_timeout.total_seconds()
+    async with unavailable_when_lost():
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            # The server ends the statement first; this only bounds a server that no longer answers at all.
+            command_timeout=limit_s + 2,
+            timeout=10,
+            server_settings={
+                "application_name": application,
+                "statement_timeout": f"{int(limit_s * 1000)}ms",
+                "lock_timeout": f"{int(limit_s * 1000)}ms",
+                **(settings or {}),
+            },
+        )
