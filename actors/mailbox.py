@@ -21,6 +21,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from bfactors.errors import BetterFleetError
+
 M = TypeVar("M")
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _MESSAGES_PER_TURN = 32  # after so many, the loop's other actors get their turn
 
 
-class MailboxClosed(Exception):
+class MailboxClosed(BetterFleetError):
     """The actor takes no more messages: it is draining, stopped, failed or abandoned."""
 
 

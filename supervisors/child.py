@@ -79,13 +79,19 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChildStarted:
+    """News from the lane; `incarnation` tells which making of the child they are about."""
+
     name: str
     incarnation: int
     actor: Mailbox[Any]
+    lane: Lane
+    is_paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ChildFailed:
+    """Its factory, its `begin` or its `receive` raised."""
+
     name: str
     incarnation: int
     error: BaseException
@@ -93,6 +99,8 @@ class ChildFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChildDrained:
+    """It has finished everything it had taken, and stopped."""
+
     name: str
     incarnation: int
 
@@ -116,7 +124,14 @@ def create(spec: ChildSpec, lane: Lane, incarnation: int, paused: bool, tell: Te
     except BaseException as error:  # noqa: BLE001 - the factory's failure is its child's, not the lane's
         tell(ChildFailed(spec.name, incarnation, error))
     else:
-        tell(ChildStarted(spec.name, incarnation, actor))
+        if not tell(ChildStarted(spec.name, incarnation, actor, lane, paused)):
+            actor.abandon()  # nobody supervises it any more
+
+
+def abandon(actors: Iterable[Mailbox[Any]]) -> None:
+    """Cancel what these actors are doing."""
+    for actor in actors:
+        actor.abandon()
 
 
 def pause(actors: Iterable[tuple[str, int, Mailbox[Any]]], paused: bool, tell: Tell) -> None:

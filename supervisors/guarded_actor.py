@@ -32,6 +32,14 @@ def tell_to(ref: pykka.ActorRef[Any]) -> Tell:
     return tell
 
 
+def call_outside(what: str, callback: Callable[..., object], *arguments: object) -> None:
+    """Call code that was handed to a supervisor; what that code raises is logged and is its own trouble."""
+    try:
+        callback(*arguments)
+    except BaseException:  # noqa: BLE001 - foreign code in a supervisor's thread
+        _LOG.exception("a listener failed when told of %s", what)
+
+
 class GuardedActor(pykka.ThreadingActor):
     """A thread that handles one told message after the other and survives all of them."""
 

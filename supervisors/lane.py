@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from bfactors.errors import BetterFleetError
+
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-class LaneClosed(Exception):
+class LaneClosed(BetterFleetError):
     """The lane takes no more work: it is closed or abandoned."""
 
 
@@ -51,7 +53,7 @@ class Lane:
         generation: int = 1,
         clock: Callable[[], float] = time.monotonic,
         loop: asyncio.AbstractEventLoop,
-        on_closed: Callable[[Lane], None] = lambda _: None,
+        on_closed: Callable[[Lane], object] = lambda _: None,
     ) -> None:
         self.name = name
         self.generation = generation
@@ -72,7 +74,7 @@ class Lane:
         generation: int = 1,
         clock: Callable[[], float] = time.monotonic,
         loop_factory: LoopFactory = uvloop.new_event_loop,
-        on_closed: Callable[[Lane], None] = lambda _: None,
+        on_closed: Callable[[Lane], object] = lambda _: None,
     ) -> Lane:
         """Start a thread with its own loop. `on_closed` is called from that thread as its last act."""
         lane = cls(name, generation=generation, clock=clock, loop=loop_factory(), on_closed=on_closed)
