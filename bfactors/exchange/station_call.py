@@ -1,0 +1,241 @@
+"""The charger calls: who is served, what must be stored first, and that a repeated call gets its old answer.
+
+Source: OCPP 2.0.1 B01.FR.10-12, B02.FR.09, A00.FR.807, A04.FR.03.
+"""
+
+import hashlib
+from typing import Literal, assert_never
+
+from bfactors.evidence import BootReported, CsrReceived, Evidence, SecurityEventReported
+from bfactors.exchange import record, waiting
+from bfactors.exchange.message import Finished, RelayOut
+from bfactors.exchange.state import ExchangeState
+from bfactors.exchange.turn import Turn
+from bfactors.ocpp import (
+    BootNotified,
+    BootReply,
+    CallErrorReply,
+    CsrPresented,
+    CsrReply,
+    DefaultReply,
+    HeartbeatReply,
+    HeartbeatSent,
+    InboundCall,
+    InboundProblem,
+    Relayed,
+    Reply,
+    SecurityEventNotified,
+)
+from bfactors.pem import MalformedX509, normalised_csr
+
+Standing = Literal["accepted", "pending", "refused"]
+
+
+def standing(state: ExchangeState) -> Standing:
+    """What the charger may do now: its record's mode, held back while it shows a credential that must be replaced."""
+    if state.record.mode == "accepted" and state.rules.pending_flags.intersection(state.info.flags):
+        return "pending"
+    return state.record.mode
+
+
+def arrived(turn: Turn, call: InboundCall) -> None:
+    """Take up a valid CALL, unless it is one we have already taken up."""
+    if not waiting.taken_up(turn, call.message_id, call.action, hash(call.message)):
+        return
+    if isinstance(call.message, BootNotified):
+        _boot(turn, call.message, call.message_id)
+    elif _is_served(turn, call.message):
+        if turn.state.boot == "awaited":
+            turn.change(boot="skipped")
+        _serve(turn, call)
+    else:
+        waiting.ready(turn, CallErrorReply("SecurityError", "not accepted: send BootNotification"))
+
+
+def malformed(turn: Turn, problem: InboundProblem) -> None:
+    """Answer a frame that could not be taken as a call, in its turn."""
+    if waiting.taken_up(turn, problem.message_id, "", hash((problem.code, problem.description))):
+        waiting.ready(turn, CallErrorReply(problem.code, problem.description))
+
+
+def evidence_stored(turn: Turn, evidence: Evidence) -> None:
+    """What these calls were waiting for is safe: they can be answered."""
+    body = evidence.body
+    reply: Reply = DefaultReply()
+    if isinstance(body, CsrReceived):
+        reply = CsrReply(accepted=True)
+        others = tuple(held for held in turn.state.held_csrs if held[0] != body.purpose)
+        turn.change(held_csrs=(*others, (body.purpose, _digest(body.csr))))
+    waiting.evidence_settled(turn, evidence.evidence_id, reply)
+
+
+def relay_stored(turn: Turn, token: int) -> None:
+    if token in turn.state.relays:
+        turn.change(relays=tuple(t for t in turn.state.relays if t != token))
+        return
+    waiting.relay_settled(turn, token, DefaultReply())
+
+
+def relay_failed(turn: Turn, token: int) -> None:
+    if token in turn.state.relays:
+        turn.change(relays=tuple(t for t in turn.state.relays if t != token))
+        turn.emit(Finished("relay", "relay", "dropped", 0.0, ""))
+        return
+    waiting.relay_failed(turn, token)
+
+
+# ---------------------------------------------------------------- who is served
+
+
+def _is_served(turn: Turn, message: HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed) -> bool:
+    state = turn.state
+    match standing(state):
+        case "accepted":
+            is_booted = state.boot in ("accepted", "skipped")
+            return is_booted or not state.rules.boot_required or _boot_wait_is_over(turn)
+        case "pending":
+            return isinstance(message, CsrPresented) and message.purpose in state.triggered
+        case "refused":
+            return False
+
+
+def is_ready_for_calls(turn: Turn) -> bool:
+    """Whether the charger can be expected to answer: it has booted, has spoken, or has had its time to."""
+    return turn.state.boot not in ("awaited", "rejected") or (
+        turn.state.boot == "awaited" and _boot_wait_is_over(turn)
+    )
+
+
+def _boot_wait_is_over(turn: Turn) -> bool:
+    return turn.now_s >= turn.state.started_s + turn.state.rules.boot_wait_s
+
+
+# ---------------------------------------------------------------- what each call means
+
+
+def _boot(turn: Turn, boot: BootNotified, message_id: str) -> None:
+    state = turn.state
+    body = BootReported(
+        session_id=state.info.session_id,
+        vendor=boot.vendor,
+        model=boot.model,
+        serial_number=boot.serial_number,
+        firmware_version=boot.firmware_version,
+        reason=boot.reason,
+    )
+    record.owe(turn, body, message_id, by_charger=True)
+    if not _serial_agrees(state, boot.serial_number):
+        detail = f"boot says {boot.serial_number!r}, certificate says {state.record.expected_common_name!r}"
+        suspect(turn, "BootSerialMismatch", detail)
+        turn.close(1008, "serial-mismatch")
+        return
+    match standing(state):
+        case "accepted":
+            turn.change(boot="accepted")
+            waiting.ready(turn, BootReply("Accepted", state.rules.heartbeat_interval_s, turn.now.utc))
+        case "pending":
+            turn.change(boot="pending")
+            waiting.ready(turn, BootReply("Pending", state.rules.pending_interval_s, turn.now.utc))
+        case "refused":
+            turn.change(boot="rejected")
+            waiting.ready(turn, BootReply("Rejected", state.rules.heartbeat_interval_s, turn.now.utc))
+
+
+def _serial_agrees(state: ExchangeState, serial_number: str | None) -> bool:
+    # 1.6 knows two serial numbers and no such rule; a 2.x charger may leave its serial out.
+    if state.info.security_profile != 3 or state.info.ocpp_version == "1.6" or serial_number is None:
+        return True
+    expected = state.record.expected_common_name
+    if state.record.subject_match == "contains":
+        return bool(serial_number) and serial_number in expected
+    return serial_number == expected
+
+
+def suspect(turn: Turn, event_type: str, detail: str) -> None:
+    """Record a security event that we, not the charger, noticed; once per session and type."""
+    body = SecurityEventReported(
+        session_id=turn.state.info.session_id,
+        event_type=event_type,
+        charger_time=turn.now.utc.isoformat(),
+        tech_info=detail,
+    )
+    record.owe(turn, body, f"suspected:{event_type}", by_charger=False)
+
+
+def _serve(turn: Turn, call: InboundCall) -> None:
+    message = call.message
+    match message:
+        case HeartbeatSent():
+            waiting.ready(turn, HeartbeatReply(turn.now.utc))
+        case CsrPresented():
+            _take_csr(turn, message, call.message_id)
+        case SecurityEventNotified():
+            body = SecurityEventReported(
+                session_id=turn.state.info.session_id,
+                event_type=message.event_type,
+                charger_time=message.charger_time,
+                tech_info=message.tech_info,
+            )
+            _record_first(turn, body, call.message_id)
+        case Relayed():
+            _relay(turn, message, call.message_id)
+        case BootNotified():  # answered before anybody asks who is served
+            _boot(turn, message, call.message_id)
+        case _:
+            assert_never(message)
+
+
+def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
+    if len(csr.csr) > turn.state.rules.csr_chars:
+        waiting.ready(turn, CsrReply(accepted=False, reason="too-large"))
+        return
+    text = _undressed(csr.csr)
+    digest = _digest(text)
+    if (csr.purpose, digest) in turn.state.held_csrs:
+        waiting.ready(turn, CsrReply(accepted=True))
+        return
+    for pending in turn.state.evidence:
+        body = pending.evidence.body
+        if isinstance(body, CsrReceived) and body.purpose == csr.purpose and _digest(body.csr) == digest:
+            record.renew(turn, pending.evidence.evidence_id)
+            waiting.wait_for_evidence(turn, pending.evidence.evidence_id)
+            return
+    received = CsrReceived(
+        session_id=turn.state.info.session_id, message_id=message_id, purpose=csr.purpose, csr=text
+    )
+    _record_first(turn, received, message_id)
+
+
+def _undressed(csr: str) -> str:
+    try:
+        return normalised_csr(csr)
+    except MalformedX509:
+        return csr  # to be refused by the ledger, with its reason, not by us
+
+
+def _digest(csr: str) -> str:
+    return hashlib.sha256(csr.encode()).hexdigest()
+
+
+def _relay(turn: Turn, message: Relayed, message_id: str) -> None:
+    state = turn.state
+    relay = RelayOut(state.next_token, message.action, message_id, message.payload)
+    turn.change(next_token=state.next_token + 1)
+    if message.confirm:
+        waiting.wait_for_relay(turn, relay)
+        return
+    if len(state.relays) < state.rules.relays_in_flight:
+        turn.change(relays=(*state.relays, relay.token))
+        turn.emit(relay)
+    else:
+        turn.emit(Finished("relay", message.action, "dropped", 0.0, message_id))
+    waiting.ready(turn, DefaultReply())
+
+
+def _record_first(turn: Turn, body: CsrReceived | SecurityEventReported, message_id: str) -> None:
+    wait_s = turn.state.rules.evidence_wait_s
+    evidence_id = record.attempt(turn, body, message_id, by_charger=True, wait_s=wait_s)
+    if evidence_id is None:
+        waiting.ready(turn, CallErrorReply("InternalError", "too much is waiting to be stored, try again"))
+    else:
+        waiting.wait_for_evidence(turn, evidence_id)

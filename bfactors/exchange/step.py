@@ -1,0 +1,198 @@
+"""The exchange rules of one session as a fold: what happened and when, in; what to do about it, out."""
+
+from typing import assert_never
+
+from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.evidence import CsrReceived, InstructionSent, SecurityEventReported
+from bfactors.exchange import own_call, record, station_call, waiting
+from bfactors.exchange.message import (
+    EvidenceFailed,
+    EvidenceStored,
+    FrameArrived,
+    Input,
+    Moment,
+    NewerSession,
+    OrderArrived,
+    Output,
+    RecordChanged,
+    RelayFailed,
+    RelayStored,
+    Restate,
+    Retire,
+    SessionEnded,
+    SetTimer,
+    Suspected,
+    Tick,
+)
+from bfactors.exchange.state import ExchangeRules, ExchangeState
+from bfactors.exchange.turn import Turn
+from bfactors.ocpp import Inbound, InboundAnswer, InboundCall, InboundProblem
+
+Stepped = tuple[ExchangeState, tuple[Output, ...]]
+
+_LOST = ("revoked", "inactive", "rejected")
+
+
+def start(info: SessionInfo, rules: ExchangeRules, now: Moment) -> Stepped:
+    """The session was admitted; nothing of it leaves for the evidence log before its SessionOpened is stored."""
+    state = ExchangeState(info=info, record=info.record, rules=rules, started_s=now.monotonic_s)
+    turn = Turn(state, now)
+    record.introduce(turn)
+    return _finish(turn)
+
+
+def step(state: ExchangeState, message: Input, now: Moment) -> Stepped:
+    """Fold one input. Total: late, repeated and unexpected inputs are legal and change nothing."""
+    turn = Turn(state, now)
+    match message:
+        case FrameArrived(inbound):
+            _frame(turn, inbound)
+        case OrderArrived(order):
+            if state.phase == "open":
+                own_call.ordered(turn, order)
+        case EvidenceStored(evidence_id):
+            _evidence_stored(turn, evidence_id)
+        case EvidenceFailed(evidence_id):
+            record.failed(turn, evidence_id)
+        case RelayStored(token):
+            station_call.relay_stored(turn, token)
+        case RelayFailed(token):
+            station_call.relay_failed(turn, token)
+        case RecordChanged(changed):
+            _record_changed(turn, changed)
+        case Tick():
+            turn.change(timer_s=None)
+        case SessionEnded(reason):
+            _ended(turn, reason)
+        case NewerSession():
+            turn.close(1000, "replaced")
+        case Restate():
+            turn.change(retry_at_s=now.monotonic_s, failures=0)
+            if state.phase in ("open", "closing"):
+                record.introduce(turn)
+        case Suspected(event_type, detail):
+            if state.phase in ("open", "closing"):
+                station_call.suspect(turn, event_type, detail)
+        case _:
+            assert_never(message)
+    return _finish(turn)
+
+
+def _frame(turn: Turn, inbound: Inbound) -> None:
+    match inbound:
+        case InboundAnswer(message_id, outcome):
+            own_call.answered(turn, message_id, outcome)  # while closing too: it is a fact
+        case InboundCall():
+            if turn.state.phase == "open":
+                station_call.arrived(turn, inbound)
+        case InboundProblem():
+            if turn.state.phase == "open":
+                station_call.malformed(turn, inbound)
+        case _:
+            assert_never(inbound)
+
+
+def _evidence_stored(turn: Turn, evidence_id: str) -> None:
+    pending = record.stored(turn, evidence_id)
+    if pending is None:
+        return
+    match pending.evidence.body:
+        case CsrReceived() | SecurityEventReported():
+            station_call.evidence_stored(turn, pending.evidence)
+        case InstructionSent():
+            own_call.sent_stored(turn, pending.evidence)
+        case _:
+            pass  # nobody waits for the others
+
+
+def _record_changed(turn: Turn, changed: AdmissionRecord) -> None:
+    before = turn.state.record
+    if turn.state.phase != "open" or changed.revision <= before.revision:
+        return
+    turn.change(record=changed)
+    if changed.mode == "refused":
+        turn.close(1008, changed.refusal_reason or "refused")
+    elif _has_lost_credential(turn, before, changed):
+        turn.close(1008, "credential-withdrawn")
+
+
+def _has_lost_credential(turn: Turn, before: AdmissionRecord, changed: AdmissionRecord) -> bool:
+    """Whether the leaf this session shows is one the record no longer admits.
+
+    A leaf the record never knew (a factory certificate at first contact) cannot be lost; an expired one is not cut
+    while it is connected.
+    """
+    fingerprint = turn.state.info.fingerprint_sha256
+    known = next((c for c in changed.credentials if c.fingerprint_sha256 == fingerprint), None)
+    if known is None:
+        return any(c.fingerprint_sha256 == fingerprint for c in before.credentials)
+    if known.state == "superseded":
+        return known.admit_until is None or known.admit_until <= turn.now.utc
+    return known.state in _LOST
+
+
+def _ended(turn: Turn, reason: str) -> None:
+    state = turn.state
+    if state.phase in ("ended", "retired"):
+        return
+    turn.change(phase="ended", ended_s=turn.now_s, waiting=(), relays=(), remembered=())
+    own_call.disconnected(turn)
+    turn.change(close_reason=state.close_reason or reason)
+
+
+def _finish(turn: Turn) -> Stepped:
+    """What follows from the new state and time, whatever the input was."""
+    record.time_passed(turn)
+    own_call.time_passed(turn)
+    waiting.time_passed(turn)
+    waiting.flush(turn)
+    own_call.pump(turn)
+    _take_leave(turn)
+    record.pump(turn)
+    _set_timer(turn)
+    return turn.state, tuple(turn.outputs)
+
+
+def _take_leave(turn: Turn) -> None:
+    """An ended session says so last of all, and is done with once that is stored.
+
+    One the ledger never heard of tries for `linger_s` only: a charger that flaps while the log is away must not leave
+    ever more of them behind, and nothing was ever sent on it that would need settling.
+    """
+    state = turn.state
+    if state.phase != "ended":
+        return
+    if not state.is_introduced and turn.now_s >= state.ended_s + state.rules.linger_s:
+        turn.change(evidence=(), is_recording=False, is_concluded=True)
+    elif not state.is_concluded and state.announced is None:
+        record.conclude(turn, state.close_reason or "closed")
+        turn.change(is_concluded=True)
+    if turn.state.is_concluded and not turn.state.evidence:
+        turn.change(phase="retired")
+        turn.emit(Retire())
+
+
+def _set_timer(turn: Turn) -> None:
+    """Ask for a Tick at the earliest deadline, unless an earlier one is already coming: a Tick too many is harmless."""
+    state = turn.state
+    if state.phase == "retired":
+        return
+    due: list[float] = []
+    if state.evidence and not state.is_recording:
+        due.append(state.retry_at_s)
+    due += [p.expires_s for p in state.evidence if p.expires_s is not None and not p.given_up]
+    for call in state.waiting:
+        if call.reply is None:
+            due.append(call.deadline_s)
+            if call.relay_again_s is not None:
+                due.append(call.relay_again_s)
+    if state.phase == "open":
+        if state.outstanding is not None:
+            due.append(state.outstanding.deadline_s)
+        if state.orders and state.boot == "awaited" and not station_call.is_ready_for_calls(turn):
+            due.append(state.started_s + state.rules.boot_wait_s)
+    if state.phase == "ended" and not state.is_introduced:
+        due.append(state.ended_s + state.rules.linger_s)
+    if due and (state.timer_s is None or min(due) < state.timer_s):
+        turn.change(timer_s=min(due))
+        turn.emit(SetTimer(min(due)))
