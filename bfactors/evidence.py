@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.fleet.state import FleetFacts
 from bfactors.ocpp import Outcome
 
 
@@ -199,9 +200,9 @@ class DeadlinePassed(_Body, frozen=True, kw_only=True):
 
 
 class FleetFactsChanged(_Body, frozen=True, kw_only=True):
-    """The fleet partition decided something this partition must know; the facts travel beside it."""
+    """The fleet partition decided something this partition must know."""
 
-    fleet_sequence: int
+    facts: FleetFacts
 
 
 EvidenceBody = (

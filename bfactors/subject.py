@@ -6,6 +6,8 @@ BUCKET_ADMISSION = "bf_admission"
 BUCKET_CONTROL = "bf_control"
 STREAM_LEDGER = "BF_LEDGER"
 STREAM_OCPP = "BF_OCPP"
+STREAM_NODE = "BF_NODE"
+NODE_FILTER = "bf.node.>"
 SECRET = "bf.secret"  # noqa: S105 - a subject, not a secret
 
 
@@ -52,3 +54,8 @@ def ocpp(charger_id: str) -> str:
 def ocpp_decision(charger_id: str) -> str:
     """Where the rest of BetterFleet answers a charger's Authorize."""
     return f"bf.ocpp-decision.{subject_token(charger_id)}"
+
+
+def node(name: str, incarnation: str) -> str:
+    """Where one incarnation of a connect node renews its presence."""
+    return f"bf.node.{subject_token(name)}.{subject_token(incarnation)}"

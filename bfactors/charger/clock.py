@@ -1,0 +1,112 @@
+"""What time alone brings: retries, overdue jobs, renewals, escalations, expiry - and when to look again."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from bfactors import event as e
+from bfactors.charger.draft import Draft
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.fleet.state import FleetFacts
+from bfactors.policy import Policy, effective
+
+
+def rang(draft: Draft) -> None:
+    """Do what is due by now."""
+    for job in list(draft.state.jobs.values()):
+        _job_due(draft, job)
+    for certificate in list(draft.state.certificates.values()):
+        _certificate_due(draft, certificate)
+
+
+def _job_due(draft: Draft, job: JobState) -> None:
+    if job.due_at is None or job.due_at > draft.now:
+        if job.deadline_at <= draft.now and not job.overdue and job.action in ("issue", "renew"):
+            _overdue(draft, job, "deadline-passed", f"not done by {job.deadline_at:%Y-%m-%d %H:%M} UTC")
+        return
+    if job.stage == "awaiting-csr":
+        draft.withdraw_instructions(job.job_id)
+        draft.retry(job, "no-csr", "the charger was asked for a CSR and sent none")
+    elif job.stage == "awaiting-reconnect":
+        _overdue(
+            draft,
+            job,
+            job.reason_code or "not-reconnected",
+            job.reason_message
+            or "the certificate is installed, but the charger has not reconnected with it; its old credential keeps working",
+        )
+    elif not job.overdue:
+        _overdue(draft, job, job.reason_code or "overdue", job.reason_message or f"still {job.stage}")
+
+
+def _overdue(draft: Draft, job: JobState, code: str, message: str) -> None:
+    draft.record(e.CertificateJobOverdue(job_id=job.job_id, reason_code=code, reason_message=message))
+
+
+def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
+    if not certificate.is_usable:
+        return
+    now = draft.now
+    if certificate.not_after <= now:
+        draft.record(e.CertificateExpired(certificate_id=certificate.certificate_id))
+        return
+    if certificate.state != "active":
+        return
+    policy = draft.policy(certificate.purpose)
+    if not certificate.renewal_due and renewal_at(draft.state, certificate, policy) <= now:
+        draft.record(
+            e.CertificateRenewalDue(certificate_id=certificate.certificate_id, due_reason="renewal-window")
+        )
+    reached = [
+        days
+        for days in policy.escalate_before_days
+        if certificate.not_after - timedelta(days=days) <= now
+        and (certificate.escalated_days is None or days < certificate.escalated_days)
+    ]
+    if reached:
+        draft.record(
+            e.CertificateExpiryEscalated(certificate_id=certificate.certificate_id, days_left=min(reached))
+        )
+
+
+def renewal_at(state: ChargerState, certificate: CertificateRecord, policy: Policy) -> datetime:
+    """When a certificate's renewal starts: inside the window, spread over the fleet by a hash of the identity."""
+    digest = hashlib.sha256(f"{state.managed_identity_id}/{certificate.purpose}".encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / 2**32
+    lifetime = certificate.not_after - certificate.not_before
+    window = min(
+        timedelta(days=policy.renew_before_days + policy.renewal_spread_days * share), lifetime * 2 / 3
+    )
+    return certificate.not_after - window
+
+
+def next_due(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime | None:
+    """The earliest moment at which time alone may change something."""
+    return min(_moments(state, facts, now), default=None)
+
+
+def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[datetime]:
+    for job in state.jobs.values():
+        if job.due_at is not None:
+            yield job.due_at
+        if not job.overdue and job.action in ("issue", "renew"):
+            yield job.deadline_at
+    for instruction in state.instructions.values():
+        if (
+            instruction.sent_session is None
+            and instruction.decision + state.revision
+            and state.session is not None
+        ):
+            yield instruction.not_before
+    for certificate in state.certificates.values():
+        if not certificate.is_usable:
+            continue
+        yield certificate.not_after
+        if certificate.state != "active":
+            continue
+        policy = effective(facts.policies, purpose=certificate.purpose, cohort=state.cohort)
+        if not certificate.renewal_due:
+            yield renewal_at(state, certificate, policy)
+        for days in policy.escalate_before_days:
+            if certificate.escalated_days is None or days < certificate.escalated_days:
+                yield certificate.not_after - timedelta(days=days)

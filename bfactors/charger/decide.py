@@ -1,0 +1,158 @@
+"""The decision about one charger: given its state and a message, the events that follow.
+
+Pure: the same state, message and context always give the same events. Orders, effects and the admission record are
+derived from the new state (`outgoing`), rows from it too (`project`).
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from bfactors import command as c
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.charger import clock, delivery, issuance, plan, request, session
+from bfactors.charger.draft import Context, Draft
+from bfactors.charger.state import ChargerState, JobState, SessionFact
+from bfactors.refusal import Refusal
+
+ChargerCommand = c.RegisterCharger | c.ChangeCharger | c.RequestJob | c.CancelJob
+FleetCommand = c.RegisterAuthority | c.CreateTrustAnchorBundle | c.SetSupervisorState | c.SetPolicy
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided. `jobs` holds the last form of every job touched; `job_id` answers a job command."""
+
+    state: ChargerState | None
+    events: tuple[e.ChargerEvent, ...] = ()
+    jobs: dict[str, JobState] = {}
+    refusal: Refusal | None = None
+    job_id: str | None = None
+    displaced: SessionFact | None = None
+
+
+def decide_command(state: ChargerState | None, command: ChargerCommand, context: Context) -> Decision:
+    """What a command about one charger leads to."""
+    if isinstance(command, c.RegisterCharger):
+        registered = request.register(state, command, context)
+        if isinstance(registered, Refusal):
+            return Decision(state=state, refusal=registered)
+        new, events = registered
+        return _finished(Draft(new, context, events))
+    if state is None:
+        refusal = Refusal("unknown-charger", f"no charger is called {command.charger_id}", "charger_id", 404)
+        return Decision(state=None, refusal=refusal)
+    draft = Draft(state, context)
+    job_id: str | None = None
+    outcome: Refusal | str | None
+    match command:
+        case c.ChangeCharger():
+            outcome = request.change(draft, command)
+        case c.RequestJob():
+            outcome = request.open_job(draft, command)
+        case c.CancelJob():
+            outcome = request.cancel(draft, command)
+        case _:
+            assert_never(command)
+    if isinstance(outcome, Refusal):
+        return Decision(state=state, refusal=outcome)
+    if isinstance(outcome, str):
+        job_id = outcome
+    plan.plan(draft)
+    return _finished(draft, job_id=job_id)
+
+
+def decide_evidence(state: ChargerState | None, evidence: v.Evidence, context: Context) -> Decision:
+    """What a fact leads to. Facts about a charger nobody registered change nothing but the record of the edge."""
+    if state is None:
+        return Decision(state=None)
+    draft = Draft(state, context)
+    displaced = _apply(draft, evidence.body)
+    plan.plan(draft)
+    return _finished(draft, displaced=displaced)
+
+
+def _finished(draft: Draft, *, job_id: str | None = None, displaced: SessionFact | None = None) -> Decision:
+    return Decision(
+        state=draft.state,
+        events=tuple(draft.events),
+        jobs=draft.jobs_touched,
+        job_id=job_id,
+        displaced=displaced,
+    )
+
+
+def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
+    match body:
+        case v.SessionOpened():
+            return session.opened(draft, body)
+        case v.SessionClosed():
+            session.closed(draft, body.session_id, body.reason)
+        case v.NodeLost():
+            session.node_lost(draft, body)
+        case v.BootReported():
+            session.booted(draft, body)
+        case v.CsrReceived():
+            issuance.csr_received(draft, body)
+        case v.InstructionSent():
+            delivery.dispatched(draft, body)
+        case v.InstructionAnswered():
+            delivery.answered(draft, body)
+        case v.SecurityEventReported():
+            _security_event(draft, body.event_type, body.tech_info or "", 1, None)
+        case v.ConnectionRefused():
+            _security_event(draft, f"ConnectionRefused/{body.reason}", "", body.count, body.remote_address)
+        case v.IssuanceRequested():
+            issuance.reference(draft, body)
+        case v.IssuanceCompleted():
+            issuance.completed(draft, body)
+        case v.IssuanceRefused():
+            issuance.refused(draft, body)
+        case v.IssuanceAttemptLapsed():
+            issuance.lapsed(draft, body)
+        case v.IssuanceDelayed():
+            issuance.delayed(draft, body)
+        case v.RevocationAccepted():
+            _revoked(draft, body)
+        case v.RevocationRefused():
+            _revocation_refused(draft, body)
+        case v.DeadlinePassed():
+            clock.rang(draft)
+        case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported():
+            pass
+        case _:
+            assert_never(body)
+    return None
+
+
+def _security_event(draft: Draft, kind: str, detail: str, count: int, remote_address: str | None) -> None:
+    draft.record(
+        e.SecurityEventRecorded(
+            charger_id=draft.state.charger_id,
+            kind=kind,
+            detail=detail,
+            count=count,
+            remote_address=remote_address,
+        )
+    )
+
+
+def _revoked(draft: Draft, body: v.RevocationAccepted) -> None:
+    certificate = draft.state.certificates.get(body.certificate_id)
+    if certificate is None or certificate.state == "revoked":
+        return
+    draft.record(e.CertificateRevoked(certificate_id=body.certificate_id, revoked_at=draft.now))
+    for job in list(draft.state.jobs.values()):
+        if job.action == "revoke" and job.certificate_id == body.certificate_id:
+            draft.record(e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=body.certificate_id))
+
+
+def _revocation_refused(draft: Draft, body: v.RevocationRefused) -> None:
+    """The CA would not; the edge keeps refusing the certificate all the same, and an operator must look."""
+    for job in list(draft.state.jobs.values()):
+        if (
+            job.action == "revoke"
+            and job.certificate_id == body.certificate_id
+            and job.reason_code != body.code
+        ):
+            draft.stage(job, "revoking", waiting_for="operator", reason=(body.code, body.message))

@@ -1,0 +1,167 @@
+"""How the charger's answer to an instruction moves its job: accepted, rejected, CALLERROR and silence differ."""
+
+from typing import assert_never
+
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.charger import trust_gate
+from bfactors.charger.draft import Draft, back_off
+from bfactors.charger.state import InstructionState
+from bfactors.instruction import (
+    RESEND,
+    CloseSession,
+    InstallAnchor,
+    InstallLeaf,
+    ListCertificates,
+    ObtainCsr,
+    Reboot,
+    SetNetworkProfile,
+    SetProfilePriority,
+    kind_name,
+)
+from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+
+_DONE = frozenset({"Accepted", "Scheduled", "RebootRequired", "Closed", "NotFound"})
+_CANNOT = frozenset({"NotSupported", "NotImplemented"})
+_MOST_DECISIONS = 5
+
+
+def dispatched(draft: Draft, body: v.InstructionSent) -> None:
+    """The frame was about to leave on that session."""
+    instruction = draft.state.instructions.get(body.instruction_id)
+    if (
+        instruction is None
+        or instruction.decision != body.decision
+        or instruction.sent_session == body.session_id
+    ):
+        return
+    draft.record(
+        e.InstructionDispatched(
+            charger_id=draft.state.charger_id,
+            instruction_id=body.instruction_id,
+            job_id=instruction.job_id,
+            decision=body.decision,
+            session_id=body.session_id,
+        )
+    )
+
+
+def answered(draft: Draft, body: v.InstructionAnswered) -> None:
+    """The call ended. It settles only what was sent on that session under that decision."""
+    instruction = draft.state.instructions.get(body.instruction_id)
+    if instruction is None or instruction.decision != body.decision:
+        return
+    if instruction.sent_session not in (None, body.session_id):
+        return
+    match body.outcome:
+        case Answered() if body.outcome.status in _DONE:
+            _accepted(draft, instruction, body.outcome)
+        case Answered() | CallFailed():
+            _rejected(draft, instruction, body.outcome)
+        case Silent() | Disconnected():
+            _unknown(draft, instruction, body.outcome)
+        case _:
+            assert_never(body.outcome)
+
+
+def _accepted(draft: Draft, instruction: InstructionState, outcome: Answered) -> None:
+    draft.settle(instruction, "accepted", outcome.status)
+    match instruction.body:
+        case InstallLeaf(certificate_id=certificate_id):
+            certificate = draft.state.certificates.get(certificate_id)
+            if certificate is not None and certificate.state == "issued":
+                draft.record(
+                    e.CertificateInstalled(
+                        job_id=instruction.job_id or "",
+                        certificate_id=certificate_id,
+                        evidence_type="certificate-signed-accepted",
+                        evidence_ref=draft.context.cause,
+                    )
+                )
+        case InstallAnchor(fingerprint_sha256=fingerprint):
+            draft.record(
+                e.TrustAnchorAccepted(
+                    charger_id=draft.state.charger_id,
+                    fingerprint_sha256=fingerprint,
+                    evidence_ref=draft.context.cause,
+                )
+            )
+        case ListCertificates():
+            _listed(draft, instruction, outcome)
+        case ObtainCsr() | SetNetworkProfile() | SetProfilePriority() | Reboot() | CloseSession():
+            pass
+        case _:
+            assert_never(instruction.body)
+
+
+def _listed(draft: Draft, instruction: InstructionState, outcome: Answered) -> None:
+    draft.record(
+        e.InstalledCertificatesReported(
+            charger_id=draft.state.charger_id, reported=outcome.listed, evidence_ref=draft.context.cause
+        )
+    )
+    trust_gate.confirm_from_list(draft)
+    job = draft.state.jobs.get(instruction.job_id or "")
+    if job is not None and (closed := trust_gate.gate(draft, job)) is not None and closed.side == "charger":
+        draft.retry(
+            job, "trust-anchor-not-listed", "the charger accepted the trust anchor but does not list it"
+        )
+
+
+def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | CallFailed) -> None:
+    detail = _described(outcome)
+    is_call_error = isinstance(outcome, CallFailed)
+    draft.settle(instruction, "call-error" if is_call_error else "rejected", detail)
+    job = draft.state.jobs.get(instruction.job_id or "")
+    if (
+        isinstance(outcome, CallFailed)
+        and isinstance(instruction.body, ListCertificates)
+        and outcome.code in _CANNOT
+    ):
+        draft.record(
+            e.ChargerFactObserved(
+                charger_id=draft.state.charger_id,
+                fact=trust_gate.CANNOT_LIST,
+                evidence_ref=draft.context.cause,
+            )
+        )
+        return
+    if job is None:
+        return
+    if isinstance(instruction.body, InstallLeaf) and not is_call_error and not instruction.unknown:
+        draft.record(
+            e.CertificateRejected(
+                certificate_id=instruction.body.certificate_id, job_id=job.job_id, reason=detail
+            )
+        )
+        draft.fail(job, "certificate-rejected-by-charger", f"the charger refused its certificate: {detail}")
+        return
+    kind = kind_name(instruction.body)
+    draft.retry(job, f"{kind}-refused", f"the charger did not carry out {kind}: {detail}")
+
+
+def _unknown(draft: Draft, instruction: InstructionState, outcome: Outcome) -> None:
+    """Nobody knows whether the charger acted; the kind's re-send rule says what follows."""
+    disconnected = isinstance(outcome, Disconnected)
+    if isinstance(instruction.body, ObtainCsr | Reboot | CloseSession):
+        # a trigger is repeated when the CSR is overdue, a reset shows itself by the reconnect
+        draft.settle(instruction, "unknown", "disconnected" if disconnected else "no answer")
+        return
+    if disconnected:
+        return  # outstanding; the next session decides
+    if instruction.decision >= _MOST_DECISIONS:
+        draft.settle(instruction, "silent", "no answer")
+        job = draft.state.jobs.get(instruction.job_id or "")
+        if job is not None:
+            kind = kind_name(instruction.body)
+            draft.fail(job, f"{kind}-unanswered", f"the charger never answered {kind}")
+        return
+    assert RESEND[type(instruction.body)] != "once-per-decision"
+    draft.repeat_instruction(instruction, delay=back_off(instruction.decision))
+
+
+def _described(outcome: Answered | CallFailed) -> str:
+    if isinstance(outcome, CallFailed):
+        return f"{outcome.code} {outcome.description}".strip()[:200]
+    parts = [outcome.status, outcome.reason_code or "", outcome.detail or ""]
+    return " ".join(part for part in parts if part)[:200]

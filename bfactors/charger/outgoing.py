@@ -1,0 +1,164 @@
+"""What a charger's state asks of the rest of the system: orders to its session, effects elsewhere, its admission.
+
+All derived, so that a restart or a lost message changes nothing: whoever holds the state can say it again.
+"""
+
+from datetime import datetime
+
+from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
+from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.state import CertificateRecord, ChargerState
+from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
+from bfactors.evidence import evidence_id
+from bfactors.fleet.state import FleetFacts
+from bfactors.instruction import RESEND, InstructionOrder
+from bfactors.policy import effective
+
+_REPEATABLE = ("repeat", "repeat-not-found-is-success")
+
+
+def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[InstructionOrder]:
+    """What should now be sent on the live session, in the order it was wanted."""
+    session = state.session
+    if session is None:
+        return []
+    ready = []
+    for instruction in state.instructions.values():
+        if instruction.not_before > now or instruction.sent_session == session.session_id:
+            continue
+        if instruction.sent_session is not None and RESEND[type(instruction.body)] not in _REPEATABLE:
+            continue
+        ready.append(instruction)
+    ready.sort(key=lambda i: i.opened_at)
+    wait_s = effective(facts.policies, purpose="charging_station", cohort=state.cohort).answer_wait_s
+    return [
+        InstructionOrder(
+            instruction_id=instruction.instruction_id,
+            charger_id=state.charger_id,
+            session_id=session.session_id,
+            decision=instruction.decision,
+            answer_wait_s=wait_s,
+            body=instruction.body,
+        )
+        for instruction in ready
+    ]
+
+
+def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
+    """What is owed to CAs and clocks."""
+    found: list[Effect] = []
+    for job in state.jobs.values():
+        attempt = job.attempt
+        if attempt is None:
+            continue
+        authority = facts.authorities.get(job.purpose)
+        if authority is None or authority.arn != attempt.authority_arn:
+            continue
+        found.append(
+            IssueCertificate(
+                effect_id=f"{job.job_id}:{attempt.number}",
+                charger_id=state.charger_id,
+                purpose=job.purpose,
+                job_id=job.job_id,
+                attempt=attempt.number,
+                token=attempt.token,
+                authority_arn=attempt.authority_arn,
+                authority_pem=authority.certificate_pem,
+                authority_chain_pem=authority.chain_pem,
+                template=attempt.template,
+                signing_algorithm=attempt.signing_algorithm,
+                csr_pem=attempt.csr_pem,
+                not_before=attempt.not_before,
+                not_after=attempt.not_after,
+                call_before=attempt.call_before,
+                external_ref=attempt.external_ref,
+            )
+        )
+    for certificate in state.certificates.values():
+        if certificate.revocation_requested_at is not None and certificate.state != "revoked":
+            found.append(
+                RevokeCertificate(
+                    effect_id=f"{certificate.certificate_id}:revoke",
+                    charger_id=state.charger_id,
+                    purpose=certificate.purpose,
+                    certificate_id=certificate.certificate_id,
+                    authority_arn=certificate.issuing_ca_id,
+                    serial_number=certificate.serial_number,
+                    reason=certificate.revocation_reason or "unspecified",
+                )
+            )
+        elif (
+            certificate.renewal_due
+            and certificate.state == "active"
+            and not _being_replaced(state, certificate)
+        ):
+            found.append(
+                StartRenewal(
+                    effect_id=f"{certificate.certificate_id}:renew",
+                    charger_id=state.charger_id,
+                    purpose=certificate.purpose,
+                    certificate_id=certificate.certificate_id,
+                    job_id=evidence_id(certificate.certificate_id, "renew"),
+                    due_reason="renewal-window",
+                )
+            )
+    return found
+
+
+def _being_replaced(state: ChargerState, certificate: CertificateRecord) -> bool:
+    return any(
+        job.purpose == certificate.purpose and job.action in ("issue", "renew") for job in state.jobs.values()
+    )
+
+
+def admission(state: ChargerState, facts: FleetFacts) -> AdmissionRecord:
+    """Who may connect as this charger now."""
+    policy = effective(facts.policies, purpose="charging_station", cohort=state.cohort)
+    return AdmissionRecord(
+        charger_id=state.charger_id,
+        managed_identity_id=state.managed_identity_id,
+        serial_number=state.serial_number,
+        expected_common_name=state.expected_common_name,
+        subject_match="contains" if policy.subject_match == "contains" else "exact",
+        organization=state.organization,
+        family=state.family,
+        site=state.site,
+        cohort=state.cohort,
+        allowed_profiles=allowed_profiles(state),
+        keys=state.keys,
+        credentials=tuple(_known(c) for c in state.certificates.values()),
+        mode="accepted",
+        revision=state.revision,
+    )
+
+
+def allowed_profiles(state: ChargerState) -> tuple[int, ...]:
+    """The profile it uses now, and the one it is on its way to; a lower one never again (A05.FR.07)."""
+    if state.security_profile >= CLIENT_CERTIFICATE_PROFILE:
+        return (CLIENT_CERTIFICATE_PROFILE,)
+    upwards = range(state.security_profile, state.target_security_profile + 1)
+    return tuple(upwards)
+
+
+_ADMISSION_STATE: dict[str, CredentialState] = {
+    "issued": "issued",
+    "installed": "installed",
+    "active": "active",
+    "superseded": "superseded",
+    "inactive": "inactive",
+    "expired": "expired",
+    "revoked": "revoked",
+    "rejected": "rejected",
+    "deleted": "inactive",
+}
+
+
+def _known(certificate: CertificateRecord) -> KnownCredential:
+    revoked = certificate.revocation_requested_at is not None
+    return KnownCredential(
+        fingerprint_sha256=certificate.fingerprint_sha256,
+        certificate_id=certificate.certificate_id,
+        state="revoked" if revoked else _ADMISSION_STATE[certificate.state],
+        not_after=certificate.not_after,
+        admit_until=certificate.admit_until,
+    )

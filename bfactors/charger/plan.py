@@ -1,0 +1,168 @@
+"""What each open job needs next. Level-triggered: computed from the state after every message, never from history."""
+
+from datetime import timedelta
+
+from bfactors import event as e
+from bfactors.charger import migration, trust_gate
+from bfactors.charger.draft import Draft, back_off
+from bfactors.charger.state import CertificateRecord, JobState
+from bfactors.instruction import InstallLeaf, ObtainCsr
+from bfactors.purpose import purpose
+
+
+def plan(draft: Draft) -> None:
+    """Bring every open job of the charger to where it can be now."""
+    for job_id in list(draft.state.jobs):
+        job = draft.state.jobs.get(job_id)
+        if job is not None and job.action in ("issue", "renew"):
+            _plan_issue(draft, job)
+
+
+def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
+    """Which pause holds new steps of this job, as (held_by, reason); none inside the last-safe days."""
+    if draft.state.paused_reason is not None:
+        return f"charger/{draft.state.charger_id}", draft.state.paused_reason
+    if _is_urgent(draft, job):
+        return None
+    pauses = draft.context.facts.pauses
+    for key in (f"family/{draft.state.family}", f"cohort/{draft.state.cohort}", f"purpose/{job.purpose}"):
+        pause = pauses.get(key)
+        if pause is not None:
+            return key, pause.reason
+    return None
+
+
+def _is_urgent(draft: Draft, job: JobState) -> bool:
+    last_safe = timedelta(days=draft.policy(job.purpose).last_safe_days)
+    current = draft.state.slots.get(f"{job.purpose}/{job.variant}")
+    certificate = draft.state.certificates.get(current.current) if current and current.current else None
+    return (
+        job.action == "renew" and certificate is not None and certificate.not_after - draft.now <= last_safe
+    )
+
+
+def _plan_issue(draft: Draft, job: JobState) -> None:
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    if certificate is None:
+        _plan_without_certificate(draft, job)
+        return
+    match certificate.state:
+        case "issued":
+            _plan_install(draft, job, certificate)
+        case "installed":
+            _plan_activation(draft, job)
+        case "active":
+            draft.withdraw_instructions(job.job_id)
+            draft.record(
+                e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=certificate.certificate_id)
+            )
+        case _:
+            draft.fail(job, "certificate-ended", f"the certificate became {certificate.state}")
+
+
+def _plan_without_certificate(draft: Draft, job: JobState) -> None:
+    if job.attempt is not None:
+        return  # with the CA; its evidence moves the job on
+    policy = draft.policy(job.purpose)
+    if job.failures >= policy.max_attempts:
+        draft.fail(
+            job,
+            job.reason_code or "too-many-failures",
+            job.reason_message or "the charger did not do its part",
+        )
+        return
+    held = holder(draft, job)
+    if held is not None:
+        draft.withdraw_instructions(job.job_id)
+        draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
+        return
+    closed = trust_gate.gate(draft, job)
+    if closed is not None and closed.side == "charger":
+        trust_gate.pursue(draft, job)
+        again = draft.state.jobs.get(job.job_id)
+        if again is None:
+            return
+        job = again
+        closed = trust_gate.gate(draft, job)
+        if closed is not None and closed.side == "charger":
+            return
+    if closed is not None:
+        draft.stage(job, "held", held_by=f"trust-gate/{closed.code}", reason=(closed.code, closed.message))
+        return
+    if draft.state.session is None:
+        draft.stage(job, "awaiting-connection", waiting_for="connection")
+        return
+    if job.stage != "awaiting-csr":
+        draft.open_instruction(job, ObtainCsr(purpose=job.purpose), key=str(job.attempts))
+        due = draft.now + back_off(job.failures) + timedelta(seconds=policy.csr_wait_s)
+        draft.stage(
+            job, "awaiting-csr", waiting_for="charger", due_at=due, reason=trust_gate.kept_reason(job)
+        )
+
+
+def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -> None:
+    held = holder(draft, job)
+    if held is not None:
+        draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
+        return
+    closed = trust_gate.gate(draft, job)
+    if closed is not None:
+        if closed.side == "charger":
+            trust_gate.pursue(draft, job)
+        else:
+            draft.stage(
+                job, "held", held_by=f"trust-gate/{closed.code}", reason=(closed.code, closed.message)
+            )
+        return
+    if job.failures >= draft.policy(job.purpose).max_attempts:
+        draft.fail(
+            job, job.reason_code or "install-failed", job.reason_message or "the charger did not install it"
+        )
+        return
+    if draft.outstanding(job.job_id, InstallLeaf) is None:
+        body = InstallLeaf(
+            purpose=job.purpose,
+            certificate_id=certificate.certificate_id,
+            fingerprint_sha256=certificate.fingerprint_sha256,
+            chain_pem=certificate.chain_pem,
+        )
+        draft.open_instruction(job, body, key=certificate.certificate_id)
+        opened = draft.outstanding(job.job_id, InstallLeaf)
+        if opened is not None and not job.failures:
+            draft.record(
+                e.CertificateInstallRequested(
+                    job_id=job.job_id,
+                    certificate_id=certificate.certificate_id,
+                    instruction_id=opened.instruction_id,
+                )
+            )
+    waiting_for = "charger" if draft.state.session is not None else "connection"
+    draft.stage(job, "installing", waiting_for=waiting_for, reason=trust_gate.kept_reason(job))
+
+
+def _plan_activation(draft: Draft, job: JobState) -> None:
+    """Installed: what brings the charger to use it, and what would prove that."""
+    state = draft.state
+    spec = purpose(job.purpose)
+    if not spec.is_session_credential:
+        draft.stage(job, "awaiting-activation", waiting_for="evidence")
+        return
+    if state.security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
+        if state.target_security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
+            draft.stage(job, "awaiting-activation", waiting_for="profile-migration")
+            return
+        held = holder(draft, job)
+        if held is not None and state.migration is None:
+            draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
+            return
+        migration.pursue(draft, job)
+        return
+    due = job.due_at
+    if due is None or job.stage != "awaiting-reconnect":
+        due = draft.now + timedelta(seconds=draft.policy(job.purpose).reconnect_wait_s)
+    reason = (
+        (job.reason_code, job.reason_message or "")
+        if job.stage == "awaiting-reconnect" and job.reason_code
+        else None
+    )
+    draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", reason=reason, due_at=due)

@@ -1,0 +1,232 @@
+"""Commands about one charger: registering it, changing it, opening and cancelling jobs."""
+
+from datetime import timedelta
+
+from bfactors import command as c
+from bfactors import event as e
+from bfactors.charger.draft import Context, Draft
+from bfactors.charger.evolve import evolve
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.identity import charger_id_problem, serial_number_problem
+from bfactors.purpose import purposes
+from bfactors.refusal import Refusal
+
+_ACTIONS = ("issue", "renew", "revoke", "deactivate")
+_REVOCATION_REASONS = (
+    "key_compromise",
+    "superseded",
+    "cessation_of_operation",
+    "privilege_withdrawn",
+    "affiliation_changed",
+    "unspecified",
+)
+
+
+def register(
+    state: ChargerState | None, command: c.RegisterCharger, context: Context
+) -> tuple[ChargerState, list[e.ChargerEvent]] | Refusal:
+    """Add a charger, or say why not."""
+    if state is not None:
+        return Refusal(
+            "charger-exists", f"charger {command.charger_id} is registered already", "charger_id", 409
+        )
+    for field, problem in (
+        ("charger_id", charger_id_problem(command.charger_id)),
+        ("serial_number", serial_number_problem(command.serial_number)),
+    ):
+        if problem is not None:
+            return Refusal("invalid-value", problem, field)
+    if context.serial_owner is not None:
+        return Refusal(
+            "serial-number-in-use",
+            f"charger {context.serial_owner} has this serial number",
+            "serial_number",
+            409,
+        )
+    if not 0 <= command.security_profile <= command.target_security_profile <= 3:
+        return Refusal(
+            "invalid-value",
+            "profiles lie between 0 and 3, the target not below the present",
+            "target_security_profile",
+        )
+    event = e.ChargerRegistered(
+        charger_id=command.charger_id,
+        managed_identity_id=command.managed_identity_id,
+        serial_number=command.serial_number,
+        family=command.family,
+        site=command.site,
+        cohort=command.cohort,
+        security_profile=command.security_profile,
+        target_security_profile=command.target_security_profile,
+        organization=command.organization,
+        expected_common_name=command.expected_common_name or command.serial_number,
+        ocpp_versions=command.ocpp_versions,
+        key=command.key,
+        key_origin=command.key_origin,
+    )
+    return evolve(None, event, context.now), [event]
+
+
+def change(draft: Draft, command: c.ChangeCharger) -> Refusal | None:
+    """Move a charger, or change what its certificate is expected to say."""
+    state = draft.state
+    event = e.ChargerChanged(
+        charger_id=state.charger_id,
+        site=command.site or state.site,
+        cohort=command.cohort or state.cohort,
+        organization=command.organization or state.organization,
+        expected_common_name=command.expected_common_name or state.expected_common_name,
+    )
+    before = (state.site, state.cohort, state.organization, state.expected_common_name)
+    if before != (event.site, event.cohort, event.organization, event.expected_common_name):
+        draft.record(event)
+    return None
+
+
+def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
+    """Open a job and return its id; an open job of the same kind for the same slot is returned instead."""
+    if command.action not in _ACTIONS:
+        return Refusal("invalid-value", f"action must be one of {', '.join(_ACTIONS)}", "action")
+    spec = purposes().get(command.purpose)
+    if spec is None:
+        return Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose")
+    if spec.identity_kind != "charger":
+        return Refusal(
+            "wrong-identity", f"{spec.name} belongs to a {spec.identity_kind}, not to a charger", "purpose"
+        )
+    if command.job_id in draft.state.jobs:
+        return command.job_id
+    certificate = _addressed(draft.state, command)
+    if isinstance(certificate, Refusal):
+        return certificate
+    if command.action in ("issue", "renew"):
+        return _open_issue(draft, command, certificate)
+    if certificate is None:
+        return Refusal("no-certificate", "the slot holds no certificate to act on", "certificate_id", 409)
+    if command.action == "revoke":
+        return _open_revoke(draft, command, certificate)
+    return _deactivate(draft, command, certificate)
+
+
+def _addressed(state: ChargerState, command: c.RequestJob) -> CertificateRecord | Refusal | None:
+    if command.certificate_id is not None:
+        certificate = state.certificates.get(command.certificate_id)
+        if certificate is None or certificate.purpose != command.purpose:
+            return Refusal(
+                "unknown-certificate", "this charger has no such certificate", "certificate_id", 404
+            )
+        return certificate
+    slot = state.slots.get(f"{command.purpose}/default")
+    current = slot.current or slot.next if slot else None
+    return state.certificates.get(current) if current else None
+
+
+def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRecord | None) -> Refusal | str:
+    for job in draft.state.jobs.values():
+        if job.purpose == command.purpose and job.action in ("issue", "renew"):
+            return job.job_id
+    if command.action == "renew" and certificate is None:
+        return Refusal(
+            "no-certificate", "the slot holds no certificate to renew; request issue", "action", 409
+        )
+    _request(draft, command, None)
+    if command.action == "renew" and certificate is not None:
+        draft.record(
+            e.CertificateRenewalStarted(
+                job_id=command.job_id,
+                certificate_id=certificate.certificate_id,
+                replaces_certificate_id=certificate.certificate_id,
+                due_reason=command.due_reason or "requested",
+            )
+        )
+    return command.job_id
+
+
+def _open_revoke(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
+    reason = command.revocation_reason or "unspecified"
+    if reason not in _REVOCATION_REASONS:
+        return Refusal("invalid-value", f"must be one of {', '.join(_REVOCATION_REASONS)}", "reason")
+    if certificate.revocation_requested_at is not None:
+        for job in draft.state.jobs.values():
+            if job.action == "revoke" and job.certificate_id == certificate.certificate_id:
+                return job.job_id
+        return Refusal("already-revoked", "the certificate is revoked already", "certificate_id", 409)
+    if certificate.state in ("expired", "deleted"):
+        return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
+    _request(draft, command, certificate.certificate_id)
+    draft.record(
+        e.CertificateRevocationRequested(
+            job_id=command.job_id,
+            certificate_id=certificate.certificate_id,
+            reason=reason,
+            comment=command.reason,
+        )
+    )
+    draft.stage(draft.state.jobs[command.job_id], "revoking", waiting_for="ca")
+    return command.job_id
+
+
+def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
+    if not certificate.is_usable and certificate.state != "superseded":
+        return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
+    _request(draft, command, certificate.certificate_id)
+    draft.record(
+        e.CertificateDeactivated(
+            certificate_id=certificate.certificate_id,
+            deactivated_at=draft.now,
+            reason=command.reason,
+            actor=draft.context.actor,
+        )
+    )
+    draft.record(e.CertificateJobSucceeded(job_id=command.job_id, certificate_id=certificate.certificate_id))
+    return command.job_id
+
+
+def _request(draft: Draft, command: c.RequestJob, certificate_id: str | None) -> None:
+    policy = draft.policy(command.purpose)
+    version = draft.context.facts.policies.version
+    draft.record(
+        e.CertificateRequested(
+            job_id=command.job_id,
+            managed_identity_id=draft.state.managed_identity_id,
+            charger_id=draft.state.charger_id,
+            purpose=command.purpose,
+            variant="default",
+            action=command.action,
+            reason=command.reason,
+            certificate_id=certificate_id,
+            deadline_at=draft.now + timedelta(seconds=policy.job_deadline_s),
+            policy_version=version,
+        )
+    )
+    draft.record(
+        e.PolicyDecisionRecorded(
+            job_id=command.job_id,
+            rule="job-allowed",
+            outcome="allow",
+            policy_version=version,
+            reason=f"{command.action} of {command.purpose}",
+        )
+    )
+
+
+def cancel(draft: Draft, command: c.CancelJob) -> Refusal | None:
+    """Give a job up. What is with the CA is completed there and superseded when it arrives."""
+    job: JobState | None = draft.state.jobs.get(command.job_id)
+    if job is None:
+        return Refusal("job-ended", "the job is not open", "job_id", 409)
+    if job.action == "revoke":
+        return Refusal("cannot-cancel", "a revocation cannot be taken back", "job_id", 409)
+    draft.withdraw_instructions(job.job_id)
+    draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=command.reason))
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    if certificate is not None and certificate.state in ("issued", "installed"):
+        draft.record(
+            e.CertificateSuperseded(
+                certificate_id=certificate.certificate_id,
+                superseded_by=None,
+                admit_until=None,
+                reason="job-cancelled",
+            )
+        )
+    return None

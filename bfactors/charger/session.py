@@ -1,0 +1,202 @@
+"""What a session proves and changes: who is live, which certificate was seen, which profile is in use."""
+
+from datetime import datetime, timedelta
+
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.charger.draft import Draft
+from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.state import (
+    CertificateRecord,
+    JobState,
+    SessionFact,
+    certificate_by_fingerprint,
+    slot_key,
+)
+from bfactors.instruction import RESEND, InstallLeaf, ObtainCsr, Reboot
+from bfactors.purpose import purpose
+
+
+def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
+    """A session was admitted. Returns the session it displaced, if another one was live.
+
+    A session that opened before the live one (two nodes, evidence out of order) displaces nothing, but what it shows
+    of certificates still counts.
+    """
+    before = draft.state.session
+    stale = (
+        before is not None and before.session_id != body.session_id and body.opened_at < before.connected_at
+    )
+    displaced: SessionFact | None = None
+    if stale:
+        displaced = _fact(body)
+    elif before is None or before.session_id != body.session_id:
+        displaced = before
+        draft.record(
+            e.ChargerSessionOpened(
+                charger_id=draft.state.charger_id,
+                session_id=body.session_id,
+                session_generation=draft.state.session_generation + 1,
+                node=body.node,
+                incarnation=body.incarnation,
+                ocpp_version=body.ocpp_version,
+                security_profile=body.security_profile,
+                remote_address=body.remote_address,
+                connected_at=body.opened_at,
+                fingerprint_sha256=body.fingerprint_sha256,
+                flags=body.flags,
+            )
+        )
+    seen = certificate_by_fingerprint(draft.state, body.fingerprint_sha256)
+    if seen is not None:
+        _seen_live(draft, seen, body.opened_at)
+    if (not stale and displaced is not before) or before is None:
+        _profile_seen(draft, body)
+        _reconnected(draft, body)
+    return displaced
+
+
+def _fact(body: v.SessionOpened) -> SessionFact:
+    return SessionFact(
+        session_id=body.session_id,
+        generation=0,
+        node=body.node,
+        incarnation=body.incarnation,
+        ocpp_version=body.ocpp_version,
+        security_profile=body.security_profile,
+        remote_address=body.remote_address,
+        connected_at=body.opened_at,
+    )
+
+
+def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> None:
+    """A session opened with this leaf: install evidence if the charger's answer was lost, and activation."""
+    if certificate.revocation_requested_at is not None or certificate.state not in ("issued", "installed"):
+        return
+    spec = purpose(certificate.purpose)
+    if spec.active_rung != "seen-live":
+        return
+    job = _job_of(draft, certificate)
+    if certificate.state == "issued":
+        draft.record(
+            e.CertificateInstalled(
+                job_id=job.job_id if job else "",
+                certificate_id=certificate.certificate_id,
+                evidence_type="session",
+                evidence_ref=draft.context.cause,
+            )
+        )
+        for instruction in list(draft.state.instructions.values()):
+            if isinstance(instruction.body, InstallLeaf):
+                draft.settle(instruction, "observed", "seen live")
+    key = slot_key(certificate.purpose, certificate.variant)
+    slot = draft.state.slots.get(key)
+    previous = slot.current if slot is not None else None
+    draft.record(
+        e.CertificateActivated(
+            certificate_id=certificate.certificate_id, activated_at=at, evidence_ref=draft.context.cause
+        )
+    )
+    if previous is not None and previous != certificate.certificate_id:
+        grace = timedelta(days=draft.policy(certificate.purpose).superseded_grace_days)
+        draft.record(
+            e.CertificateSuperseded(
+                certificate_id=previous,
+                superseded_by=certificate.certificate_id,
+                admit_until=draft.now + grace if grace else None,
+                reason="renewed",
+            )
+        )
+
+
+def _job_of(draft: Draft, certificate: CertificateRecord) -> JobState | None:
+    for job in draft.state.jobs.values():
+        if job.certificate_id == certificate.certificate_id and job.action in ("issue", "renew"):
+            return job
+    return None
+
+
+def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
+    """The first session with a higher profile ends the lower one for good."""
+    present = draft.state.security_profile
+    if body.security_profile > present:
+        draft.record(
+            e.SecurityProfileMigrated(
+                charger_id=draft.state.charger_id,
+                from_profile=present,
+                to_profile=body.security_profile,
+                evidence_ref=draft.context.cause,
+            )
+        )
+
+
+def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
+    """What was sent on an older session is looked at again, by the rule of its kind."""
+    for instruction in list(draft.state.instructions.values()):
+        if instruction.sent_session is None:
+            continue
+        if isinstance(instruction.body, Reboot):
+            draft.settle(instruction, "observed", "reconnected")
+        elif RESEND[type(instruction.body)] in ("look-first", "once-per-decision"):
+            draft.repeat_instruction(instruction)
+    for job in list(draft.state.jobs.values()):
+        if job.stage == "awaiting-csr" and draft.outstanding(job.job_id, ObtainCsr) is None:
+            draft.stage(
+                job, "requested", reason=("reconnected", "the charger reconnected before it sent its CSR")
+            )
+        elif job.stage == "awaiting-reconnect":
+            _came_back_unchanged(draft, job, body)
+
+
+def _came_back_unchanged(draft: Draft, job: JobState, body: v.SessionOpened) -> None:
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    if certificate is None or certificate.state != "installed":
+        return
+    if body.security_profile < CLIENT_CERTIFICATE_PROFILE:
+        migration = draft.state.migration
+        if migration is not None and migration.job_id == job.job_id and migration.step == "reboot":
+            draft.retry(
+                job,
+                "fell-back-to-old-profile",
+                "the charger came back with its old profile instead of profile 3",
+            )
+        return
+    draft.stage(
+        job,
+        "awaiting-reconnect",
+        waiting_for="reconnect",
+        reason=("reconnected-with-old-certificate", "the charger came back with its old certificate"),
+        due_at=job.due_at,
+    )
+
+
+def closed(draft: Draft, session_id: str, reason: str) -> None:
+    """The session named ended; if it was the live one, the charger is offline."""
+    session = draft.state.session
+    if session is not None and session.session_id == session_id:
+        draft.record(
+            e.ChargerSessionClosed(charger_id=draft.state.charger_id, session_id=session_id, reason=reason)
+        )
+
+
+def node_lost(draft: Draft, body: v.NodeLost) -> None:
+    """The node that held the live session is gone, and the session with it."""
+    session = draft.state.session
+    if session is not None and session.incarnation == body.incarnation:
+        closed(draft, session.session_id, "node-lost")
+
+
+def booted(draft: Draft, body: v.BootReported) -> None:
+    """Remember what the charger says of itself, when it is news."""
+    boot = draft.state.boot
+    said = (body.vendor, body.model, body.serial_number, body.firmware_version)
+    if boot is None or said != (boot.vendor, boot.model, boot.serial_number, boot.firmware_version):
+        draft.record(
+            e.ChargerBootReported(
+                charger_id=draft.state.charger_id,
+                vendor=body.vendor,
+                model=body.model,
+                serial_number=body.serial_number,
+                firmware_version=body.firmware_version,
+            )
+        )

@@ -1,0 +1,200 @@
+"""What the ledger remembers of one charger. Folded from events only; stored as one JSON row."""
+
+from datetime import datetime
+
+import msgspec
+
+from bfactors.admission import KeyVerifier
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.instruction import InstructionKind
+
+
+class SessionFact(msgspec.Struct, frozen=True, kw_only=True):
+    """The charger's live session, as its gateway reported it."""
+
+    session_id: str
+    generation: int
+    node: str
+    incarnation: str
+    ocpp_version: str
+    security_profile: int
+    remote_address: str
+    connected_at: datetime
+    fingerprint_sha256: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+class BootFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What the charger last said of itself."""
+
+    vendor: str
+    model: str
+    serial_number: str | None
+    firmware_version: str | None
+
+
+class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate of this charger. `chain_pem`: leaf first, issuers upward, no root."""
+
+    certificate_id: str
+    purpose: str
+    variant: str
+    state: str
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    issuing_ca_id: str
+    external_ref: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    chain_pem: str
+    issued_at: datetime
+    installed_at: datetime | None = None
+    activated_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revocation_reason: str | None = None
+    revocation_requested_at: datetime | None = None
+    admit_until: datetime | None = None
+    escalated_days: int | None = None
+    renewal_due: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Neither ended nor about to be revoked."""
+        return self.state in ("issued", "installed", "active") and self.revocation_requested_at is None
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """At most one current and one next certificate for a purpose and variant."""
+
+    current: str | None = None
+    next: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to have a CSR signed: exactly what the CA is (to be) asked."""
+
+    number: int
+    token: str
+    authority_arn: str
+    template: str
+    signing_algorithm: str
+    csr_pem: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    call_before: datetime
+    external_ref: str | None = None
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate job. Only open ones are remembered; ended ones live in the projection and the events."""
+
+    job_id: str
+    purpose: str
+    variant: str
+    action: str
+    reason: str
+    created_at: datetime
+    deadline_at: datetime
+    policy_version: int
+    state: str = "open"
+    stage: str = "requested"
+    waiting_for: str | None = None
+    held_by: str | None = None
+    reason_code: str | None = None
+    reason_message: str | None = None
+    due_at: datetime | None = None
+    overdue: bool = False
+    certificate_id: str | None = None
+    attempt: Attempt | None = None
+    attempts: int = 0
+    """How many CA attempts were opened."""
+    failures: int = 0
+    """How often the charger or its CSR failed this job."""
+
+
+class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
+    """One outstanding instruction."""
+
+    instruction_id: str
+    job_id: str | None
+    body: InstructionKind
+    decision: int
+    opened_at: datetime
+    not_before: datetime
+    sent_session: str | None = None
+    sent_at: datetime | None = None
+    unknown: bool = False
+    """It was sent once and nobody knows whether the charger acted."""
+
+
+class BundleConfirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """The bundle whose anchors are all confirmed on this charger."""
+
+    bundle_id: str
+    rung: str
+    confirmed_at: datetime
+    evidence_ref: str
+
+
+class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a profile migration stands: the job that carries it and the last step that is done."""
+
+    job_id: str
+    step: str
+    """`set-network-profile`, `set-profile-priority`, `reboot`: the last one the charger accepted."""
+
+
+class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything remembered of one charger."""
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    family: str
+    site: str
+    cohort: str
+    organization: str | None
+    expected_common_name: str
+    security_profile: int
+    target_security_profile: int
+    ocpp_versions: tuple[str, ...]
+    registered_at: datetime
+    keys: tuple[KeyVerifier, ...] = ()
+    key_origin: str | None = None
+    key_since: datetime | None = None
+    paused_reason: str | None = None
+    session: SessionFact | None = None
+    session_generation: int = 0
+    last_seen_at: datetime | None = None
+    boot: BootFact | None = None
+    slots: dict[str, Slot] = {}
+    certificates: dict[str, CertificateRecord] = {}
+    jobs: dict[str, JobState] = {}
+    instructions: dict[str, InstructionState] = {}
+    accepted_anchors: frozenset[str] = frozenset()
+    observed_facts: frozenset[str] = frozenset()
+    bundles: dict[str, BundleConfirmation] = {}
+    reported: tuple[ReportedCertificate, ...] = ()
+    reported_at: datetime | None = None
+    migration: MigrationState | None = None
+    revision: int = 0
+    """Grows with every event: orders the admission records made from this state."""
+
+
+def slot_key(purpose: str, variant: str) -> str:
+    """How a slot is named inside one identity."""
+    return f"{purpose}/{variant}"
+
+
+def certificate_by_fingerprint(state: ChargerState, fingerprint: str | None) -> CertificateRecord | None:
+    """This charger's certificate with that fingerprint, if it has one."""
+    if fingerprint is None:
+        return None
+    for certificate in state.certificates.values():
+        if certificate.fingerprint_sha256 == fingerprint:
+            return certificate
+    return None

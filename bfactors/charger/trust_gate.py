@@ -1,0 +1,167 @@
+"""The trust gate of one charger: no leaf is delivered until both sides hold what they need.
+
+The charger has confirmed every anchor of the bundle its purpose depends on, and every live connect node verifies the
+issuing CA. A missing bundle is a refusal to go on, never an open gate. What is missing, a job installs and lists itself.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from bfactors import event as e
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger.draft import Draft
+from bfactors.charger.state import ChargerState, JobState
+from bfactors.event import Anchor
+from bfactors.fleet.state import Bundle
+from bfactors.instruction import InstallAnchor, ListCertificates
+from bfactors.purpose import purpose
+
+_RUNGS = {"accepted": 0, "used": 1, "listed": 2}
+CANNOT_LIST = "cannot-list"
+_SMALLEST_TLS_PROFILE = 2
+
+
+class GateClosed(msgspec.Struct, frozen=True):
+    """Why the gate is closed. `side`: what to do about it - `charger` installs, `operator` must act, `gateway` waits."""
+
+    code: str
+    message: str
+    side: Literal["charger", "operator", "gateway"]
+
+
+def gate(draft: Draft, job: JobState) -> GateClosed | None:
+    """Why a leaf of this job's purpose may not be delivered yet, or None if it may."""
+    spec = purpose(job.purpose)
+    if spec.anchor_bundle is not None:
+        bundle = draft.context.facts.bundles.get(spec.anchor_bundle)
+        if bundle is None:
+            return GateClosed(
+                "no-trust-anchor-bundle",
+                f"no trust anchor bundle exists for {spec.anchor_bundle}",
+                "operator",
+            )
+        if not _confirmed(draft, bundle, draft.policy(job.purpose).confirm_rung):
+            return GateClosed(
+                "trust-anchor-not-confirmed",
+                f"bundle {bundle.purpose} version {bundle.version} is not confirmed on the charger",
+                "charger",
+            )
+    authority = draft.context.facts.authorities.get(job.purpose)
+    if authority is None:
+        return GateClosed(
+            "no-issuing-authority", f"no issuing CA is configured for {job.purpose}", "operator"
+        )
+    if spec.is_session_credential and not draft.context.facts.nodes_verify(authority.fingerprint_sha256):
+        return GateClosed(
+            "gateway-does-not-verify-issuer", "not every live gateway verifies the issuing CA yet", "gateway"
+        )
+    return None
+
+
+def _confirmed(draft: Draft, bundle: Bundle, rung: str) -> bool:
+    confirmation = draft.state.bundles.get(bundle.purpose)
+    return (
+        confirmation is not None
+        and confirmation.bundle_id == bundle.bundle_id
+        and _RUNGS[confirmation.rung] >= _RUNGS[rung]
+    )
+
+
+def pursue(draft: Draft, job: JobState) -> None:
+    """Do what the charger's side of the gate lacks: install each missing anchor, then have the charger list them."""
+    bundle_purpose = purpose(job.purpose).anchor_bundle
+    session = draft.state.session
+    if bundle_purpose is None or session is None:
+        draft.stage(job, "awaiting-trust-anchor", waiting_for="connection")
+        return
+    bundle = draft.context.facts.bundles[bundle_purpose]
+    if session.security_profile < _SMALLEST_TLS_PROFILE:
+        draft.stage(
+            job,
+            "awaiting-trust-anchor",
+            waiting_for="operator",
+            reason=(
+                "insecure-transport",
+                "the first trust anchor is not sent over an unencrypted connection",
+            ),
+        )
+        return
+    policy = draft.policy(job.purpose)
+    if job.failures >= policy.max_attempts:
+        draft.fail(
+            job, job.reason_code or "trust-anchor-refused", job.reason_message or "the charger refused it"
+        )
+        return
+    if policy.confirm_rung == "listed" and CANNOT_LIST in draft.state.observed_facts:
+        draft.stage(
+            job,
+            "awaiting-trust-anchor",
+            waiting_for="operator",
+            reason=(
+                "cannot-confirm-trust-anchor",
+                "the charger cannot list its certificates; let policy accept its answer to the install instead",
+            ),
+        )
+        return
+    missing = [a for a in bundle.anchors if not _held(draft.state, a)]
+    for anchor in missing:
+        draft.open_instruction(
+            job,
+            InstallAnchor(
+                purpose=bundle_purpose, fingerprint_sha256=anchor.fingerprint_sha256, pem=anchor.pem
+            ),
+            key=f"{bundle.bundle_id}/{anchor.fingerprint_sha256}",
+        )
+    if not missing:
+        _confirm_or_list(draft, job, bundle, policy.confirm_rung)
+    stays = draft.state.jobs.get(job.job_id)
+    if stays is not None and not _confirmed(draft, bundle, policy.confirm_rung) and stays.held_by is None:
+        draft.stage(stays, "awaiting-trust-anchor", waiting_for="charger", reason=kept_reason(stays))
+
+
+def kept_reason(job: JobState) -> tuple[str, str] | None:
+    """Why the job is trying again, if it is."""
+    if job.failures and job.reason_code is not None:
+        return job.reason_code, job.reason_message or ""
+    return None
+
+
+def _held(state: ChargerState, anchor: Anchor) -> bool:
+    return anchor.fingerprint_sha256 in state.accepted_anchors or _listed(state.reported, anchor)
+
+
+def _confirm_or_list(draft: Draft, job: JobState, bundle: Bundle, rung: str) -> None:
+    if rung == "accepted":
+        _confirm(draft, bundle, "accepted")
+        return
+    if all(_listed(draft.state.reported, anchor) for anchor in bundle.anchors):
+        _confirm(draft, bundle, "listed")
+        return
+    draft.open_instruction(job, ListCertificates(purpose=bundle.purpose), key=bundle.bundle_id)
+
+
+def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
+    draft.record(
+        e.TrustAnchorBundleConfirmed(
+            charger_id=draft.state.charger_id,
+            bundle_id=bundle.bundle_id,
+            bundle_purpose=bundle.purpose,
+            rung=rung,
+            evidence_ref=draft.context.cause,
+        )
+    )
+
+
+def _listed(reported: tuple[ReportedCertificate, ...], anchor: Anchor) -> bool:
+    ours = {data.folded() for data in anchor.hash_data}
+    return any(certificate.hash_data.folded() in ours for certificate in reported)
+
+
+def confirm_from_list(draft: Draft) -> None:
+    """After a list of certificates: confirm every current bundle whose anchors are all in it."""
+    for bundle in draft.context.facts.bundles.values():
+        if _confirmed(draft, bundle, "listed"):
+            continue
+        if all(_listed(draft.state.reported, anchor) for anchor in bundle.anchors):
+            _confirm(draft, bundle, "listed")

@@ -1,0 +1,140 @@
+"""The checks a CSR passes before a CA is asked to sign it, in order; the first objection is the answer.
+
+They run in the ledger, not before SignCertificate is answered: a charger may be told Accepted for a CSR that is refused
+afterwards (TC_A_14). Source: A00.FR.404-405, FR.501-511, A02.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from bfactors.check.finding import Finding
+from bfactors.policy import Policy
+from bfactors.purpose import PurposeSpec
+from bfactors.x509 import (
+    CLIENT_AUTH,
+    MalformedX509,
+    SigningRequest,
+    key_strength_problem,
+    parse_csr,
+    proves_possession,
+)
+
+_ALLOWED_REQUESTS = frozenset({"2.5.29.15", "2.5.29.37", "2.5.29.14", "2.5.29.17", "2.5.29.19"})
+"""Key usage, extended key usage, subject key identifier, alternative names and basic constraints may be asked for; each
+is looked at below, and the template decides what is granted."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A CSR with everything its checks may look at. `key_owner` is the identity that first showed its key."""
+
+    request: SigningRequest
+    purpose: PurposeSpec
+    policy: Policy
+    managed_identity_id: str
+    expected_common_name: str
+    organization: str | None
+    key_owner: str | None
+
+
+Check = Callable[[Candidate], Finding | None]
+
+
+def possession(candidate: Candidate) -> Finding | None:
+    """The CSR is signed by the key it carries."""
+    if proves_possession(candidate.request.der):
+        return None
+    return Finding("csr-signature-invalid", "the CSR is not signed by the key it carries")
+
+
+def key(candidate: Candidate) -> Finding | None:
+    """The key is of an allowed kind and strong enough."""
+    weak = key_strength_problem(candidate.request.key_algorithm)
+    if weak is not None:
+        return Finding("csr-key-too-weak", weak)
+    allowed = set(candidate.policy.key_algorithms) & set(candidate.purpose.key_algorithms)
+    if candidate.request.key_algorithm not in allowed:
+        return Finding(
+            "csr-key-not-allowed", f"a {candidate.request.key_algorithm} key is not allowed by policy"
+        )
+    return None
+
+
+def digest(candidate: Candidate) -> Finding | None:
+    """The CSR is signed over a digest that still counts."""
+    if candidate.request.signature_hash in ("md5", "sha1"):
+        return Finding("csr-digest-too-weak", f"the CSR is signed over {candidate.request.signature_hash}")
+    return None
+
+
+def common_name(candidate: Candidate) -> Finding | None:
+    """CN is this charger's serial number (or what the inventory expects instead), never another's."""
+    if "common_name" not in candidate.purpose.subject_fields:
+        return None
+    found, expected = candidate.request.common_name, candidate.expected_common_name
+    if found is None:
+        return Finding("csr-subject-mismatch", f"the CSR has no CN; expected {expected!r}")
+    matches = found == expected if candidate.policy.subject_match == "exact" else expected in found
+    if not matches:
+        return Finding("csr-subject-mismatch", f"the CSR's CN is {found[:64]!r}; expected {expected!r}")
+    return None
+
+
+def organization(candidate: Candidate) -> Finding | None:
+    """O is the operator's organization, where the inventory names one."""
+    expected = candidate.organization
+    if "organization" not in candidate.purpose.subject_fields or expected is None:
+        return None
+    if expected not in candidate.request.organizations:
+        found = candidate.request.organization
+        return Finding(
+            "csr-organization-mismatch", f"the CSR's O is {(found or 'absent')[:64]!r}; expected {expected!r}"
+        )
+    return None
+
+
+def extensions(candidate: Candidate) -> Finding | None:
+    """It asks for nothing a leaf of this purpose may not have."""
+    request = candidate.request
+    if request.requests_ca:
+        return Finding("csr-asks-for-ca", "the CSR asks for a CA certificate")
+    if request.dns_names and not candidate.purpose.server_auth:
+        return Finding("csr-asks-for-dns-name", "the CSR asks for a DNS name (A00.FR.511)")
+    usages = request.extended_key_usage
+    if usages is not None and candidate.purpose.client_auth and CLIENT_AUTH not in usages:
+        return Finding(
+            "csr-asks-for-other-usage", "the CSR asks for an extended key usage without clientAuth"
+        )
+    unknown = [e.oid for e in request.requested if e.critical and e.oid not in _ALLOWED_REQUESTS]
+    if unknown:
+        return Finding(
+            "csr-asks-for-unknown-extension", f"the CSR asks for a critical extension {unknown[0]}"
+        )
+    return None
+
+
+def key_reuse(candidate: Candidate) -> Finding | None:
+    """No other identity has shown this key before."""
+    if candidate.key_owner is not None and candidate.key_owner != candidate.managed_identity_id:
+        return Finding("csr-key-reused", "the CSR's key was shown by another identity before")
+    return None
+
+
+CHECKS: tuple[Check, ...] = (possession, key, digest, common_name, organization, extensions, key_reuse)
+
+
+def first_finding(candidate: Candidate) -> Finding | None:
+    """The first objection of the chain, or None if the CSR may be signed."""
+    for check in CHECKS:
+        finding = check(candidate)
+        if finding is not None:
+            return finding
+    return None
+
+
+def read(text: str) -> SigningRequest | Finding:
+    """The CSR in whatever dressing, or why it is none."""
+    try:
+        return parse_csr(text)
+    except MalformedX509 as problem:
+        return Finding("csr-malformed", str(problem))

@@ -1,0 +1,59 @@
+"""What the core wants done elsewhere: at a CA, or by its own clocks. Outstanding until evidence settles it."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class _Effect(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    pass
+
+
+class IssueCertificate(_Effect, frozen=True, kw_only=True):
+    """Have a CSR signed: byte-identical parameters, absolute dates, called only before `call_before`.
+
+    `external_ref` is set once the CA has named the certificate; then only GetCertificate is left to do.
+    """
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    job_id: str
+    attempt: int
+    token: str
+    authority_arn: str
+    authority_pem: str
+    authority_chain_pem: str
+    template: str
+    signing_algorithm: str
+    csr_pem: str
+    not_before: datetime
+    not_after: datetime
+    call_before: datetime
+    external_ref: str | None = None
+
+
+class RevokeCertificate(_Effect, frozen=True, kw_only=True):
+    """Have a certificate revoked. `serial_number` is lower hex without separators; `reason` as the API names it."""
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    certificate_id: str
+    authority_arn: str
+    serial_number: str
+    reason: str
+
+
+class StartRenewal(_Effect, frozen=True, kw_only=True):
+    """Send the command that renews a certificate, at the purpose's own pace."""
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    certificate_id: str
+    job_id: str
+    due_reason: str
+
+
+Effect = IssueCertificate | RevokeCertificate | StartRenewal

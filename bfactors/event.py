@@ -1,0 +1,571 @@
+"""What the ledger decided: past tense, append-only, camelCase payloads that keep their names wherever they travel.
+
+Every event is a frozen value; `name_of` and `payload_of` give what is stored. Fields named `managedIdentityId`, `purpose`,
+`variant`, `chargerId`, `jobId` and `certificateId` are also written to the row's own columns.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from bfactors.admission import KeyVerifier
+from bfactors.certificate_hash import HashData, ReportedCertificate
+from bfactors.instruction import InstructionKind
+from bfactors.policy import PolicyOverride
+
+SCHEMA_VERSION = 1
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+# ---------------------------------------------------------------- chargers
+
+
+class ChargerRegistered(_Event, frozen=True, kw_only=True):
+    """A charger joined the inventory. `key`'s verifier stays out of the stored payload."""
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    family: str
+    site: str
+    cohort: str
+    security_profile: int
+    target_security_profile: int
+    organization: str | None
+    expected_common_name: str
+    ocpp_versions: tuple[str, ...]
+    key: KeyVerifier | None
+    key_origin: str | None
+
+
+class ChargerChanged(_Event, frozen=True, kw_only=True):
+    """Where a charger stands, or what its certificate is expected to say, changed."""
+
+    charger_id: str
+    site: str
+    cohort: str
+    organization: str | None
+    expected_common_name: str
+
+
+class ChargerSessionOpened(_Event, frozen=True, kw_only=True):
+    """A session was admitted; it is the charger's live one, and earlier ones are over."""
+
+    charger_id: str
+    session_id: str
+    session_generation: int
+    node: str
+    incarnation: str
+    ocpp_version: str
+    security_profile: int
+    remote_address: str
+    connected_at: datetime
+    fingerprint_sha256: str | None
+    flags: tuple[str, ...]
+
+
+class ChargerSessionClosed(_Event, frozen=True, kw_only=True):
+    """The charger's live session ended."""
+
+    charger_id: str
+    session_id: str
+    reason: str
+
+
+class ChargerBootReported(_Event, frozen=True, kw_only=True):
+    """What the charger says of itself, when it differs from before."""
+
+    charger_id: str
+    vendor: str
+    model: str
+    serial_number: str | None
+    firmware_version: str | None
+
+
+class SecurityEventRecorded(_Event, frozen=True, kw_only=True):
+    """A security event of a charger or of the edge."""
+
+    charger_id: str | None
+    kind: str
+    detail: str
+    count: int
+    remote_address: str | None
+
+
+class SecurityProfileMigrated(_Event, frozen=True, kw_only=True):
+    """The first session with a higher profile: from now on the lower one is refused (A05.FR.07)."""
+
+    charger_id: str
+    from_profile: int
+    to_profile: int
+    evidence_ref: str
+
+
+class InstalledCertificatesReported(_Event, frozen=True, kw_only=True):
+    """The charger's own list of what it holds."""
+
+    charger_id: str
+    reported: tuple[ReportedCertificate, ...]
+    evidence_ref: str
+
+
+class ChargerFactObserved(_Event, frozen=True, kw_only=True):
+    """A capability of this charger, learned from its answers, e.g. `cannot-list`."""
+
+    charger_id: str
+    fact: str
+    evidence_ref: str
+
+
+class TrustAnchorAccepted(_Event, frozen=True, kw_only=True):
+    """The charger answered Accepted to the install of one anchor (a rung below listed)."""
+
+    charger_id: str
+    fingerprint_sha256: str
+    evidence_ref: str
+
+
+class TrustAnchorBundleConfirmed(_Event, frozen=True, kw_only=True):
+    """Every anchor of the bundle is confirmed on the charger, by the rung named."""
+
+    charger_id: str
+    bundle_id: str
+    bundle_purpose: str
+    rung: str
+    evidence_ref: str
+
+
+# ---------------------------------------------------------------- instructions
+
+
+class InstructionOpened(_Event, frozen=True, kw_only=True):
+    """Something is wanted done on the charger; a higher `decision` of the same instruction is a decision to repeat it."""
+
+    charger_id: str
+    instruction_id: str
+    job_id: str | None
+    decision: int
+    body: InstructionKind
+    not_before: datetime
+    """Not to be sent before this time (back-off)."""
+
+
+class InstructionDispatched(_Event, frozen=True, kw_only=True):
+    """The frame was about to leave, on the session named."""
+
+    charger_id: str
+    instruction_id: str
+    job_id: str | None
+    decision: int
+    session_id: str
+
+
+class InstructionSettled(_Event, frozen=True, kw_only=True):
+    """Evidence settled it. `outcome`: accepted, rejected, call-error, silent, unknown, observed, withdrawn."""
+
+    charger_id: str
+    instruction_id: str
+    job_id: str | None
+    kind: str
+    outcome: str
+    detail: str | None
+    evidence_ref: str
+
+
+# ---------------------------------------------------------------- certificate jobs
+
+
+class CertificateRequested(_Event, frozen=True, kw_only=True):
+    """A job was opened."""
+
+    job_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    action: str
+    reason: str
+    certificate_id: str | None
+    deadline_at: datetime
+    policy_version: int
+
+
+class CertificateRenewalStarted(_Event, frozen=True, kw_only=True):
+    """The job renews a certificate."""
+
+    job_id: str
+    certificate_id: str
+    replaces_certificate_id: str
+    due_reason: str
+
+
+class CertificateJobStageChanged(_Event, frozen=True, kw_only=True):
+    """Where the job stands, what it waits for and why."""
+
+    job_id: str
+    stage: str
+    waiting_for: str | None
+    held_by: str | None
+    reason_code: str | None
+    reason_message: str | None
+    due_at: datetime | None
+    """When waiting becomes too long: then a retry, or `overdue`."""
+    failed: bool
+    """The step before did not work and is tried again (counts towards the policy's `max_attempts`)."""
+
+
+class CertificateJobOverdue(_Event, frozen=True, kw_only=True):
+    """What the job waits for did not come in time; it goes on waiting, and the old credential keeps working."""
+
+    job_id: str
+    reason_code: str
+    reason_message: str
+
+
+class CertificateJobFailed(_Event, frozen=True, kw_only=True):
+    """The job ended without its certificate."""
+
+    job_id: str
+    reason_code: str
+    reason_message: str
+
+
+class CertificateJobSucceeded(_Event, frozen=True, kw_only=True):
+    """The job reached what it was for."""
+
+    job_id: str
+    certificate_id: str | None
+
+
+class CertificateJobCancelled(_Event, frozen=True, kw_only=True):
+    """An operator gave the job up."""
+
+    job_id: str
+    reason: str
+
+
+class PolicyDecisionRecorded(_Event, frozen=True, kw_only=True):
+    """A rule decided about a job: outcome allow, hold or refuse."""
+
+    job_id: str
+    rule: str
+    outcome: str
+    policy_version: int
+    reason: str
+
+
+class CSRValidated(_Event, frozen=True, kw_only=True):
+    """The CSR passed every check."""
+
+    job_id: str
+    csr_fingerprint: str
+    subject_key_id: str
+    spki_sha256: str
+
+
+class CSRRefused(_Event, frozen=True, kw_only=True):
+    """A check refused the CSR, with its reason."""
+
+    job_id: str
+    csr_fingerprint: str
+    reason: str
+    message: str
+
+
+# ---------------------------------------------------------------- issuance
+
+
+class CertificateIssueRequested(_Event, frozen=True, kw_only=True):
+    """The intent: exactly what the CA will be asked, recorded before it is asked."""
+
+    job_id: str
+    attempt: int
+    token: str
+    authority_arn: str
+    template: str
+    signing_algorithm: str
+    csr_pem: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    call_before: datetime
+
+
+class IssuanceReferenceRecorded(_Event, frozen=True, kw_only=True):
+    """The CA named the certificate it is making (its ARN)."""
+
+    job_id: str
+    attempt: int
+    external_ref: str
+
+
+class IssuanceInDoubt(_Event, frozen=True, kw_only=True):
+    """The attempt lapsed and nobody can rule out that the CA issued; at most one per crash."""
+
+    job_id: str
+    attempt: int
+
+
+class IssuanceLapsed(_Event, frozen=True, kw_only=True):
+    """The attempt lapsed and its actor knows that no call left."""
+
+    job_id: str
+    attempt: int
+
+
+class CertificateIssued(_Event, frozen=True, kw_only=True):
+    """The CA's certificate passed the re-check and is ours."""
+
+    job_id: str
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    issuing_ca_id: str
+    external_ref: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    spki_sha256: str
+    chain_pem: str
+
+
+class CertificateInstallRequested(_Event, frozen=True, kw_only=True):
+    """The leaf is to be delivered."""
+
+    job_id: str
+    certificate_id: str
+    instruction_id: str
+
+
+class CertificateInstalled(_Event, frozen=True, kw_only=True):
+    """The charger has it: evidenceType is `certificate-signed-accepted` or `session`."""
+
+    job_id: str
+    certificate_id: str
+    evidence_type: str
+    evidence_ref: str
+
+
+class CertificateActivated(_Event, frozen=True, kw_only=True):
+    """Seen live (or the rung its purpose names)."""
+
+    certificate_id: str
+    activated_at: datetime
+    evidence_ref: str
+
+
+class CertificateSuperseded(_Event, frozen=True, kw_only=True):
+    """Another certificate took its place; it may open sessions until `admitUntil` (null: no more)."""
+
+    certificate_id: str
+    superseded_by: str | None
+    admit_until: datetime | None
+    reason: str
+
+
+class CertificateRejected(_Event, frozen=True, kw_only=True):
+    """The charger refused it, or its re-check did."""
+
+    certificate_id: str
+    job_id: str
+    reason: str
+
+
+class CertificateDeactivated(_Event, frozen=True, kw_only=True):
+    """Taken out of use without revocation."""
+
+    certificate_id: str
+    deactivated_at: datetime
+    reason: str
+    actor: str
+
+
+class CertificateRevocationRequested(_Event, frozen=True, kw_only=True):
+    """From now on refused at the edge; the CA is being told."""
+
+    job_id: str
+    certificate_id: str
+    reason: str
+    comment: str
+
+
+class CertificateRevoked(_Event, frozen=True, kw_only=True):
+    """The CA has accepted the revocation."""
+
+    certificate_id: str
+    revoked_at: datetime
+
+
+class CertificateExpired(_Event, frozen=True, kw_only=True):
+    """Its last day has passed."""
+
+    certificate_id: str
+
+
+class CertificateExpiryEscalated(_Event, frozen=True, kw_only=True):
+    """An escalation window was reached without a successor."""
+
+    certificate_id: str
+    days_left: int
+
+
+class CertificateRenewalDue(_Event, frozen=True, kw_only=True):
+    """The renewal clock rang for an active certificate."""
+
+    certificate_id: str
+    due_reason: str
+
+
+class EvidenceQuarantined(_Event, frozen=True, kw_only=True):
+    """A piece of evidence could not be decided on twice; its identity is paused, the partition goes on."""
+
+    charger_id: str | None
+    evidence_id: str
+    error: str
+
+
+# ---------------------------------------------------------------- the fleet partition
+
+
+class AuthorityRegistered(_Event, frozen=True, kw_only=True):
+    """An issuing CA is known for a purpose."""
+
+    purpose: str
+    authority_arn: str
+    certificate_pem: str
+    chain_pem: str
+    fingerprint_sha256: str
+    signing_algorithm: str
+    not_after: datetime
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One trust anchor with the hash data it has in every algorithm OCPP knows."""
+
+    fingerprint_sha256: str
+    subject: str
+    not_after: datetime
+    pem: str
+    hash_data: tuple[HashData, ...]
+
+
+class TrustAnchorBundleCreated(_Event, frozen=True, kw_only=True):
+    """A new, immutable version of a purpose's anchors."""
+
+    bundle_id: str
+    purpose: str
+    version: int
+    anchors: tuple[Anchor, ...]
+    note: str
+
+
+class SupervisorStateSet(_Event, frozen=True, kw_only=True):
+    """A supervisor was paused, resumed or told to drain."""
+
+    kind: str
+    name: str
+    state: str
+    reason: str
+    by: str
+    at: datetime
+
+
+class PolicySetChanged(_Event, frozen=True, kw_only=True):
+    """The overrides of one scope were replaced; the policy set has a new version."""
+
+    version: int
+    override: PolicyOverride
+    reason: str
+
+
+class NodeTrustRecorded(_Event, frozen=True, kw_only=True):
+    """What a connect node's client trust verifies."""
+
+    node: str
+    incarnation: str
+    fingerprints: tuple[str, ...]
+
+
+class NodeForgotten(_Event, frozen=True, kw_only=True):
+    """A connect node is gone."""
+
+    node: str
+    incarnation: str
+
+
+ChargerEvent = (
+    ChargerRegistered
+    | ChargerChanged
+    | ChargerSessionOpened
+    | ChargerSessionClosed
+    | ChargerBootReported
+    | SecurityEventRecorded
+    | SecurityProfileMigrated
+    | InstalledCertificatesReported
+    | ChargerFactObserved
+    | TrustAnchorAccepted
+    | TrustAnchorBundleConfirmed
+    | InstructionOpened
+    | InstructionDispatched
+    | InstructionSettled
+    | CertificateRequested
+    | CertificateRenewalStarted
+    | CertificateJobStageChanged
+    | CertificateJobOverdue
+    | CertificateJobFailed
+    | CertificateJobSucceeded
+    | CertificateJobCancelled
+    | PolicyDecisionRecorded
+    | CSRValidated
+    | CSRRefused
+    | CertificateIssueRequested
+    | IssuanceReferenceRecorded
+    | IssuanceInDoubt
+    | IssuanceLapsed
+    | CertificateIssued
+    | CertificateInstallRequested
+    | CertificateInstalled
+    | CertificateActivated
+    | CertificateSuperseded
+    | CertificateRejected
+    | CertificateDeactivated
+    | CertificateRevocationRequested
+    | CertificateRevoked
+    | CertificateExpired
+    | CertificateExpiryEscalated
+    | CertificateRenewalDue
+    | EvidenceQuarantined
+)
+
+FleetEvent = (
+    AuthorityRegistered
+    | TrustAnchorBundleCreated
+    | SupervisorStateSet
+    | PolicySetChanged
+    | NodeTrustRecorded
+    | NodeForgotten
+    | SecurityEventRecorded
+    | EvidenceQuarantined
+)
+
+Event = ChargerEvent | FleetEvent
+
+
+def name_of(event: Event) -> str:
+    """The event's name as stored and published."""
+    return type(event).__name__
+
+
+def payload_of(event: Event) -> str:
+    """The JSON text that is stored and hashed. A key's verifier is never in it."""
+    if isinstance(event, ChargerRegistered) and event.key is not None:
+        event = msgspec.structs.replace(event, key=msgspec.structs.replace(event.key, verifier="***"))
+    return msgspec.json.encode(event).decode()
