@@ -18,18 +18,18 @@ class PeerClock:
         self._frozen_at_s: float | None = None
         self.offset = timedelta()
 
+    def now(self) -> datetime:
+        """The present as an aware UTC datetime."""
+        base_s = self._source() if self._frozen_at_s is None else self._frozen_at_s
+        return datetime.fromtimestamp(base_s, UTC) + self.offset
+
     def timestamp(self) -> float:
-        """Seconds since the epoch, as sqlite and JSON 1.1 carry it."""
-        base = self._source() if self._frozen_at_s is None else self._frozen_at_s
-        return base + self.offset.total_seconds()
+        """The present in seconds since the epoch, as sqlite and JSON 1.1 carry it."""
+        return self.now().timestamp()
 
     def machine_timestamp(self) -> float:
         """Seconds since the epoch without the offset: for what clients judge by their own clock."""
         return self._source()
-
-    def now(self) -> datetime:
-        """The same instant as an aware UTC datetime."""
-        return datetime.fromtimestamp(self.timestamp(), UTC)
 
     def advance(self, step: timedelta) -> None:
         """Move time by `step`; a negative step is allowed (a test of a clock set back)."""

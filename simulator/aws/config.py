@@ -3,7 +3,8 @@
 Defaults are AWS's own where AWS publishes one; demos and tests shorten the waits.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +38,7 @@ class PeerConfig:
     `key_algorithms` overrides `key_algorithm` for single realms. `public_url` is the base of CRL
     addresses written into certificates; without it the address the peer listens on is used, which is
     only stable with a fixed port. With no `roles` every caller may do everything; with roles, a session
-    of a role not listed, or a call outside a role's grant, is AccessDeniedException.
+    of a role not listed, or a call outside a role's grant, is AccessDeniedException. `pause` waits out a fault's `delay_s`.
     """
 
     state_dir: Path
@@ -62,3 +63,4 @@ class PeerConfig:
     roles: tuple[Role, ...] = ()
     journal_entries: int = 20_000
     clock: PeerClock = field(default_factory=PeerClock)
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep

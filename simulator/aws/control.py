@@ -80,10 +80,10 @@ class Control:
         """
         execute = self.registry.store.execute
         certificates = {
-            self.registry.by_id(row["authority_id"]).arn: {"issued": row["issued"], "revoked": row["revoked"]}
+            row["arn"]: {"issued": row["issued"], "revoked": row["revoked"]}
             for row in execute(
-                "SELECT authority_id, count(*) AS issued, count(revoked_at) AS revoked"
-                " FROM certificate GROUP BY authority_id"
+                "SELECT arn, count(serial) AS issued, count(revoked_at) AS revoked"
+                " FROM authority LEFT JOIN certificate ON authority_id = id GROUP BY arn"
             )
         }
         repeated = execute(

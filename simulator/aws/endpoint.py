@@ -2,8 +2,9 @@
 
 import uuid
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import md5, sha256
 from http import HTTPStatus
 from typing import Any
@@ -136,7 +137,7 @@ class Endpoint:
         self,
         request: web.Request,
         call: _Call,
-        answer: Callable[[], Any],
+        answer: Callable[[], Awaitable[web.Response]],
         render: Callable[[ServiceError, str], web.Response],
     ) -> web.Response:
         """One call from throttle to journal; an error becomes an answer, a lost connection none at all."""
@@ -145,11 +146,11 @@ class Endpoint:
             self.throttle.spend(call.operation)
             fault = self.faults.take(call.operation)
             if fault is not None and fault.after == "before-effect":
-                await strike(fault)
-            response: web.Response = await answer()
+                await strike(fault, self.registry.config.pause)
+            response = await answer()
             call.took_effect = True
             if fault is not None and fault.after == "after-effect":
-                await strike(fault)
+                await strike(fault, self.registry.config.pause)
         except ServiceError as error:
             outcome, response = error.code, render(error, call.request_id)
         except ConnectionLost:
@@ -160,8 +161,9 @@ class Endpoint:
         self._note(call, outcome)
         return response
 
-    def _perform(self, call: _Call, target: str, request: web.Request, body: bytes) -> dict[str, Any]:
-        operations: dict[str, tuple[type[shapes.Shape], Callable[[Any], dict[str, Any]]]] = {
+    @cached_property
+    def _operations(self) -> dict[str, tuple[type[shapes.Shape], Callable[[Any], dict[str, Any]]]]:
+        return {
             "IssueCertificate": (shapes.IssueCertificate, self.issuing.issue),
             "GetCertificate": (shapes.GetCertificate, self.issuing.get),
             "RevokeCertificate": (shapes.RevokeCertificate, self.revocation.revoke),
@@ -171,11 +173,13 @@ class Endpoint:
             "CreateCertificateAuthorityAuditReport": (shapes.CreateAuditReport, self.reports.create),
             "DescribeCertificateAuthorityAuditReport": (shapes.DescribeAuditReport, self.reports.describe),
         }
+
+    def _perform(self, call: _Call, target: str, request: web.Request, body: bytes) -> dict[str, Any]:
         caller = self.sessions.identify(request.headers)
         call.caller = caller.role or caller.access_key_id
-        if not target.startswith(_TARGET_PREFIX) or call.operation not in operations:
+        if not target.startswith(_TARGET_PREFIX) or call.operation not in self._operations:
             raise ServiceError("UnknownOperationException", f"no such operation: {target}")
-        kind, handle = operations[call.operation]
+        kind, handle = self._operations[call.operation]
         parameters = shapes.parse(body, kind)
         call.authority_arn = getattr(parameters, "certificate_authority_arn", None)
         call.certificate_arn = getattr(parameters, "certificate_arn", None)

@@ -60,7 +60,7 @@ def resolve(
         _offer_api(issued, api, subject_is_empty)
     try:
         requested = list(csr.extensions)
-    except (ValueError, x509.DuplicateExtension) as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ServiceError("MalformedCSRException", "an extension of the CSR cannot be read") from error
     for extension in requested:
         if template.from_csr or extension.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:

@@ -1,6 +1,6 @@
 """Faults on demand: errors, silence and lost answers, placed before or after a call took effect."""
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
@@ -68,13 +68,13 @@ class FaultPlan:
         return None
 
 
-async def strike(fault: FaultOrder) -> None:
-    """Let the fault happen: wait `delay_s` of real time, then fail as it says.
+async def strike(fault: FaultOrder, pause: Callable[[float], Awaitable[object]]) -> None:
+    """Let the fault happen: pause for its `delay_s`, then fail as it says.
 
     Raises: ServiceError, ConnectionLost; returns normally for a mere delay.
     """
     if fault.delay_s:
-        await asyncio.sleep(fault.delay_s)
+        await pause(fault.delay_s)
     if fault.error == CONNECTION_CLOSED or (fault.error is None and fault.after == "after-effect"):
         raise ConnectionLost
     if fault.error is not None:

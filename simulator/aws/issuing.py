@@ -145,6 +145,7 @@ def _load_csr(pem: bytes) -> x509.CertificateSigningRequest:
         csr = x509.load_pem_x509_csr(pem)
         is_proven = csr.is_signature_valid
         supported = isinstance(csr.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        tuple(csr.subject)  # parsed on first use; an unreadable name is the CSR's fault as well
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise ServiceError("MalformedCSRException", "the CSR cannot be read") from error
     if not is_proven:

@@ -67,7 +67,8 @@ async def serve(config: PeerConfig) -> RunningPeer:
     store = connect(config.state_dir)
     offset = store.execute("SELECT value FROM setting WHERE name = 'clock_offset_s'").fetchone()
     if offset is not None:
-        config.clock.offset = timedelta(seconds=offset["value"])
+        # Time seen by this directory never runs backwards, whichever of the two knows the later one.
+        config.clock.offset = max(config.clock.offset, timedelta(seconds=offset["value"]))
     hierarchy = open_hierarchy(config, store, (config.public_url or url).rstrip("/"))
 
     registry = AuthorityRegistry(config, store, hierarchy)
