@@ -160,6 +160,7 @@ class Charger:
             network_profiles={slot: each.security_profile for slot, each in memory.network_profiles.items()},
             connections=self._connections,
             sessions=self._sessions,
+            errors=self._journal.error_count,
             counters=dict(self._journal.counters),
             last_errors=tuple(self._journal.errors),
         )

@@ -82,15 +82,17 @@ class Journal:
         self.counters: Counter[str] = Counter()
         self.recent: deque[ChargerEvent] = deque(maxlen=32)
         self.errors: deque[str] = deque(maxlen=8)
+        self.error_count = 0
 
     def record(self, happening: Happening, detail: str = "") -> None:
         """Write one event down and tell whoever listens or waits."""
         event = ChargerEvent(self._clock(), self._charger_id, happening, detail)
-        self.counters[happening] += 1
+        self.counters[happening.value] += 1
         if detail and happening in (Happening.CALL_HEARD, Happening.CALL_MADE):
-            self.counters[f"{happening}:{detail}"] += 1
+            self.counters[f"{happening.value}:{detail}"] += 1
         self.recent.append(event)
         if happening in _ERRORS:
+            self.error_count += 1
             self.errors.append(f"{happening}: {detail}" if detail else happening)
         for listener in tuple(self._listeners):
             listener(event)

@@ -24,7 +24,8 @@ class ChargerSnapshot:
     """State and belongings; fingerprints are SHA-256, lower-case hex.
 
     `security_profile` is that of the last connection that worked, `session_fingerprint` the client
-    certificate of the present connection, `sessions` how many connections worked since the start.
+    certificate of the present connection, `connections` and `sessions` how many were opened and how many of them worked
+    since the start, `errors` how often something went wrong; `last_errors` are the latest of them.
     """
 
     charger_id: str
@@ -40,6 +41,7 @@ class ChargerSnapshot:
     network_profiles: Mapping[int, int]
     connections: int
     sessions: int
+    errors: int
     counters: Mapping[str, int]
     last_errors: tuple[str, ...]
 

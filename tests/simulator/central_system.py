@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,6 +83,7 @@ class CentralSystem:
         self.refuses: Callable[[str, int, str | None], int] = lambda charger_id, profile, fingerprint: 0
         self.boot: Callable[[Seen], Payload] = lambda seen: {"status": "Accepted", "interval": 300}
         self.replies: dict[str, Callable[[Seen, Payload], Payload]] = {}
+        self.before_admission: Callable[[], Awaitable[None]] | None = None
         self.port = 0
         self._changed = asyncio.Condition()
 
@@ -127,7 +128,9 @@ class CentralSystem:
         await self.wait_for(lambda: len(seen.said("SignCertificate")) >= number)
         return str(seen.said("SignCertificate")[number - 1]["csr"])
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if self.before_admission is not None:
+            await self.before_admission()
         charger_id = request.path.rsplit("/", 1)[-1]
         profile, mark, _, _ = self._credentials(connection)
         status = self.refuses(charger_id, profile, mark)
