@@ -225,6 +225,7 @@ class Children:
         actors = [child.actor for child in self._children.values() if child.actor is not None]
         self._children.clear()
         self._put_off.clear()
+        self._there = 0
         return self._lane is not None and self._lane.submit(self._endings.stop, actors, self._tell)
 
     # -- inside ---------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Wakeable(Protocol):
 class Hop(Generic[M]):
     """A bounded, ordered queue into another lane; `receive` is called there, once a message, in order of `put`.
 
-    `put` may be called from any thread. After a `put` was refused, `on_drained` is called on `source` as soon
+    `put` may be called from any thread. What waits when the target lane is abandoned is lost with it. After a `put` was refused, `on_drained` is called on `source` as soon
     as the queue has emptied.
     """
 

@@ -9,9 +9,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import pykka
+
 from actors.mailbox import Mailbox
+from supervisors.base import Supervisor
 from supervisors.child import Restarted, Started
 from supervisors.lane import Lane
+from supervisors.root import Root
 from supervisors.status import SupervisorStatus
 from supervisors.tree import Supervised, Tree
 
@@ -173,3 +177,19 @@ class World:
         for owner in healthy:
             assert owner.answers()
         self.tree.tick()
+        self.settle()
+
+    def settle(self) -> None:
+        """Every supervisor has handled what it had been told; asking is for tests, which are no loop."""
+        for kind in (Root, Supervisor):
+            for ref in pykka.ActorRegistry.get_by_class(kind):
+                ref.ask("are you there", timeout=DEADLINE_S)
+
+    def tick_until_abandoned(self, *healthy: Owner) -> None:
+        """Tick until one more lane has been abandoned; the lanes of `healthy` have answered each tick before."""
+        already = len(self.abandoned.heard)
+        for _ in range(10):
+            if len(self.abandoned.heard) > already:
+                return
+            self.tick(*healthy)
+        raise AssertionError("no lane was abandoned")
