@@ -76,6 +76,13 @@ class NewerSession(msgspec.Struct, frozen=True):
     """The same charger has authenticated again: this session is not its live one any more."""
 
 
+class Leave(msgspec.Struct, frozen=True):
+    """This node lets the session go (it drains, or its actor was restarted): the charger may connect again."""
+
+    code: int
+    reason: str
+
+
 class Restate(msgspec.Struct, frozen=True):
     """The evidence log is reachable again: say once more that this session is open."""
 
@@ -98,6 +105,7 @@ Input = (
     | Tick
     | SessionEnded
     | NewerSession
+    | Leave
     | Restate
     | Suspected
 )

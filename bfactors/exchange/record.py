@@ -72,8 +72,11 @@ def renew(turn: Turn, wanted_id: str) -> None:
 
 def time_passed(turn: Turn) -> None:
     """Give up what has waited too long. In flight it stays, for its outcome is still news."""
+    queue = turn.state.evidence
+    if all(p.expires_s is None or p.given_up or p.expires_s > turn.now_s for p in queue):
+        return
     kept: list[Pending] = []
-    for position, pending in enumerate(turn.state.evidence):
+    for position, pending in enumerate(queue):
         if pending.expires_s is None or pending.given_up or pending.expires_s > turn.now_s:
             kept.append(pending)
         elif position == 0 and turn.state.is_recording:

@@ -10,6 +10,7 @@ from bfactors.exchange.message import (
     EvidenceStored,
     FrameArrived,
     Input,
+    Leave,
     Moment,
     NewerSession,
     OrderArrived,
@@ -66,6 +67,8 @@ def step(state: ExchangeState, message: Input, now: Moment) -> Stepped:
             _ended(turn, reason)
         case NewerSession():
             turn.close(1000, "replaced")
+        case Leave(code, reason):
+            turn.close(code, reason)
         case Restate():
             turn.change(retry_at_s=now.monotonic_s, failures=0)
             if state.phase in ("open", "closing"):
