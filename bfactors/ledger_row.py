@@ -112,6 +112,8 @@ class ChargerRow(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     security_profile: int
     decommissioned: bool
+    incarnation: str | None = None
+    """The connect node's incarnation that holds the live session; finds the sessions of a lost node."""
     doc: bytes
 
 

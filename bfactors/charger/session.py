@@ -30,7 +30,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     displaced: SessionFact | None = None
     if stale:
         displaced = _fact(body)
-    elif before is None or before.session_id != body.session_id:
+    elif fresh:
         displaced = before
         draft.record(
             e.ChargerSessionOpened(

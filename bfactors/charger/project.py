@@ -1,0 +1,301 @@
+"""The rows others read: charger, certificates, jobs, instructions and effects, in the words of the API contract."""
+
+from typing import Any
+
+import msgspec
+
+from bfactors.charger.outgoing import effects
+from bfactors.charger.state import CertificateRecord, ChargerState, InstructionState, JobState, Slot
+from bfactors.effect import Effect
+from bfactors.fleet.state import FleetFacts
+from bfactors.instruction import kind_name
+from bfactors.ledger_row import CertificateRow, ChargerRow, EffectRow, InstructionRow, JobRow
+from bfactors.purpose import purpose
+from bfactors.x509 import join_chain, split_chain
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed between two states of one charger."""
+
+    charger: ChargerRow
+    certificates: list[CertificateRow]
+    jobs: list[JobRow]
+    instructions: list[InstructionRow]
+    effects: list[EffectRow]
+
+
+def project(
+    before: ChargerState | None, after: ChargerState, jobs: dict[str, JobState], facts: FleetFacts
+) -> ChargerRows:
+    """The rows to write: the charger's own, and those of parts that differ from `before`."""
+    old_certificates = before.certificates if before is not None else {}
+    old_instructions = before.instructions if before is not None else {}
+    certificates = [
+        certificate_row(after, certificate)
+        for certificate_id, certificate in after.certificates.items()
+        if old_certificates.get(certificate_id) is not certificate
+    ]
+    instructions = [
+        _instruction_row(after, instruction, outstanding=True)
+        for instruction_id, instruction in after.instructions.items()
+        if old_instructions.get(instruction_id) is not instruction
+    ]
+    instructions += [
+        _instruction_row(after, instruction, outstanding=False)
+        for instruction_id, instruction in old_instructions.items()
+        if instruction_id not in after.instructions
+    ]
+    return ChargerRows(
+        charger=charger_row(after),
+        certificates=certificates,
+        jobs=[job_row(after, job) for job in jobs.values()],
+        instructions=instructions,
+        effects=_effect_rows(before, after, facts),
+    )
+
+
+def _effect_rows(before: ChargerState | None, after: ChargerState, facts: FleetFacts) -> list[EffectRow]:
+    old = {effect.effect_id: effect for effect in effects(before, facts)} if before is not None else {}
+    new = {effect.effect_id: effect for effect in effects(after, facts)}
+    rows = [_effect_row(effect, outstanding=True) for key, effect in new.items() if old.get(key) != effect]
+    rows += [_effect_row(effect, outstanding=False) for key, effect in old.items() if key not in new]
+    return rows
+
+
+def _effect_row(effect: Effect, *, outstanding: bool) -> EffectRow:
+    return EffectRow(
+        effect_id=effect.effect_id, purpose=effect.purpose, outstanding=outstanding, doc=_encode(effect)
+    )
+
+
+# ---------------------------------------------------------------- bodies
+
+
+def charger_body(state: ChargerState) -> dict[str, Any]:
+    """A charger as `GET /api/v1/chargers/{charger_id}` shows it."""
+    session = state.session
+    active_since = state.key_since if state.keys else None
+    return {
+        "charger_id": state.charger_id,
+        "managed_identity_id": state.managed_identity_id,
+        "serial_number": state.serial_number,
+        "family": state.family,
+        "site": state.site,
+        "cohort": state.cohort,
+        "organization": state.organization,
+        "expected_common_name": state.expected_common_name,
+        "security_profile": state.security_profile,
+        "target_security_profile": state.target_security_profile,
+        "ocpp_versions": list(state.ocpp_versions),
+        "registered_at": state.registered_at,
+        "session": None
+        if session is None
+        else {
+            "connected_at": session.connected_at,
+            "ocpp_version": session.ocpp_version,
+            "security_profile": session.security_profile,
+            "fingerprint_sha256": session.fingerprint_sha256,
+            "remote_address": session.remote_address,
+            "node": session.node,
+            "flags": list(session.flags),
+        },
+        "boot": state.boot,
+        "slots": [_slot_body(state, key, slot) for key, slot in state.slots.items()],
+        "reported_certificates": [
+            {
+                "use": reported.use,
+                "hash_data": reported.hash_data,
+                "child_hash_data": list(reported.child_hash_data),
+            }
+            for reported in state.reported
+        ],
+        "outstanding": [_outstanding_body(state, instruction) for instruction in state.instructions.values()],
+        "trust_anchors": [
+            {
+                "purpose": key,
+                "bundle_id": value.bundle_id,
+                "rung": value.rung,
+                "confirmed_at": value.confirmed_at,
+            }
+            for key, value in state.bundles.items()
+        ],
+        "authorization_key": None
+        if not state.keys
+        else {"active_since": active_since, "pending_since": None, "origin": state.key_origin},
+        "migration": _migration_body(state),
+        "paused_reason": state.paused_reason,
+        "last_seen_at": state.last_seen_at,
+    }
+
+
+def _slot_body(state: ChargerState, key: str, slot: Slot) -> dict[str, Any]:
+    purpose_name, _, variant = key.partition("/")
+    return {
+        "managed_identity_id": state.managed_identity_id,
+        "purpose": purpose_name,
+        "variant": variant,
+        "current": _certificate_of(state, slot.current),
+        "next": _certificate_of(state, slot.next),
+    }
+
+
+def _certificate_of(state: ChargerState, certificate_id: str | None) -> dict[str, Any] | None:
+    certificate = state.certificates.get(certificate_id) if certificate_id is not None else None
+    return certificate_body(state, certificate) if certificate is not None else None
+
+
+def _outstanding_body(state: ChargerState, instruction: InstructionState) -> dict[str, Any]:
+    if state.session is None:
+        waiting_for = "connection"
+    elif instruction.sent_session is None:
+        waiting_for = "sending"
+    else:
+        waiting_for = "answer"
+    return {
+        "job_id": instruction.job_id,
+        "instruction": kind_name(instruction.body),
+        "since": instruction.opened_at,
+        "waiting_for": waiting_for,
+    }
+
+
+def _migration_body(state: ChargerState) -> dict[str, Any] | None:
+    migration = state.migration
+    if migration is None:
+        return None
+    job = state.jobs.get(migration.job_id)
+    return {
+        "state": "pending",
+        "step": migration.step,
+        "reason": job.reason_message if job is not None else None,
+    }
+
+
+def certificate_body(state: ChargerState, certificate: CertificateRecord) -> dict[str, Any]:
+    """A certificate as the API lists it (without its PEM)."""
+    return {
+        "certificate_id": certificate.certificate_id,
+        "managed_identity_id": state.managed_identity_id,
+        "charger_id": state.charger_id,
+        "purpose": certificate.purpose,
+        "realm": purpose(certificate.purpose).realm,
+        "variant": certificate.variant,
+        "mode": "managed",
+        "state": certificate.state,
+        "authority": "aws-private-ca",
+        "external_ref": certificate.external_ref,
+        "external_status": None,
+        "last_confirmed_at": None,
+        "stale": False,
+        "fingerprint_sha256": certificate.fingerprint_sha256,
+        "serial_number": certificate.serial_number,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "issuing_ca_id": certificate.issuing_ca_id,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "issued_at": certificate.issued_at,
+        "installed_at": certificate.installed_at,
+        "activated_at": certificate.activated_at,
+        "revoked_at": certificate.revoked_at,
+        "revocation_requested_at": certificate.revocation_requested_at,
+        "admit_until": certificate.admit_until,
+    }
+
+
+def job_body(state: ChargerState, job: JobState) -> dict[str, Any]:
+    """A job as the API lists it; its timeline is read from the ledger."""
+    reason = None if job.reason_code is None else {"code": job.reason_code, "message": job.reason_message}
+    return {
+        "job_id": job.job_id,
+        "managed_identity_id": state.managed_identity_id,
+        "charger_id": state.charger_id,
+        "purpose": job.purpose,
+        "action": job.action,
+        "state": job.state,
+        "stage": job.stage,
+        "overdue": job.overdue,
+        "waiting_for": job.waiting_for,
+        "held_by": job.held_by,
+        "reason": reason,
+        "certificate_id": job.certificate_id,
+        "policy_version": job.policy_version,
+        "created_at": job.created_at,
+        "deadline_at": job.deadline_at,
+        "due_at": job.due_at,
+    }
+
+
+# ---------------------------------------------------------------- rows
+
+
+def charger_row(state: ChargerState) -> ChargerRow:
+    """The charger's row."""
+    return ChargerRow(
+        charger_id=state.charger_id,
+        managed_identity_id=state.managed_identity_id,
+        serial_number=state.serial_number,
+        family=state.family,
+        site=state.site,
+        cohort=state.cohort,
+        connected=state.session is not None,
+        incarnation=state.session.incarnation if state.session is not None else None,
+        security_profile=state.security_profile,
+        decommissioned=False,
+        doc=_encode(charger_body(state)),
+    )
+
+
+def certificate_row(state: ChargerState, certificate: CertificateRecord) -> CertificateRow:
+    """A certificate's row, with its PEM."""
+    body = certificate_body(state, certificate)
+    chain = split_chain(certificate.chain_pem)
+    body["pem"] = join_chain(chain[:1])
+    body["chain_pem"] = join_chain(chain[1:])
+    return CertificateRow(
+        certificate_id=certificate.certificate_id,
+        charger_id=state.charger_id,
+        managed_identity_id=state.managed_identity_id,
+        purpose=certificate.purpose,
+        realm=body["realm"],
+        variant=certificate.variant,
+        mode="managed",
+        state=certificate.state,
+        authority=body["authority"],
+        fingerprint_sha256=certificate.fingerprint_sha256,
+        serial_number=certificate.serial_number,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        doc=_encode(body),
+    )
+
+
+def job_row(state: ChargerState, job: JobState) -> JobRow:
+    """A job's row."""
+    return JobRow(
+        job_id=job.job_id,
+        charger_id=state.charger_id,
+        managed_identity_id=state.managed_identity_id,
+        purpose=job.purpose,
+        action=job.action,
+        state=job.state,
+        stage=job.stage,
+        overdue=job.overdue,
+        created_at=job.created_at,
+        doc=_encode(job_body(state, job)),
+    )
+
+
+def _instruction_row(
+    state: ChargerState, instruction: InstructionState, *, outstanding: bool
+) -> InstructionRow:
+    return InstructionRow(
+        instruction_id=instruction.instruction_id,
+        charger_id=state.charger_id,
+        job_id=instruction.job_id,
+        kind=kind_name(instruction.body),
+        outstanding=outstanding,
+        doc=_encode(instruction),
+    )

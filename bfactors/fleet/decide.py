@@ -1,0 +1,339 @@
+"""The fleet partition's decisions: authorities, trust anchor bundles, policies, pauses, connect nodes."""
+
+import hashlib
+from datetime import datetime
+from typing import Any, assert_never
+
+import msgspec
+
+from bfactors import command as c
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.fleet.state import Authority, Bundle, FleetFacts, FleetState, NodeTrust, SupervisorPause
+from bfactors.policy import PolicyOverride, PolicySet, effective, problems
+from bfactors.purpose import purposes
+from bfactors.refusal import Refusal
+from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
+
+FleetCommand = c.RegisterAuthority | c.CreateTrustAnchorBundle | c.SetSupervisorState | c.SetPolicy
+_ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
+_STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
+_KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
+
+
+class FleetDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided; `result` is the body a command is answered with."""
+
+    state: FleetState
+    events: tuple[e.FleetEvent, ...] = ()
+    refusal: Refusal | None = None
+    result: Any = None
+
+
+def decide_command(state: FleetState, command: FleetCommand, actor: str, now: datetime) -> FleetDecision:
+    """What a fleet-wide command leads to."""
+    match command:
+        case c.RegisterAuthority():
+            return _register_authority(state, command, now)
+        case c.CreateTrustAnchorBundle():
+            return _create_bundle(state, command, now)
+        case c.SetSupervisorState():
+            return _set_supervisor(state, command, actor, now)
+        case c.SetPolicy():
+            return _set_policy(state, command, now)
+        case _:
+            assert_never(command)
+
+
+def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> FleetDecision:
+    """What a fact about a node or an address leads to; other facts change nothing here."""
+    match evidence.body:
+        case v.NodeTrustReported() as body:
+            known = state.facts.nodes.get(body.node)
+            trust = frozenset(body.fingerprints)
+            if known is not None and (known.incarnation, known.fingerprints) == (body.incarnation, trust):
+                return FleetDecision(state=state)
+            return _decided(
+                state,
+                now,
+                e.NodeTrustRecorded(
+                    node=body.node,
+                    incarnation=body.incarnation,
+                    fingerprints=tuple(sorted(body.fingerprints)),
+                ),
+            )
+        case v.NodeLost() as body:
+            known = state.facts.nodes.get(body.node)
+            if known is None or known.incarnation != body.incarnation:
+                return FleetDecision(state=state)
+            return _decided(state, now, e.NodeForgotten(node=body.node, incarnation=body.incarnation))
+        case v.HandshakeFailed() as body:
+            return _decided(
+                state,
+                now,
+                e.SecurityEventRecorded(
+                    charger_id=None,
+                    kind="HandshakeFailed",
+                    detail="TLS handshake ended before the upgrade",
+                    count=body.count,
+                    remote_address=body.remote_address,
+                ),
+            )
+        case v.ConnectionRefused() as body:
+            return _decided(
+                state,
+                now,
+                e.SecurityEventRecorded(
+                    charger_id=evidence.charger_id or None,
+                    kind=f"ConnectionRefused/{body.reason}",
+                    detail="",
+                    count=body.count,
+                    remote_address=body.remote_address,
+                ),
+            )
+        case _:
+            return FleetDecision(state=state)
+
+
+def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
+    """The state after one event."""
+    replace = msgspec.structs.replace
+    facts = state.facts
+    history = state.history
+    match event:
+        case e.AuthorityRegistered():
+            authority = Authority(
+                purpose=event.purpose,
+                arn=event.authority_arn,
+                certificate_pem=event.certificate_pem,
+                chain_pem=event.chain_pem,
+                fingerprint_sha256=event.fingerprint_sha256,
+                signing_algorithm=event.signing_algorithm,
+                not_after=event.not_after,
+            )
+            facts = replace(facts, authorities={**facts.authorities, event.purpose: authority})
+        case e.TrustAnchorBundleCreated():
+            bundle = Bundle(
+                bundle_id=event.bundle_id,
+                purpose=event.purpose,
+                version=event.version,
+                anchors=event.anchors,
+                note=event.note,
+                created_at=now,
+            )
+            facts = replace(facts, bundles={**facts.bundles, event.purpose: bundle})
+            history = {**history, event.bundle_id: bundle}
+        case e.SupervisorStateSet():
+            pauses = {
+                key: value for key, value in facts.pauses.items() if key != f"{event.kind}/{event.name}"
+            }
+            if event.state != "running":
+                pauses[f"{event.kind}/{event.name}"] = SupervisorPause(
+                    kind=event.kind,
+                    name=event.name,
+                    state=event.state,
+                    reason=event.reason,
+                    by=event.by,
+                    at=event.at,
+                )
+            facts = replace(facts, pauses=pauses)
+        case e.PolicySetChanged():
+            others = tuple(o for o in facts.policies.overrides if o.scope != event.override.scope)
+            overrides = (*others, event.override) if event.override.values else others
+            facts = replace(facts, policies=PolicySet(version=event.version, overrides=overrides))
+        case e.NodeTrustRecorded():
+            trust = NodeTrust(
+                node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
+            )
+            facts = replace(facts, nodes={**facts.nodes, event.node: trust})
+        case e.NodeForgotten():
+            facts = replace(facts, nodes={k: n for k, n in facts.nodes.items() if k != event.node})
+        case e.SecurityEventRecorded() | e.EvidenceQuarantined():
+            pass
+        case _:
+            assert_never(event)
+    return FleetState(facts=facts, history=history, revision=state.revision + 1)
+
+
+def with_sequence(state: FleetState, sequence: int) -> FleetState:
+    """The state whose facts name the ledger sequence they were decided under."""
+    replace = msgspec.structs.replace
+    return replace(state, facts=replace(state.facts, sequence=sequence))
+
+
+def changes_facts(events: tuple[e.FleetEvent, ...]) -> bool:
+    """Whether the other partitions must be told."""
+    return any(not isinstance(event, e.SecurityEventRecorded | e.EvidenceQuarantined) for event in events)
+
+
+def _decided(state: FleetState, now: datetime, *events: e.FleetEvent, result: Any = None) -> FleetDecision:
+    for event in events:
+        state = evolve(state, event, now)
+    return FleetDecision(state=state, events=events, result=result)
+
+
+def _register_authority(state: FleetState, command: c.RegisterAuthority, now: datetime) -> FleetDecision:
+    if command.purpose not in purposes():
+        return FleetDecision(
+            state=state,
+            refusal=Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose"),
+        )
+    try:
+        certificate = parse_certificate(command.certificate_pem)
+    except MalformedX509 as problem:
+        return FleetDecision(
+            state=state, refusal=Refusal("malformed-certificate", str(problem), "certificate_pem")
+        )
+    if not certificate.is_ca:
+        return FleetDecision(
+            state=state, refusal=Refusal("not-a-ca", "the certificate may not sign others", "certificate_pem")
+        )
+    known = state.facts.authorities.get(command.purpose)
+    if known is not None and (known.arn, known.fingerprint_sha256) == (
+        command.authority_arn,
+        certificate.fingerprint_sha256,
+    ):
+        return FleetDecision(state=state, result={"authority_arn": known.arn})
+    event = e.AuthorityRegistered(
+        purpose=command.purpose,
+        authority_arn=command.authority_arn,
+        certificate_pem=command.certificate_pem,
+        chain_pem=command.chain_pem,
+        fingerprint_sha256=certificate.fingerprint_sha256,
+        signing_algorithm=command.signing_algorithm,
+        not_after=certificate.not_after,
+    )
+    return _decided(state, now, event, result={"authority_arn": command.authority_arn})
+
+
+def _create_bundle(state: FleetState, command: c.CreateTrustAnchorBundle, now: datetime) -> FleetDecision:
+    spec = purposes().get(command.purpose)
+    if spec is None:
+        return FleetDecision(
+            state=state,
+            refusal=Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose"),
+        )
+    if not command.anchors_pem:
+        return FleetDecision(
+            state=state, refusal=Refusal("empty-bundle", "a bundle needs an anchor", "anchors")
+        )
+    anchors: dict[str, e.Anchor] = {}
+    for pem in command.anchors_pem:
+        try:
+            certificate = parse_certificate(pem)
+        except MalformedX509 as problem:
+            return FleetDecision(
+                state=state, refusal=Refusal("malformed-certificate", str(problem), "anchors")
+            )
+        if not certificate.is_ca or not is_root(certificate):
+            message = (
+                f"{certificate.subject!r} is not a self-signed CA certificate; a charger could never list it"
+            )
+            return FleetDecision(state=state, refusal=Refusal("not-a-root", message, "anchors"))
+        anchors[certificate.fingerprint_sha256] = _anchor(certificate)
+    current = state.facts.bundles.get(command.purpose)
+    if current is not None and {a.fingerprint_sha256 for a in current.anchors} == set(anchors):
+        return FleetDecision(state=state, result=bundle_body(current))
+    version = 1 + max((b.version for b in state.history.values() if b.purpose == command.purpose), default=0)
+    ordered = tuple(anchors[key] for key in sorted(anchors))
+    event = e.TrustAnchorBundleCreated(
+        bundle_id=command.bundle_id,
+        purpose=command.purpose,
+        version=version,
+        anchors=ordered,
+        note=command.note,
+    )
+    decided = _decided(state, now, event)
+    return msgspec.structs.replace(decided, result=bundle_body(decided.state.history[command.bundle_id]))
+
+
+def _anchor(certificate: Certificate) -> e.Anchor:
+    return e.Anchor(
+        fingerprint_sha256=certificate.fingerprint_sha256,
+        subject=certificate.subject,
+        not_after=certificate.not_after,
+        pem=pem_of(certificate.der),
+        hash_data=tuple(hash_data(certificate, certificate, algorithm) for algorithm in _ALGORITHMS),
+    )
+
+
+def bundle_body(bundle: Bundle) -> dict[str, Any]:
+    """A bundle as the API shows it; its cohorts come with the campaigns."""
+    return {
+        "bundle_id": bundle.bundle_id,
+        "purpose": bundle.purpose,
+        "realm": purposes()[bundle.purpose].realm,
+        "version": bundle.version,
+        "note": bundle.note,
+        "anchors": [
+            {"fingerprint_sha256": a.fingerprint_sha256, "subject": a.subject, "not_after": a.not_after}
+            for a in bundle.anchors
+        ],
+        "cohorts": [],
+    }
+
+
+def _set_supervisor(
+    state: FleetState, command: c.SetSupervisorState, actor: str, now: datetime
+) -> FleetDecision:
+    if command.kind not in _KINDS:
+        return FleetDecision(
+            state=state,
+            refusal=Refusal("unknown-supervisor", f"no supervisor is a {command.kind!r}", "kind", 404),
+        )
+    if command.action not in _STATES:
+        return FleetDecision(
+            state=state, refusal=Refusal("invalid-value", "pause, resume or drain", "action")
+        )
+    if not command.reason.strip():
+        return FleetDecision(state=state, refusal=Refusal("reason-missing", "say why", "reason"))
+    wanted = _STATES[command.action]
+    known = state.facts.pauses.get(f"{command.kind}/{command.name}")
+    body = {"kind": command.kind, "name": command.name, "state": wanted, "reason": command.reason}
+    if (known.state if known is not None else "running") == wanted:
+        return FleetDecision(state=state, result=body)
+    event = e.SupervisorStateSet(
+        kind=command.kind, name=command.name, state=wanted, reason=command.reason, by=actor, at=now
+    )
+    return _decided(state, now, event, result=body)
+
+
+def _set_policy(state: FleetState, command: c.SetPolicy, now: datetime) -> FleetDecision:
+    override = PolicyOverride(scope=command.scope, values=command.values)
+    refusal = _policy_refusal(state.facts, override)
+    if refusal is not None:
+        return FleetDecision(state=state, refusal=refusal)
+    present = next((o for o in state.facts.policies.overrides if o.scope == command.scope), None)
+    if (present.values if present is not None else {}) == command.values:
+        return FleetDecision(state=state, result={"version": state.facts.policies.version})
+    version = state.facts.policies.version + 1
+    event = e.PolicySetChanged(version=version, override=override, reason=command.reason)
+    return _decided(state, now, event, result={"version": version})
+
+
+def _policy_refusal(facts: FleetFacts, override: PolicyOverride) -> Refusal | None:
+    kind, _, rest = override.scope.partition(":")
+    purpose_name = rest if kind == "purpose" else rest.rpartition("/")[2]
+    cohort = rest.rpartition("/")[0] if kind == "cohort" else ""
+    if (
+        kind not in ("purpose", "cohort")
+        or purpose_name not in purposes()
+        or (kind == "cohort" and not cohort)
+    ):
+        return Refusal(
+            "invalid-scope", "a scope is purpose:<purpose> or cohort:<cohort>/<purpose>", "scope", 404
+        )
+    others = tuple(o for o in facts.policies.overrides if o.scope != override.scope)
+    candidate = PolicySet(version=facts.policies.version, overrides=(*others, override))
+    try:
+        policy = effective(candidate, purpose=purpose_name, cohort=cohort)
+    except msgspec.ValidationError as problem:
+        return Refusal("invalid-value", str(problem), "values")
+    found = problems(policy)
+    return Refusal("contradiction", f"{found[0][0]} {found[0][1]}", found[0][0]) if found else None
+
+
+def default_bundle_id(purpose: str, anchors_pem: tuple[str, ...]) -> str:
+    """The id a bundle made by the system itself has: the same anchors, the same id."""
+    digest = hashlib.sha256("\x1f".join((purpose, *sorted(anchors_pem))).encode()).hexdigest()
+    return f"{purpose}-{digest[:12]}"

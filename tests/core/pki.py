@@ -1,0 +1,90 @@
+"""A small certificate authority for core tests: real keys, made once per process."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+END = datetime(2036, 1, 1, tzinfo=UTC)
+
+
+class Ca:
+    """A root and an issuing CA under it."""
+
+    def __init__(self, name: str) -> None:
+        self.root_key = ec.generate_private_key(ec.SECP256R1())
+        self.root = _signed(f"{name} root", self.root_key, None, self.root_key, ca=True)
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = _signed(f"{name} issuing", self.key, self.root, self.root_key, ca=True)
+
+    @property
+    def root_pem(self) -> str:
+        return pem(self.root)
+
+    @property
+    def pem(self) -> str:
+        return pem(self.certificate)
+
+    def sign(self, csr_pem: str, not_before: datetime, not_after: datetime) -> str:
+        """The chain (leaf, issuing CA) for a CSR."""
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(csr.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before)
+            .not_valid_after(not_after)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        return pem(leaf) + self.pem
+
+
+@cache
+def ca(name: str = "Fleet") -> Ca:
+    return Ca(name)
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def csr(
+    common_name: str, organization: str | None = "Depot", key: ec.EllipticCurvePrivateKey | None = None
+) -> str:
+    """A CSR as a charger makes it."""
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization is not None:
+        parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))
+    request = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _signed(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    ca: bool,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer is not None else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(BEGIN - timedelta(days=1))
+        .not_valid_after(END)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(issuer_key, hashes.SHA256())
+    )

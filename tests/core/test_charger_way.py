@@ -1,0 +1,44 @@
+"""The way of a certificate, from request to seen live."""
+
+from bfactors.instruction import (
+    InstallAnchor,
+    InstallLeaf,
+    ListCertificates,
+    ObtainCsr,
+    Reboot,
+    SetNetworkProfile,
+    SetProfilePriority,
+)
+from tests.core.world import World
+
+
+def test_a_charger_walks_from_profile_2_to_a_leaf_seen_live() -> None:
+    world = World()
+    job_id = world.request().job_id
+    assert job_id is not None
+    assert world.charger.jobs[job_id].stage == "awaiting-trust-anchor"
+    world.connect()
+    assert [type(o) for o in world.orders()] == [InstallAnchor, InstallAnchor]
+    world.carry_out()
+    world.carry_out()
+    assert [type(o) for o in world.orders()] == [ListCertificates]
+    world.list_all_anchors()
+    assert [type(o) for o in world.orders()] == [ObtainCsr]
+    world.carry_out()
+    assert world.charger.jobs[job_id].stage == "awaiting-csr"
+    world.present_csr()
+    assert world.charger.jobs[job_id].stage == "issuing"
+    certificate = world.ca_issues()
+    assert [type(o) for o in world.orders()] == [InstallLeaf]
+    world.carry_out()
+    assert world.charger.certificates[certificate.certificate_id].state == "installed"
+    for step in (SetNetworkProfile, SetProfilePriority, Reboot):
+        assert [type(o) for o in world.orders()] == [step]
+        world.carry_out()
+    assert world.charger.jobs[job_id].stage == "awaiting-reconnect"
+    world.connect(3, certificate.fingerprint_sha256)
+    assert world.charger.certificates[certificate.certificate_id].state == "active"
+    assert world.jobs[job_id].state == "succeeded"
+    assert world.charger.security_profile == 3
+    assert world.charger.jobs == {}
+    assert world.charger.instructions == {}
