@@ -1,0 +1,292 @@
+"""A stream's messages in order and without end: a push consumer that is made anew whenever it may have missed something.
+
+    waiting for a connection ──► consumer made at position + 1 ──► delivering
+              ▲                                                       │
+              └── connection lost · heartbeats missed · a delivery skipped
+
+Every consumer has an inbox of its own, so nothing of an older one can be mistaken for the newer one's. Flow control is
+answered when the consumer of these batches has got as far, not when the request arrives: the reader sets the pace.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from bfactors.errors import Unavailable
+from gateways.nats.connection import NatsConnection, Registration
+from gateways.nats.message import Message
+from gateways.nats.replies import Replies
+
+_LOG = logging.getLogger(__name__)
+
+BATCH_MAX = 500
+API_TIMEOUT_S = 5.0
+HEARTBEAT_S = 5.0
+MISSED_HEARTBEATS = 2.5
+RETRY_S = 0.5
+INACTIVE_S = 30
+
+_CONTROL_STATUS = "100"
+_STALLED = "Nats-Consumer-Stalled"
+_LAST_CONSUMER = "Nats-Last-Consumer"
+
+Start = Literal["after-position", "last-per-subject"]
+
+
+class Stored(NamedTuple):
+    """One message of a stream. `pending`: how many the stream holds behind it."""
+
+    sequence: int
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    pending: int
+
+
+class StreamBatch(NamedTuple):
+    """What had arrived. `caught_up`: the stream held nothing newer than the last of these (which may be none)."""
+
+    messages: list[Stored]
+    caught_up: bool
+
+
+class _StreamState(NamedTuple):
+    created: str
+    first: int
+    last: int
+
+
+class _Skipped(Exception):
+    """The consumer's numbering has a hole, or its heartbeats stopped: make it anew."""
+
+
+class OrderedStream:
+    """One reading of one stream; `batches` is to be iterated once, on the I/O lane."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        replies: Replies,
+        stream: str,
+        *,
+        start: Start,
+        position: int = 0,
+        heartbeat_s: float = HEARTBEAT_S,
+        retry_s: float = RETRY_S,
+        wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._connection = connection
+        self._replies = replies
+        self._stream = stream
+        self._start: Start = start
+        self._position = position
+        self._heartbeat_s = heartbeat_s
+        self._retry_s = retry_s
+        self._wait = wait
+        self._created = ""
+        self.live = False
+        self.heard_at = -1.0
+        """`time.monotonic()` of the last sign of life; negative before the first."""
+
+    async def batches(self) -> AsyncGenerator[StreamBatch, None]:
+        """Batches of at most 500 messages as they arrive; survives every loss of the connection."""
+        while True:
+            await self._connection.connected()
+            delivery = _Delivery(self._connection)
+            try:
+                waiting = await self._make_consumer(delivery)
+                self._heard()
+                if waiting == 0:
+                    yield StreamBatch([], True)
+                while True:
+                    batch = await self._next(delivery)
+                    if batch.messages:
+                        yield batch
+            except _Skipped as skipped:
+                _LOG.info("reading %s anew: %s", self._stream, skipped)
+            except Unavailable as away:
+                _LOG.warning("%s cannot be read: %s", self._stream, away)
+                await self._wait(self._retry_s)
+            finally:
+                self.live = False
+                await delivery.close()
+
+    # -- the consumer -----------------------------------------------------------------------------
+
+    async def _make_consumer(self, delivery: "_Delivery") -> int:
+        """Returns how many messages wait for it. Raises Unavailable."""
+        state = await self._stream_state()
+        if self._created not in ("", state.created) or state.last < self._position:
+            self._stream_replaced(state)
+        self._created = state.created
+        await delivery.open()
+        name = secrets.token_hex(8)
+        from_start = self._start == "last-per-subject" and self._position == 0
+        config: dict[str, Any] = {
+            "name": name,
+            "deliver_subject": delivery.subject,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "replay_policy": "instant",
+            "flow_control": True,
+            "idle_heartbeat": int(self._heartbeat_s * 1_000_000_000),
+            "inactive_threshold": INACTIVE_S * 1_000_000_000,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "deliver_policy": "last_per_subject" if from_start else "by_start_sequence",
+        }
+        if from_start:
+            config["filter_subject"] = ">"
+        else:
+            config["opt_start_seq"] = self._position + 1
+        created = await self._api(
+            f"CONSUMER.CREATE.{self._stream}.{name}", {"stream_name": self._stream, "config": config}
+        )
+        return int(created.get("num_pending", 0))
+
+    def _stream_replaced(self, state: _StreamState) -> None:
+        """The server's store was lost and the stream made again: positions of the old one mean nothing in it."""
+        _LOG.error(
+            "%s was made anew at %s; it ends at %d and we had read to %d",
+            self._stream,
+            state.created,
+            state.last,
+            self._position,
+        )
+        if self._start == "last-per-subject":
+            self._position = 0
+        elif state.last < self._position:
+            raise Unavailable("NATS", f"{self._stream} ends before position {self._position}")
+
+    async def _stream_state(self) -> _StreamState:
+        info = await self._api(f"STREAM.INFO.{self._stream}", None)
+        return _StreamState(info["created"], info["state"]["first_seq"], info["state"]["last_seq"])
+
+    async def _api(self, operation: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        payload = b"" if body is None else msgspec.json.encode(body)
+        answer = await self._replies.request(f"$JS.API.{operation}", payload, API_TIMEOUT_S)
+        if answer.nobody_listens:
+            raise Unavailable("NATS", "JetStream is not ready")
+        decoded: dict[str, Any] = msgspec.json.decode(answer.payload)
+        if error := decoded.get("error"):
+            raise Unavailable("NATS", str(error.get("description")))
+        return decoded
+
+    # -- delivery ---------------------------------------------------------------------------------
+
+    async def _next(self, delivery: "_Delivery") -> StreamBatch:
+        try:
+            async with asyncio.timeout(self._heartbeat_s * MISSED_HEARTBEATS):
+                await delivery.arrived()
+        except TimeoutError:
+            raise _Skipped("no heartbeat") from None
+        self._heard()
+        messages: list[Stored] = []
+        while delivery.queue and len(messages) < BATCH_MAX:
+            message = delivery.queue[0]
+            if message.status == _CONTROL_STATUS and not message.payload:
+                if messages:
+                    break  # first let the reader have these: what a control message says comes after them
+                delivery.queue.popleft()
+                await self._control(delivery, message)
+                continue
+            stored, consumer_sequence = _stored(message)
+            if consumer_sequence != delivery.consumer_sequence + 1:
+                if messages:
+                    break  # these are good, and the hole will still be there
+                raise _Skipped("a delivery is missing")
+            delivery.queue.popleft()
+            delivery.consumer_sequence = consumer_sequence
+            self._note_gap(stored.sequence)
+            self._position = stored.sequence
+            messages.append(stored)
+        await asyncio.sleep(0)  # a long backlog must not hold the loop
+        return StreamBatch(messages, bool(messages) and messages[-1].pending == 0)
+
+    async def _control(self, delivery: "_Delivery", message: Message) -> None:
+        """Heartbeats and flow control come in order with the messages."""
+        headers = message.headers or {}
+        if message.reply:
+            await self._connection.publish(message.reply)
+        elif stalled := headers.get(_STALLED):
+            await self._connection.publish(stalled)
+        last = headers.get(_LAST_CONSUMER)
+        if last is not None and int(last) != delivery.consumer_sequence:
+            raise _Skipped("the last deliveries are missing")
+
+    def _note_gap(self, sequence: int) -> None:
+        if self._start == "after-position" and sequence > self._position + 1:
+            _LOG.warning(
+                "%s: %d messages from %d on are gone (deleted or aged out)",
+                self._stream,
+                sequence - self._position - 1,
+                self._position + 1,
+            )
+
+    def _heard(self) -> None:
+        self.live = True
+        self.heard_at = time.monotonic()
+
+
+class _Delivery:
+    """The inbox of one consumer on one connection."""
+
+    def __init__(self, connection: NatsConnection) -> None:
+        self._connection = connection
+        self.subject = f"{connection.settings.inbox_prefix}.{secrets.token_hex(8)}"
+        self.queue: deque[Message] = deque()
+        self.consumer_sequence = 0
+        self._registration: Registration | None = None
+        self._arrived = asyncio.Event()
+        self._lost = False
+
+    async def open(self) -> None:
+        self._connection.on_lost(self._on_lost)
+        self._registration = await self._connection.subscribe_here(self.subject, self._receive)
+
+    async def arrived(self) -> None:
+        """Return once something is in the queue; raises _Skipped when nothing more can come."""
+        while not self.queue:
+            if self._lost:
+                raise _Skipped("the connection was lost")
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def close(self) -> None:
+        self._connection.forget_lost(self._on_lost)
+        if self._registration is not None:
+            with contextlib.suppress(Unavailable):
+                await self._connection.unsubscribe(self._registration)
+
+    def _receive(self, message: Message) -> None:
+        self.queue.append(message)
+        self._arrived.set()
+
+    def _on_lost(self) -> None:
+        self._lost = True
+        self._arrived.set()
+
+
+def _stored(message: Message) -> tuple[Stored, int]:
+    """The message with its place in the stream, and its number among the consumer's deliveries.
+
+    The reply subject says it: `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`,
+    in newer servers with domain and account hash ahead of the stream.
+    """
+    tokens = message.reply.split(".")
+    shift = 0 if len(tokens) == 9 else 2
+    stored = Stored(
+        int(tokens[5 + shift]),
+        message.subject,
+        message.payload,
+        dict(message.headers or {}),
+        int(tokens[8 + shift]),
+    )
+    return stored, int(tokens[6 + shift])

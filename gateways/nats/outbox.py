@@ -1,0 +1,149 @@
+"""What leaves the core after a commit: ledger events, admission records, control, instructions."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bfactors import subject
+from bfactors.admission import AdmissionRecord
+from bfactors.errors import Unavailable
+from bfactors.identity import subject_token
+from bfactors.instruction import InstructionOrder
+from bfactors.ledger_row import EventRow
+from gateways.nats.connection import NatsConnection
+from gateways.nats.lanes import run_on
+from gateways.nats.publisher import (
+    EXPECTED_LAST_SUBJECT_SEQUENCE,
+    MESSAGE_ID,
+    WRONG_LAST_SEQUENCE,
+    Ack,
+    AckedPublisher,
+    NotStored,
+    Publication,
+)
+from gateways.nats.replies import Replies
+
+_LOG = logging.getLogger(__name__)
+
+API_TIMEOUT_S = 5.0
+CONTESTED_TRIES = 8
+RECORDS_AT_ONCE = 256
+
+_ENCODER = msgspec.json.Encoder()
+_RECORDS = msgspec.json.Decoder(AdmissionRecord)
+
+
+class _Held(NamedTuple):
+    """What the bucket holds for a charger, as far as we know."""
+
+    revision: int
+    sequence: int
+
+
+_NOTHING = _Held(-1, 0)
+
+
+class NatsOutbox:
+    """`bfactors.ports.Outbox` over JetStream and core NATS; callable from any lane. Repeating anything is harmless."""
+
+    def __init__(self, connection: NatsConnection, replies: Replies, publisher: AckedPublisher) -> None:
+        self._connection = connection
+        self._replies = replies
+        self._publisher = publisher
+        self._held: dict[str, _Held] = {}
+
+    async def publish_events(self, rows: Sequence[EventRow]) -> None:
+        """Each row as JSON of `EventRow`, in order. Raises Unavailable if any was not acknowledged."""
+        said = await self._publisher.publish_all(
+            [
+                Publication(
+                    subject.ledger(row.event, f"{row.partition}-{row.sequence}"),
+                    _ENCODER.encode(row),
+                    {MESSAGE_ID: f"{row.partition}:{row.sequence}"},
+                )
+                for row in rows
+            ]
+        )
+        for each in said:
+            _raise_unless_stored(each)
+
+    async def put_admission(self, records: Iterable[AdmissionRecord]) -> None:
+        """Put each record unless the bucket already holds its revision or a newer one. Raises Unavailable."""
+        await run_on(self._connection.loop, self._put_admission(list(records)))
+
+    async def put_control(self, values: Mapping[str, bytes]) -> None:
+        """Raises Unavailable."""
+        said = await self._publisher.publish_all(
+            [
+                Publication(f"$KV.{subject.BUCKET_CONTROL}.{subject_token(key)}", value)
+                for key, value in values.items()
+            ]
+        )
+        for each in said:
+            _raise_unless_stored(each)
+
+    async def send_order(self, node: str, order: InstructionOrder) -> None:
+        """Hand an order to NATS; nobody acknowledges it, for it stays outstanding. Raises Unavailable."""
+        await run_on(
+            self._connection.loop,
+            self._connection.publish(subject.instruction(node, order.session_id), _ENCODER.encode(order)),
+        )
+
+    # -- admission records ------------------------------------------------------------------------
+
+    async def _put_admission(self, records: list[AdmissionRecord]) -> None:
+        newest: dict[str, AdmissionRecord] = {}
+        for record in records:
+            known = newest.get(record.charger_id)
+            if known is None or record.revision > known.revision:
+                newest[record.charger_id] = record
+        waiting = list(newest.values())
+        for start in range(0, len(waiting), RECORDS_AT_ONCE):
+            await asyncio.gather(
+                *(self._put_record(record) for record in waiting[start : start + RECORDS_AT_ONCE])
+            )
+
+    async def _put_record(self, record: AdmissionRecord) -> None:
+        """Compare and set on the key's stream sequence, so that a stale owner cannot put an older revision back."""
+        key = f"$KV.{subject.BUCKET_ADMISSION}.{subject_token(record.charger_id)}"
+        payload = _ENCODER.encode(record)
+        held = self._held.get(record.charger_id, _NOTHING)
+        for _ in range(CONTESTED_TRIES):
+            if held.revision >= record.revision:
+                return
+            said = await self._publisher.publish(
+                Publication(key, payload, {EXPECTED_LAST_SUBJECT_SEQUENCE: str(held.sequence)})
+            )
+            if isinstance(said, Ack):
+                held = _Held(record.revision, said.sequence)
+                self._held[record.charger_id] = held
+                return
+            if said.err_code != WRONG_LAST_SEQUENCE:
+                raise Unavailable("NATS", said.description)
+            # Another owner was here, or we were ourselves and did not hear the ack: look.
+            held = await self._look_up(key)
+            self._held[record.charger_id] = held
+        raise Unavailable("NATS", f"the admission record of {record.charger_id!r} is contested")
+
+    async def _look_up(self, key: str) -> _Held:
+        message = await self._replies.request(
+            f"$JS.API.DIRECT.GET.KV_{subject.BUCKET_ADMISSION}.{key}", b"", API_TIMEOUT_S
+        )
+        if message.nobody_listens:
+            raise Unavailable("NATS", "the admission bucket does not answer")
+        if message.status == "404" or message.headers is None:
+            return _NOTHING
+        sequence = int(message.headers["Nats-Sequence"])
+        try:
+            return _Held(_RECORDS.decode(message.payload).revision, sequence)
+        except msgspec.DecodeError as error:
+            _LOG.error("the bucket's record at %s is unreadable and is replaced: %s", key, error)
+            return _Held(-1, sequence)
+
+
+def _raise_unless_stored(said: Ack | NotStored) -> None:
+    if isinstance(said, NotStored):
+        raise Unavailable("NATS", said.description)

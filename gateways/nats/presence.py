@@ -1,0 +1,94 @@
+"""A connect node's sign of life: one message per incarnation, renewed before it lapses, with the trust it verifies."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from bfactors import subject
+from bfactors.errors import Unavailable
+from gateways.nats.connection import NatsConnection
+from gateways.nats.publisher import AckedPublisher, NotStored, Publication
+
+_LOG = logging.getLogger(__name__)
+
+RENEW_EVERY_S = 3.0
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """One incarnation of a connect node. `trust`: fingerprints of the anchors and issuers it verifies just now."""
+
+    node: str
+    incarnation: str
+    trust: tuple[str, ...] = ()
+    leaving: bool = False
+
+
+class NodePresence:
+    """Renews this node's presence every 3 s, at once after a reconnect and whenever its trust changes."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        publisher: AckedPublisher,
+        node: str,
+        incarnation: str,
+        *,
+        renew_every_s: float = RENEW_EVERY_S,
+        wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._publisher = publisher
+        self._presence = Presence(node=node, incarnation=incarnation)
+        self._renew_every_s = renew_every_s
+        self._wait = wait or _wait_or_time
+        self._now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._renew(), name="presence")
+        self._connection.on_connected(self._now.set)
+
+    def trust(self, fingerprints: tuple[str, ...]) -> None:
+        """Tell what this node's client trust verifies from now on."""
+        self._presence = msgspec.structs.replace(self._presence, trust=fingerprints)
+        self._now.set()
+
+    async def leave(self) -> None:
+        """Stop renewing and say so, that nobody has to wait for the lapse. Never raises."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._presence = msgspec.structs.replace(self._presence, leaving=True)
+        if self._connection.healthy:
+            await self._publish()
+
+    async def _renew(self) -> None:
+        while True:
+            await self._connection.connected()
+            self._now.clear()
+            await self._publish()
+            await self._wait(self._now, self._renew_every_s)
+
+    async def _publish(self) -> None:
+        presence = self._presence
+        try:
+            async with asyncio.timeout(self._renew_every_s):
+                said = await self._publisher.publish(
+                    Publication(
+                        subject.node(presence.node, presence.incarnation), msgspec.json.encode(presence)
+                    )
+                )
+        except (Unavailable, TimeoutError):
+            return  # renewed again on reconnect; a lapse meanwhile is for core to judge
+        if isinstance(said, NotStored):
+            _LOG.warning("the presence of this node was not taken: %s", said.description)
+
+
+async def _wait_or_time(event: asyncio.Event, longest_s: float) -> None:
+    try:
+        async with asyncio.timeout(longest_s):
+            await event.wait()
+    except TimeoutError:
+        pass
