@@ -112,11 +112,11 @@ class ChargerActor(Mailbox[Input]):
         return True
 
     async def begin(self) -> None:
-        await self._take(*start(self._session.info, self._ports.rules, self._now()))
+        await self._carry_out(*start(self._session.info, self._ports.rules, self._now()))
 
     async def receive(self, message: Input) -> None:
         assert self._exchange is not None
-        await self._take(*step(self._exchange, message, self._now()))
+        await self._carry_out(*step(self._exchange, message, self._now()))
         if isinstance(message, FrameArrived):
             self._owner.frame_handled()
 
@@ -145,7 +145,7 @@ class ChargerActor(Mailbox[Input]):
     def _now(self) -> Moment:
         return Moment(self._ports.clock.monotonic(), self._ports.clock.now())
 
-    async def _take(self, exchange: ExchangeState, outputs: tuple[Output, ...]) -> None:
+    async def _carry_out(self, exchange: ExchangeState, outputs: tuple[Output, ...]) -> None:
         self._exchange = exchange
         for output in outputs:
             if self.state is MailboxState.ABANDONED:
@@ -162,13 +162,13 @@ class ChargerActor(Mailbox[Input]):
             case Record(evidence):
                 evidence_id = evidence.evidence_id
                 self.spawn(
-                    self._append(evidence),
+                    self._store(evidence),
                     lambda _: EvidenceStored(evidence_id),
                     lambda error: EvidenceFailed(_if_away(error, evidence_id)),
                 )
             case RelayOut(token):
                 self.spawn(
-                    self._publish(output),
+                    self._pass_on(output),
                     lambda _: RelayStored(token),
                     lambda error: RelayFailed(_if_away(error, token)),
                 )
@@ -186,11 +186,11 @@ class ChargerActor(Mailbox[Input]):
             case _:
                 assert_never(output)
 
-    async def _append(self, evidence: Evidence) -> None:
+    async def _store(self, evidence: Evidence) -> None:
         async with asyncio.timeout(_APPEND_TIMEOUT_S):
             await self._ports.evidence.append(evidence)
 
-    async def _publish(self, relay: RelayOut) -> None:
+    async def _pass_on(self, relay: RelayOut) -> None:
         charger_id = self._session.info.charger_id
         async with asyncio.timeout(_APPEND_TIMEOUT_S):
             await self._ports.relay.publish(charger_id, relay.action, relay.message_id, relay.payload)
@@ -236,7 +236,7 @@ class ChargerActor(Mailbox[Input]):
 
 def _if_away(error: BaseException, about: T) -> T:
     """What failed, if the peer was away; anything else is a defect and fails the actor."""
-    if isinstance(error, Unavailable | TimeoutError):
+    if isinstance(error, Unavailable | TimeoutError | asyncio.CancelledError):
         return about
     raise error
 
