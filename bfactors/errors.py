@@ -3,7 +3,8 @@
     BetterFleetError
     ├── SettingsError          a setting is missing or contradictory; exit 2, one line
     ├── Unavailable            a peer (Postgres, NATS, CA) is away; safe to try again
-    │   └── NotOwner           nobody owns this partition just now; Retry-After
+    │   ├── NotOwner           nobody owns this partition just now; Retry-After
+    │   └── Overtaken          another partition took a unique value first; decide again on fresh state
     ├── Fenced                 another owner has taken the partition; drop memory and stop
     ├── LedgerCorrupt          a stored row contradicts its hash or its state
     └── CaError                a CA answered with an error (see `bfactors.ca`)
@@ -31,6 +32,13 @@ class Unavailable(BetterFleetError):
 
 class NotOwner(Unavailable):
     """No live owner answered for the partition within the time allowed."""
+
+
+class Overtaken(Unavailable):
+    """A serial number, fingerprint or idempotency key was taken between decision and commit; nothing was written.
+
+    Decided again on fresh state it becomes a refusal. The same message overtaken twice is a contradiction, not a race.
+    """
 
 
 class Fenced(BetterFleetError):

@@ -65,7 +65,11 @@ def statements(lease: Lease, batch: Batch) -> Iterator[Statement]:
             (number, *_columns(_latest(batch.security_events, "evidence_id"))),
         )
     if batch.quarantine:
-        yield "quarantine", (number, *_columns(_latest(batch.quarantine, "evidence_id")))
+        kept = [
+            msgspec.structs.replace(row, error=_storable(row.error))
+            for row in _latest(batch.quarantine, "evidence_id")
+        ]
+        yield "quarantine", (number, *_columns(kept))
     if batch.idempotency:
         answers = sorted(batch.idempotency, key=lambda row: row.key)
         yield "idempotency", tuple(_columns(answers))
@@ -90,6 +94,11 @@ def _timers(number: int, batch: Batch) -> Iterator[Statement]:
         yield "timers", (number, *map(list, zip(*armed, strict=True)))
     if cleared:
         yield "cleared_timers", (number, cleared)
+
+
+def _storable(text: str) -> str:
+    """An error's text without what PostgreSQL's text refuses: it may quote the very input that was the trouble."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
 
 
 def _event_columns(rows: Sequence[EventRow]) -> list[list[Any]]:

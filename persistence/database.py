@@ -15,7 +15,6 @@ PEER = "postgres"
 
 _TRANSIENT = (
     OSError,  # refused, reset, unreachable; TimeoutError is one
-    asyncpg.InterfaceError,  # asyncpg's word for a connection that closed under us, or a pool that is closing
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutdown, crash of a sibling backend, still starting, statement timeout
@@ -34,6 +33,11 @@ async def unavailable_when_lost() -> AsyncIterator[None]:
         yield
     except _TRANSIENT as error:
         raise Unavailable(PEER, type(error).__name__) from error
+    except asyncpg.InterfaceError as error:
+        # One class for "connection is closed", "pool is closing" and for our own mistakes; only its text tells them apart.
+        if type(error) is asyncpg.InterfaceError and "clos" in str(error):
+            raise Unavailable(PEER, str(error)) from error
+        raise
 
 
 async def open_pool(

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import asyncpg
 
-from bfactors.errors import Fenced, Unavailable
+from bfactors.errors import Fenced, Overtaken
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from persistence.commit_rows import require_continuation, statements
 from persistence.database import PEER, open_pool, unavailable_when_lost
@@ -71,9 +71,8 @@ class PostgresLedgerStore:
     async def commit(self, lease: Lease, batch: Batch, duration: timedelta) -> Lease:
         """Write all of `batch` or nothing, and return the lease the next commit builds on.
 
-        Raises Fenced; LedgerCorrupt when the events do not continue the chain; Unavailable also when another partition
-        took a serial number, a fingerprint or an idempotency key in the meantime: decided again on fresh state, that
-        becomes a refusal.
+        Raises Fenced; LedgerCorrupt when the events do not continue the chain; Overtaken when another partition took a
+        serial number, a fingerprint or an idempotency key in the meantime; Unavailable, and then the outcome is in doubt.
         """
         require_continuation(lease, batch.events)
         sequence, head = lease.sequence, lease.head_hash
@@ -96,7 +95,7 @@ class PostgresLedgerStore:
                 for name, arguments in statements(lease, batch):
                     await connection.execute(_COMMIT[name], *arguments)
             except asyncpg.UniqueViolationError as error:
-                raise Unavailable(PEER, f"overtaken on {error.constraint_name}", retry_after_s=1) from error
+                raise Overtaken(PEER, f"overtaken on {error.constraint_name}", retry_after_s=1) from error
         return Lease(
             partition=lease.partition,
             owner=lease.owner,

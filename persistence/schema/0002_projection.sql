@@ -2,7 +2,7 @@
 -- as JSON bytes, stored as they come and up to a page inline: most of these rows are rewritten more often than they are read.
 
 CREATE TABLE charger (
-    charger_id          text    PRIMARY KEY,
+    charger_id          text     PRIMARY KEY,
     partition           smallint NOT NULL,
     managed_identity_id text    NOT NULL,
     serial_number       text    NOT NULL,
@@ -12,11 +12,13 @@ CREATE TABLE charger (
     connected           boolean NOT NULL,
     security_profile    smallint NOT NULL,
     decommissioned      boolean NOT NULL,
+    incarnation         text,
     doc                 bytea   NOT NULL
 ) WITH (fillfactor = 70, toast_tuple_target = 8160);
 ALTER TABLE charger ALTER COLUMN doc SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX charger_live_serial ON charger (serial_number) WHERE NOT decommissioned;
 CREATE INDEX charger_by_identity ON charger (managed_identity_id);
+CREATE INDEX charger_by_incarnation ON charger (incarnation) WHERE incarnation IS NOT NULL;
 CREATE INDEX charger_by_cohort ON charger (cohort, charger_id);
 
 CREATE TABLE certificate (

@@ -18,14 +18,14 @@ INSERT INTO inbox (partition, evidence_id) SELECT $1, * FROM unnest($2::text[]) 
 
 -- name: chargers
 INSERT INTO charger (partition, charger_id, managed_identity_id, serial_number, family, site, cohort, connected,
-                     security_profile, decommissioned, doc)
+                     security_profile, decommissioned, incarnation, doc)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                         $9::smallint[], $10::boolean[], $11::bytea[])
+                         $9::smallint[], $10::boolean[], $11::text[], $12::bytea[])
 ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, managed_identity_id = excluded.managed_identity_id,
     serial_number = excluded.serial_number, family = excluded.family, site = excluded.site, cohort = excluded.cohort,
     connected = excluded.connected, security_profile = excluded.security_profile,
-    decommissioned = excluded.decommissioned, doc = excluded.doc;
+    decommissioned = excluded.decommissioned, incarnation = excluded.incarnation, doc = excluded.doc;
 
 -- name: certificates
 INSERT INTO certificate (partition, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,

@@ -1,0 +1,238 @@
+"""A LedgerStore in memory that passes the same contract suite as the real one, for tests of whoever decides."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from bfactors.errors import Fenced, LedgerCorrupt, Overtaken, Unavailable
+from bfactors.identity import PARTITIONS
+from bfactors.ledger_row import (
+    GENESIS,
+    AggregateRow,
+    Batch,
+    CertificateRow,
+    ChargerRow,
+    EffectRow,
+    EventRow,
+    IdempotencyRow,
+    InstructionRow,
+    JobRow,
+    Lease,
+    QuarantineRow,
+    SecurityEventRow,
+)
+
+LAPSED = datetime.min.replace(tzinfo=UTC)
+
+
+class _Partition(msgspec.Struct):
+    owner: str = ""
+    epoch: int = 0
+    lease_until: datetime = LAPSED
+    sequence: int = 0
+    head_hash: str = GENESIS
+    evidence_position: int = 0
+    fleet_position: int = 0
+    outbox_position: int = 0
+
+
+class FakeLedgerStore:
+    """Everything in public dictionaries, so that a test can look. `now` stands for the database's clock.
+
+    `fail_next_commit` makes the next commit raise Unavailable `before` or `after` it wrote: the two ends of a commit in
+    doubt. `unavailable` makes every call raise it.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._partitions = [_Partition() for _ in range(PARTITIONS)]
+        self.fail_next_commit: Literal["before", "after"] | None = None
+        self.unavailable = False
+        self.commits: list[Batch] = []
+        self.events: dict[int, list[EventRow]] = {number: [] for number in range(PARTITIONS)}
+        self.aggregates: dict[tuple[int, str], AggregateRow] = {}
+        self.inbox: set[tuple[int, str]] = set()
+        self.chargers: dict[str, ChargerRow] = {}
+        self.certificates: dict[str, CertificateRow] = {}
+        self.jobs: dict[str, JobRow] = {}
+        self.instructions: dict[str, InstructionRow] = {}
+        self.effects: dict[str, tuple[int, EffectRow]] = {}
+        self.timers: dict[tuple[int, str], datetime] = {}
+        self.key_owners: dict[str, str] = {}
+        self.security_events: dict[str, SecurityEventRow] = {}
+        self.idempotency: dict[str, IdempotencyRow] = {}
+        self.quarantine: dict[str, QuarantineRow] = {}
+
+    async def close(self) -> None:
+        """Nothing to close; here so that it can be swapped for the real one."""
+
+    # ------------------------------------------------------------ the lease
+
+    async def claim(self, partition: int, owner: str, lease: timedelta) -> Lease | None:
+        self._require_available()
+        row, now = self._partitions[partition], self._now()
+        if row.owner != owner and row.lease_until > now:
+            return None
+        row.owner, row.epoch, row.lease_until = owner, row.epoch + 1, now + lease
+        return self._lease(partition)
+
+    async def renew(self, lease: Lease, duration: timedelta) -> None:
+        self._held(lease).lease_until = self._now() + duration
+
+    async def release(self, lease: Lease) -> None:
+        self._require_available()
+        row = self._partitions[lease.partition]
+        if row.epoch == lease.epoch:
+            row.owner, row.lease_until = "", LAPSED
+
+    # ------------------------------------------------------------ writing
+
+    async def commit(self, lease: Lease, batch: Batch, duration: timedelta) -> Lease:
+        _require_continuation(lease, batch.events)
+        row = self._held(lease)
+        if row.sequence != lease.sequence:
+            raise Fenced(f"partition {lease.partition} is at {row.sequence}, not {lease.sequence}")
+        chargers, certificates = self._after_upserts(batch)
+        if self.fail_next_commit == "before":
+            self.fail_next_commit = None
+            raise Unavailable("ledger", "told to fail before writing")
+        row.lease_until = self._now() + duration
+        row.evidence_position, row.fleet_position = batch.evidence_position, batch.fleet_position
+        if batch.events:
+            row.sequence, row.head_hash = batch.events[-1].sequence, batch.events[-1].hash
+        self.chargers, self.certificates = chargers, certificates
+        self._write(lease.partition, batch)
+        if self.fail_next_commit == "after":
+            self.fail_next_commit = None
+            raise Unavailable("ledger", "told to fail after writing")
+        return self._lease(lease.partition)
+
+    async def commit_outcome(self, lease: Lease, batch: Batch) -> Literal["written", "not-written", "fenced"]:
+        self._require_available()
+        row = self._partitions[lease.partition]
+        if row.epoch != lease.epoch:
+            return "fenced"
+        head = batch.events[-1].hash if batch.events else lease.head_hash
+        wanted = (head, batch.evidence_position, batch.fleet_position)
+        reached = (row.head_hash, row.evidence_position, row.fleet_position)
+        return "written" if reached == wanted else "not-written"
+
+    async def outbox_done(self, lease: Lease, sequence: int) -> None:
+        row = self._held(lease)
+        row.outbox_position = max(row.outbox_position, sequence)
+
+    # ------------------------------------------------------------ reading back
+
+    async def load(self, partition: int, keys: Sequence[str]) -> Mapping[str, AggregateRow]:
+        self._require_available()
+        found = {key: self.aggregates.get((partition, key)) for key in keys}
+        return {key: row for key, row in found.items() if row is not None}
+
+    async def aggregates_after(self, partition: int, key: str, limit: int) -> Sequence[AggregateRow]:
+        self._require_available()
+        rows = [row for (number, name), row in self.aggregates.items() if number == partition and name > key]
+        return sorted(rows, key=lambda row: row.key)[:limit]
+
+    async def known_evidence(self, partition: int, ids: Sequence[str]) -> set[str]:
+        self._require_available()
+        return {name for name in ids if (partition, name) in self.inbox}
+
+    async def idempotent_answer(self, key: str) -> tuple[str, bytes] | None:
+        self._require_available()
+        row = self.idempotency.get(key)
+        return None if row is None else (row.request_hash, row.answer)
+
+    async def key_owner(self, spki_sha256: Sequence[str]) -> Mapping[str, str]:
+        self._require_available()
+        return {name: self.key_owners[name] for name in spki_sha256 if name in self.key_owners}
+
+    async def serial_owner(self, serial_number: str) -> str | None:
+        self._require_available()
+        return _live_serials(self.chargers).get(serial_number)
+
+    async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]:
+        self._require_available()
+        return [row for _, (number, row) in sorted(self.effects.items()) if number == partition]
+
+    async def due(self, partition: int, limit: int) -> Sequence[tuple[str, datetime]]:
+        self._require_available()
+        mine = [(due_at, key) for (number, key), due_at in self.timers.items() if number == partition]
+        return [(key, due_at) for due_at, key in sorted(mine)[:limit]]
+
+    async def events_after(self, partition: int, sequence: int, limit: int) -> Sequence[EventRow]:
+        self._require_available()
+        return self.events[partition][sequence : sequence + limit]
+
+    # ------------------------------------------------------------ inside
+
+    def _require_available(self) -> None:
+        if self.unavailable:
+            raise Unavailable("ledger", "told to be away")
+
+    def _held(self, lease: Lease) -> _Partition:
+        self._require_available()
+        row = self._partitions[lease.partition]
+        if row.epoch != lease.epoch:
+            raise Fenced(f"partition {lease.partition} has left epoch {lease.epoch}")
+        return row
+
+    def _lease(self, partition: int) -> Lease:
+        fields = msgspec.structs.asdict(self._partitions[partition])
+        del fields["lease_until"]
+        return Lease(partition=partition, **fields)
+
+    def _after_upserts(self, batch: Batch) -> tuple[dict[str, ChargerRow], dict[str, CertificateRow]]:
+        """The inventory as it would be; raises Overtaken where a unique index of the real tables would."""
+        chargers, certificates = dict(self.chargers), dict(self.certificates)
+        chargers.update((row.charger_id, row) for row in batch.chargers)
+        certificates.update((row.certificate_id, row) for row in batch.certificates)
+        serials = [row.serial_number for row in chargers.values() if not row.decommissioned]
+        fingerprints = [
+            row.fingerprint_sha256 for row in certificates.values() if row.fingerprint_sha256 != ""
+        ]
+        keys = [*self.idempotency, *(row.key for row in batch.idempotency)]
+        for taken in (serials, fingerprints, keys):
+            if len(set(taken)) != len(taken):
+                raise Overtaken("ledger", "a unique value is taken", retry_after_s=1)
+        return chargers, certificates
+
+    def _write(self, partition: int, batch: Batch) -> None:
+        self.commits.append(batch)
+        self.events[partition].extend(batch.events)
+        self.aggregates.update(((partition, row.key), row) for row in batch.aggregates)
+        self.inbox.update((partition, name) for name in batch.inbox)
+        self.jobs.update((row.job_id, row) for row in batch.jobs)
+        self.instructions.update((row.instruction_id, row) for row in batch.instructions)
+        for effect in batch.effects:
+            if effect.outstanding:
+                self.effects[effect.effect_id] = (partition, effect)
+            else:
+                self.effects.pop(effect.effect_id, None)
+        for timer in batch.timers:
+            if timer.due_at is not None:
+                self.timers[partition, timer.key] = timer.due_at
+            else:
+                self.timers.pop((partition, timer.key), None)
+        _keep_first(self.key_owners, ((row.spki_sha256, row.managed_identity_id) for row in batch.key_owners))
+        _keep_first(self.security_events, ((row.evidence_id, row) for row in batch.security_events))
+        _keep_first(self.quarantine, ((row.evidence_id, row) for row in batch.quarantine))
+        self.idempotency.update((row.key, row) for row in batch.idempotency)
+
+
+def _keep_first(kept: dict[str, Any], rows: Any) -> None:
+    for key, value in rows:
+        kept.setdefault(key, value)
+
+
+def _live_serials(chargers: Mapping[str, ChargerRow]) -> dict[str, str]:
+    return {row.serial_number: row.charger_id for row in chargers.values() if not row.decommissioned}
+
+
+def _require_continuation(lease: Lease, events: Sequence[EventRow]) -> None:
+    sequence, head = lease.sequence, lease.head_hash
+    for row in events:
+        if row.partition != lease.partition or row.sequence != sequence + 1 or row.previous_hash != head:
+            raise LedgerCorrupt(f"event {row.partition}:{row.sequence} does not follow {sequence}")
+        sequence, head = row.sequence, row.hash
