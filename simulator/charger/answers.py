@@ -8,6 +8,18 @@ from datetime import datetime
 
 from simulator.charger.configuration import ChargerConfiguration, NetworkProfile
 from simulator.charger.credential import CertificateRefused, accept_chain
+from simulator.charger.deed import (
+    Beat,
+    Boot,
+    CertificateSettled,
+    Deed,
+    Reboot,
+    Reconnect,
+    Report,
+    RequestCertificate,
+    ShowStatus,
+    TellSecurityEvents,
+)
 from simulator.charger.device_model import DeviceModel
 from simulator.charger.fault import (
     CannotListCertificates,
@@ -22,51 +34,6 @@ from simulator.charger.journal import Happening, Journal
 from simulator.charger.memory import ChargerMemory
 from simulator.charger.route import lacks
 from simulator.charger.trust_store import CSMS_ROOT, ROOT_TYPES, RootRefused, StoreExhausted
-
-_TRIGGERED = ("BootNotification", "Heartbeat", "StatusNotification")
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send this message as triggered."""
-
-    action: str
-    evse_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestCertificate:
-    """Make a key and send SignCertificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateSettled:
-    """Stop asking: CertificateSigned came, and was taken or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnect:
-    """Close the connection and come back with what is new."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reboot:
-    """Start again, from the first slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Send the device model as NotifyReport."""
-
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class TellSecurityEvents:
-    """Send the queued security events."""
-
-
-Deed = Say | RequestCertificate | CertificateSettled | Reconnect | Reboot | Report | TellSecurityEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +94,14 @@ class Answers:
             if not self._memory.organization:
                 return Answer(_status("Rejected", "MissingParam", "OrganizationName is not set"))
             return Answer(_status("Accepted"), (RequestCertificate(),))
-        if wanted not in _TRIGGERED:
-            return Answer(_status("NotImplemented"))
-        if wanted == "BootNotification" and self.accepted:  # F06.FR.17
-            return Answer(_status("Rejected"))
-        evse_id = evse.get("id") if isinstance(evse, dict) else None
-        return Answer(_status("Accepted"), (Say(wanted, evse_id),))
+        if wanted == "BootNotification":  # pointless once accepted
+            return Answer(_status("Rejected")) if self.accepted else Answer(_status("Accepted"), (Boot(),))
+        if wanted == "Heartbeat":
+            return Answer(_status("Accepted"), (Beat(),))
+        if wanted == "StatusNotification":
+            evse_id = evse.get("id") if isinstance(evse, dict) else None
+            return Answer(_status("Accepted"), (ShowStatus(evse_id),))
+        return Answer(_status("NotImplemented"))
 
     def _certificate_signed(self, payload: Payload) -> Answer:
         chain_pem = text_of(payload, "certificateChain")
@@ -162,6 +131,8 @@ class Answers:
     def _install(self, payload: Payload) -> Answer:
         kind = text_of(payload, "certificateType")
         pem = text_of(payload, "certificate")
+        if len(pem) > 5500:  # the 2.0.1 schema's limit
+            raise CallRefused("PropertyConstraintViolation", "certificate is longer than 5500")
         try:
             if self._faults.has(StoreFull):
                 raise StoreExhausted

@@ -21,6 +21,7 @@ from simulator.charger.fault import (
 from simulator.charger.journal import Happening, Journal, Listener
 from simulator.charger.link import Link
 from simulator.charger.memory import ChargerMemory
+from simulator.charger.promotion import promote
 from simulator.charger.route import Route, Way, ways
 from simulator.charger.session import Ending, Session, Standing
 from simulator.charger.signing import Signing
@@ -60,6 +61,7 @@ class Charger:
         self._memory = memory or ChargerMemory.commissioned(configuration)
         self._faults = faults
         self._clock = own_clock
+        self._shuns_renewed = faults.has(NeverReconnectAfterCertificate)
         self._chance = chance
         self._connecting: AbstractAsyncContextManager[Any] = connecting or nullcontext()
         self._manner = Manner(faults.has(LeafOnlyClient), own_clock if skew else None)
@@ -99,7 +101,7 @@ class Charger:
         life, self._life = self._life, None
         if life is None:
             return
-        self._signing.stop()
+        await self._signing.stop()
         if self._session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(3):
@@ -196,7 +198,7 @@ class Charger:
         failures = 0
         while True:
             await self._present.wait()
-            found = ways(self._memory, shuns_renewed=self._faults.has(NeverReconnectAfterCertificate))
+            found = ways(self._memory, shuns_renewed=self._shuns_renewed)
             if not found:
                 self._journal.record(Happening.CONNECTION_FAILED, "no network profile can be used")
                 return
@@ -228,6 +230,9 @@ class Charger:
             )
             self._route.failed(found, unreachable=error.unreachable)
             return None
+        if not self._present.is_set():  # the network went while the connection was being made
+            socket.transport.abort()
+            return None
         self._connections += 1
         self._way = way
         link = Link(socket, self._journal, self._configuration.answer_timeout)
@@ -258,39 +263,11 @@ class Charger:
         return session
 
     def _prove(self, way: Way) -> None:
-        """The central system took the charger in by this way: keep what worked, drop what it replaces."""
-        memory = self._memory
+        """The central system took the charger in by this way."""
         self._sessions += 1
         self._boot_reason = None
         self._route.start_over()
-        if way.credential is not None and way.credential is memory.renewed:
-            memory.credential, memory.renewed = memory.renewed, None
-            self._journal.record(Happening.CERTIFICATE_PROVEN, way.credential.fingerprint_sha256)
-        elif (
-            way.credential is not None
-            and memory.renewed is not None
-            and not self._faults.has(NeverReconnectAfterCertificate)
-        ):
-            # The old certificate got in where the new one did not (A02.FR.28).
-            discarded, memory.renewed = memory.renewed, None
-            self._journal.record(Happening.CERTIFICATE_DISCARDED, discarded.fingerprint_sha256)
-            memory.note_security_event(
-                "DiscardedRenewedClientCertificate", self._clock(), discarded.fingerprint_sha256
-            )
-        if way.profile.security_profile > memory.security_profile:
-            self._raise_profile(way.profile.security_profile)
-
-    def _raise_profile(self, security_profile: int) -> None:
-        """Forget the slots below the new profile (A05.FR.06)."""
-        memory = self._memory
-        memory.security_profile = security_profile
-        memory.network_profiles = {
-            slot: profile
-            for slot, profile in memory.network_profiles.items()
-            if profile.security_profile >= security_profile
-        }
-        memory.priority = tuple(slot for slot in memory.priority if slot in memory.network_profiles)
-        self._journal.record(Happening.PROFILE_RAISED, str(security_profile))
+        promote(self._memory, way, self._journal, self._clock, shuns_renewed=self._shuns_renewed)
 
     async def _usable_link(self) -> Link:
         """The present connection once it may carry SignCertificate: accepted, or pending (B02)."""

@@ -9,19 +9,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-from simulator.charger.answers import (
-    Answer,
-    Answers,
+from simulator.charger.answers import Answer, Answers
+from simulator.charger.configuration import ChargerConfiguration
+from simulator.charger.deed import (
+    Beat,
+    Boot,
     CertificateSettled,
     Deed,
     Reboot,
     Reconnect,
     Report,
     RequestCertificate,
-    Say,
+    ShowStatus,
+    Spoken,
     TellSecurityEvents,
 )
-from simulator.charger.configuration import ChargerConfiguration
 from simulator.charger.fault import (
     DropsSocketBeforeAnswering,
     DuplicatesAnswers,
@@ -29,13 +31,15 @@ from simulator.charger.fault import (
     LateAnswers,
     SendsGarbage,
     SilentOn,
-    WrongBootSerial,
 )
-from simulator.charger.frame import Call, CallError, CallRefused, CallResult, Payload
+from simulator.charger.frame import Call, CallError, CallRefused, CallResult
 from simulator.charger.journal import Happening, Journal
-from simulator.charger.link import CallUnanswered, Link, LinkClosed
+from simulator.charger.link import Link, LinkClosed
 from simulator.charger.memory import ChargerMemory
 from simulator.charger.signing import Signing
+from simulator.charger.voice import Voice
+
+HEARTBEAT_S = 300  # until the central system names another
 
 
 class Standing(StrEnum):
@@ -45,6 +49,11 @@ class Standing(StrEnum):
     PENDING = "pending"
     REJECTED = "rejected"
     ACCEPTED = "accepted"
+
+
+_STANDINGS = {
+    standing.value.capitalize(): standing for standing in Standing if standing is not Standing.UNKNOWN
+}
 
 
 class Ending(StrEnum):
@@ -71,13 +80,13 @@ class Session:
         boot_reason: str | None,
     ) -> None:
         self._link = link
+        self._voice = Voice(link, configuration, memory, faults, journal, clock)
         self._configuration = configuration
         self._memory = memory
         self._faults = faults
         self._journal = journal
         self._answers = answers
         self._signing = signing
-        self._clock = clock
         self._proven = proven
         self._boot_reason = boot_reason
         self._boot_now = asyncio.Event()
@@ -106,62 +115,37 @@ class Session:
 
     async def _live(self) -> None:
         try:
-            beat_s = await self._introduce()
-            for evse_id in range(1, self._configuration.evses + 1):
-                await self._tell("StatusNotification", self._status(evse_id))
-            await self._tell_security_events()
-            garbage = self._faults.spend(SendsGarbage)
+            await self._introduce()
+            await self._voice.status(range(1, self._configuration.evses + 1))
+            await self._voice.security_events()
+            garbage = self._faults.find(SendsGarbage)
             if garbage is not None and self._journal.counters[Happening.ACCEPTED] == 1:
                 for frame in garbage.frames:
                     await self._link.send_raw(frame)
-            while not await self._link.closed_within(self._memory.heartbeat_s or beat_s):
-                await self._tell("Heartbeat", {})
+            while not await self._link.closed_within(self._memory.heartbeat_s or HEARTBEAT_S):
+                await self._voice.beat()
         except LinkClosed:
             return
 
-    async def _introduce(self) -> float:
-        """Become accepted; the answer is the heartbeat interval in seconds that came with it."""
+    async def _introduce(self) -> None:
+        """Become accepted, however often that takes a BootNotification."""
         if self._boot_reason is None:
-            try:
-                await self._ask("Heartbeat", {})
-            except CallRefused:
-                self._boot_reason = "Unknown"  # the central system wants to hear who this is
-            else:
+            if await self._voice.greet():
                 self._stand(Standing.ACCEPTED)
-                return 300
+                return
+            self._boot_reason = "Unknown"  # the central system wants to hear who this is
         while True:
-            interval_s = await self._boot()
+            status, interval_s = await self._voice.boot(self._boot_reason)
+            if status in _STANDINGS:
+                self._stand(_STANDINGS[status])
             if self.standing is Standing.ACCEPTED:
-                return interval_s or 300
-            retry_s = interval_s or self._configuration.boot_retry.total_seconds()
+                if interval_s and self._configuration.heartbeat_interval is None:
+                    self._memory.heartbeat_s = interval_s
+                return
             with suppress(TimeoutError):
-                async with asyncio.timeout(retry_s):
+                async with asyncio.timeout(interval_s or self._configuration.boot_retry.total_seconds()):
                     await self._boot_now.wait()
             self._boot_now.clear()
-
-    async def _boot(self) -> float:
-        """One BootNotification; the answer is the interval the central system gave, 0 for none."""
-        family = self._configuration.family
-        other = self._faults.find(WrongBootSerial)
-        payload: Payload = {
-            "reason": self._boot_reason or "Unknown",
-            "chargingStation": {
-                "model": family.model,
-                "vendorName": family.vendor,
-                "firmwareVersion": family.firmware,
-                "serialNumber": other.serial_number if other else self._configuration.serial_number,
-            },
-        }
-        answer = await self._tell("BootNotification", payload)
-        if answer is None:
-            return 0
-        self._journal.record(Happening.BOOT_ANSWERED, str(answer.get("status")))
-        try:
-            self._stand(Standing(str(answer.get("status")).lower()))
-        except ValueError:
-            return 0
-        interval = answer.get("interval")
-        return float(interval) if isinstance(interval, int) and interval > 0 else 0
 
     def _stand(self, standing: Standing) -> None:
         self.standing = standing
@@ -172,53 +156,6 @@ class Session:
         self._journal.record(
             Happening.ACCEPTED if standing is Standing.ACCEPTED else Happening.STATE_CHANGED, standing
         )
-
-    def _status(self, evse_id: int) -> Payload:
-        return {
-            "timestamp": self._clock().isoformat(),
-            "connectorStatus": "Available",
-            "evseId": evse_id,
-            "connectorId": 1,
-        }
-
-    async def _tell(self, action: str, payload: Payload) -> Payload | None:
-        """Make a call; None when it was refused or not answered, which is written down.
-
-        Raises: LinkClosed.
-        """
-        if self._faults.spend(SilentOn, action):
-            self._journal.record(Happening.FAULT_STRUCK, f"SilentOn {action}")
-            return None
-        try:
-            return await self._ask(action, payload)
-        except CallRefused:
-            return None
-
-    async def _ask(self, action: str, payload: Payload) -> Payload | None:
-        """Make a call; None when it was not answered.
-
-        Raises: CallRefused, LinkClosed.
-        """
-        try:
-            return await self._link.call(action, payload)
-        except CallUnanswered:
-            self._journal.record(Happening.CALL_FAILED, f"{action}: not answered")
-            return None
-        except CallRefused as error:
-            self._journal.record(Happening.CALL_FAILED, f"{action}: {error}")
-            raise
-
-    async def _tell_security_events(self) -> None:
-        events = self._memory.security_events
-        while events:
-            event = events[0]
-            payload: Payload = {"type": event.type, "timestamp": event.at.isoformat()}
-            if event.tech_info:
-                payload["techInfo"] = event.tech_info
-            # Kept until answered, so a connection lost meanwhile costs nothing (A04.FR.02).
-            await self._tell("SecurityEventNotification", payload)
-            if events and events[0] is event:
-                events.popleft()
 
     # -- listening -----------------------------------------------------------------------------
 
@@ -278,41 +215,27 @@ class Session:
                     self.ending = Ending.REBOOT
                     self._journal.record(Happening.REBOOTING)
                     self._tasks.create_task(self._link.close())
-                case Say() | Report() | TellSecurityEvents():
+                case Boot() | Beat() | ShowStatus() | Report() | TellSecurityEvents():
                     self._tasks.create_task(self._speak(deed))
                 case _:
                     assert_never(deed)
 
-    async def _speak(self, deed: Say | Report | TellSecurityEvents) -> None:
+    async def _speak(self, deed: Spoken) -> None:
         try:
             match deed:
-                case Say("BootNotification"):
+                case Boot():
                     self._boot_reason = "Triggered"
                     self._boot_now.set()
-                case Say("Heartbeat"):
-                    await self._tell("Heartbeat", {})
-                case Say(_, evse_id):
+                case Beat():
+                    await self._voice.beat()
+                case ShowStatus(evse_id):
                     evses = range(1, self._configuration.evses + 1) if evse_id is None else (evse_id,)
-                    for each in evses:
-                        await self._tell("StatusNotification", self._status(each))
+                    await self._voice.status(evses)
                 case Report(request_id):
-                    await self._report(request_id)
+                    await self._voice.report(request_id, self._answers.report())
                 case TellSecurityEvents():
-                    await self._tell_security_events()
+                    await self._voice.security_events()
                 case _:
                     assert_never(deed)
         except LinkClosed:
             return
-
-    async def _report(self, request_id: int) -> None:
-        entries = self._answers.report()
-        parts = [entries[start : start + 10] for start in range(0, len(entries), 10)]
-        for number, part in enumerate(parts):
-            payload: Payload = {
-                "requestId": request_id,
-                "generatedAt": self._clock().isoformat(),
-                "seqNo": number,
-                "tbc": number + 1 < len(parts),
-                "reportData": part,
-            }
-            await self._tell("NotifyReport", payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from simulator.charger.configuration import ChargerConfiguration
 from simulator.charger.credential import make_key, request_certificate
@@ -35,7 +36,8 @@ class Signing:
 
     def begin(self) -> None:
         """Ask with a new key, in place of whatever was asked before."""
-        self.stop()
+        if self._asking is not None:
+            self._asking.cancel()
         self._settled = asyncio.Event()
         self._asking = asyncio.create_task(self._ask(self._settled))
 
@@ -43,10 +45,12 @@ class Signing:
         """CertificateSigned came: ask no more until triggered (A02.FR.20 for a rejected one)."""
         self._settled.set()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Give up at once; the pending key stays and may still get its certificate."""
         if self._asking is not None:
             self._asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._asking
 
     async def _ask(self, settled: asyncio.Event) -> None:
         wait_s = self._memory.signing_wait_s

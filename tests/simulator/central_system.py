@@ -84,6 +84,7 @@ class CentralSystem:
         self.boot: Callable[[Seen], Payload] = lambda seen: {"status": "Accepted", "interval": 300}
         self.replies: dict[str, Callable[[Seen, Payload], Payload]] = {}
         self.before_admission: Callable[[], Awaitable[None]] | None = None
+        self.deaf_to: set[str] = set()
         self.port = 0
         self._changed = asyncio.Condition()
 
@@ -182,6 +183,8 @@ class CentralSystem:
         if kind == 2:
             action, payload = rest
             seen.heard.append((action, payload))
+            if action in self.deaf_to:
+                return
             answer = self._answer(seen, action, payload)
             if "error" in answer:
                 await seen.socket.send(json.dumps([4, message_id, answer["error"], "", {}]))

@@ -287,6 +287,19 @@ async def test_a_dropped_charger_stays_away_until_it_comes_back(
     await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 2)
 
 
+async def test_a_charger_whose_heartbeat_finds_no_answer_connects_again(
+    csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    charger = await make_charger(
+        answer_timeout=timedelta(milliseconds=200), boot_retry=timedelta(milliseconds=20)
+    )
+    seen = await csms.session("depot-1")
+    await charger.wait_for(lambda snapshot: snapshot.is_accepted)
+    csms.deaf_to = {"Heartbeat"}
+    assert await seen.call("TriggerMessage", {"requestedMessage": "Heartbeat"}) == {"status": "Accepted"}
+    await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 2)
+
+
 async def test_a_request_made_before_the_connection_is_lost_is_repeated_on_the_next(
     csms: CentralSystem, make_charger: MakeCharger
 ) -> None:
