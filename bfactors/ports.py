@@ -90,7 +90,9 @@ class EdgeReporter(Protocol):
 class EvidenceLog(Protocol):
     """Publishes evidence; returns once JetStream has acknowledged. Raises Unavailable. Callable from any lane."""
 
-    async def append(self, evidence: Evidence) -> None: ...
+    async def append(self, evidence: Evidence, partition: int | None = None) -> None:
+        """The partition is the charger's own unless named; facts without a charger are the fleet's."""
+        ...
 
 
 class Relay(Protocol):
@@ -163,6 +165,14 @@ class LedgerStore(Protocol):
     async def release(self, lease: Lease) -> None: ...
 
     async def load(self, partition: int, keys: Sequence[str]) -> Mapping[str, AggregateRow]: ...
+    async def aggregates_after(self, partition: int, key: str, limit: int) -> Sequence[AggregateRow]:
+        """The next aggregates in key order, from "" on."""
+        ...
+
+    async def chargers_on(self, partition: int, incarnation: str) -> Sequence[str]:
+        """The chargers of a partition whose live session is held by that incarnation of a connect node."""
+        ...
+
     async def known_evidence(self, partition: int, ids: Sequence[str]) -> set[str]: ...
     async def idempotent_answer(self, key: str) -> tuple[str, bytes] | None:
         """(request_hash, answer) of an earlier command with this key."""

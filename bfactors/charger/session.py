@@ -24,9 +24,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     of certificates still counts.
     """
     before = draft.state.session
-    stale = (
-        before is not None and before.session_id != body.session_id and body.opened_at < before.connected_at
-    )
+    fresh = before is None or before.session_id != body.session_id
+    stale = fresh and before is not None and body.opened_at < before.connected_at
     displaced: SessionFact | None = None
     if stale:
         displaced = _fact(body)
@@ -50,7 +49,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     seen = certificate_by_fingerprint(draft.state, body.fingerprint_sha256)
     if seen is not None:
         _seen_live(draft, seen, body.opened_at)
-    if (not stale and displaced is not before) or before is None:
+    if fresh and not stale:
         _profile_seen(draft, body)
         _reconnected(draft, body)
     return displaced

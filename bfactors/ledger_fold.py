@@ -1,0 +1,356 @@
+"""One commit in the making: messages in, decisions folded, rows out. Pure; the ledger's actor loads before and writes after.
+
+States are folded in memory while a batch is built, so the tenth message about a charger sees what the first nine did, and
+each touched charger is projected once per batch, however many messages it had.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bfactors import command as c
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.charger import clock
+from bfactors.charger import decide as charger_decide
+from bfactors.charger.draft import Context
+from bfactors.charger.evolve import evolve
+from bfactors.charger.project import charger_body, job_body, project
+from bfactors.charger.state import ChargerState, JobState, SessionFact
+from bfactors.fleet import decide as fleet_decide
+from bfactors.fleet.state import FleetFacts, FleetState
+from bfactors.identity import FLEET
+from bfactors.ledger_row import (
+    AggregateRow,
+    Batch,
+    EventRow,
+    IdempotencyRow,
+    KeyOwnerRow,
+    Lease,
+    QuarantineRow,
+    SecurityEventRow,
+    TimerRow,
+    row_hash,
+)
+from bfactors.refusal import Refusal
+
+FLEET_KEY = "fleet"
+FACTS_KEY = "fleet-facts"
+_CHARGER_PREFIX = "charger:"
+_encode = msgspec.json.Encoder().encode
+
+
+def charger_key(charger_id: str) -> str:
+    """The aggregate key of a charger."""
+    return _CHARGER_PREFIX + charger_id
+
+
+def charger_of_key(key: str) -> str:
+    """The charger an aggregate key belongs to."""
+    return key.removeprefix(_CHARGER_PREFIX)
+
+
+class Loaded(msgspec.Struct, kw_only=True):
+    """What a batch starts from. `states` holds every charger a message names (None: not registered)."""
+
+    facts: FleetFacts
+    states: dict[str, ChargerState | None]
+    fleet: FleetState | None = None
+    key_owners: dict[str, str] = {}
+    serial_owners: dict[str, str] = {}
+
+
+class Fold:
+    """Applies messages one after another and builds the batch that records what they led to."""
+
+    def __init__(
+        self, lease: Lease, loaded: Loaded, now: datetime, ocpp_url: str, keep_hash: bool = True
+    ) -> None:
+        self._lease = lease
+        self._before = dict(loaded.states)
+        self._key_owners = dict(loaded.key_owners)
+        self._serial_owners = dict(loaded.serial_owners)
+        self._ocpp_url = ocpp_url
+        self._hash = lease.head_hash
+        self._sequence = lease.sequence
+        self._keep_hash = keep_hash
+        self.now = now
+        self.facts = loaded.facts
+        self.fleet = loaded.fleet
+        self.states = dict(loaded.states)
+        self.jobs: dict[str, dict[str, JobState]] = {}
+        self.displaced: list[tuple[str, SessionFact]] = []
+        self.facts_changed = False
+        self.fleet_changed = False
+        self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
+
+    # ------------------------------------------------------------ messages
+
+    def evidence(self, evidence: v.Evidence, position: int | None = None) -> None:
+        """Fold one fact. `position` is its place in the stream; None for what the partition told itself."""
+        if position is not None:
+            self.batch.evidence_position = max(self.batch.evidence_position, position)
+            self.batch.inbox.append(evidence.evidence_id)
+        body = evidence.body
+        if isinstance(body, v.FleetFactsChanged):
+            self._take_facts(body.facts)
+            return
+        if self._lease.partition == FLEET:
+            self._fleet_evidence(evidence)
+            return
+        self._charger_evidence(evidence, evidence.charger_id)
+
+    def evidence_for(self, evidence: v.Evidence, charger_ids: list[str]) -> None:
+        """Fold a fact that concerns several chargers (a lost node)."""
+        for charger_id in charger_ids:
+            self._charger_evidence(evidence, charger_id)
+
+    def seen(self, evidence: v.Evidence, position: int) -> None:
+        """A late duplicate: only the position moves."""
+        self.batch.evidence_position = max(self.batch.evidence_position, position)
+
+    def command(self, envelope: c.CommandEnvelope) -> c.CommandAnswer:
+        """Fold one command and answer it (the answer is given once the batch is committed)."""
+        body = envelope.body
+        if isinstance(body, c.RegisterCharger | c.ChangeCharger | c.RequestJob | c.CancelJob):
+            answer = self._charger_command(envelope, body)
+        else:
+            answer = self._fleet_command(envelope, body)
+        if envelope.idempotency_key:
+            row = IdempotencyRow(envelope.idempotency_key, envelope.request_hash, _encode(answer))
+            self.batch.idempotency.append(row)
+        return answer
+
+    def quarantine(self, evidence: v.Evidence, position: int, error: str) -> None:
+        """Set aside a fact that cannot be decided on; its charger is paused, the partition goes on."""
+        self.batch.evidence_position = max(self.batch.evidence_position, position)
+        self.batch.inbox.append(evidence.evidence_id)
+        self.batch.quarantine.append(
+            QuarantineRow(evidence.evidence_id, evidence.charger_id, error[:500], _encode(evidence))
+        )
+        event = e.EvidenceQuarantined(
+            charger_id=evidence.charger_id or None, evidence_id=evidence.evidence_id, error=error[:200]
+        )
+        state = self.states.get(evidence.charger_id)
+        self._append(event, "ledger", evidence.evidence_id, state)
+        if state is not None:
+            self.states[evidence.charger_id] = evolve(state, event, self.now)
+
+    # ------------------------------------------------------------ chargers
+
+    def _context(self, cause: str, actor: str, serial_number: str | None = None) -> Context:
+        return Context(
+            now=self.now,
+            cause=cause,
+            actor=actor,
+            facts=self.facts,
+            ocpp_url=self._ocpp_url,
+            key_owners=self._key_owners,
+            serial_owner=self._serial_owners.get(serial_number) if serial_number is not None else None,
+        )
+
+    def _charger_evidence(self, evidence: v.Evidence, charger_id: str) -> None:
+        state = self.states.get(charger_id)
+        context = self._context(evidence.evidence_id, evidence.source)
+        if state is None:
+            self._unregistered(evidence)
+            return
+        decision = charger_decide.decide_evidence(state, evidence, context)
+        self._take(decision, evidence.source, evidence.evidence_id)
+        if decision.displaced is not None:
+            self.displaced.append((charger_id, decision.displaced))
+
+    def _unregistered(self, evidence: v.Evidence) -> None:
+        """Somebody tried to be a charger nobody registered: on record, and nothing else."""
+        body = evidence.body
+        if isinstance(body, v.ConnectionRefused):
+            event = e.SecurityEventRecorded(
+                charger_id=evidence.charger_id,
+                kind=f"ConnectionRefused/{body.reason}",
+                detail="",
+                count=body.count,
+                remote_address=body.remote_address,
+            )
+            self._append(event, evidence.source, evidence.evidence_id, None)
+
+    def _charger_command(
+        self, envelope: c.CommandEnvelope, body: charger_decide.ChargerCommand
+    ) -> c.CommandAnswer:
+        serial = body.serial_number if isinstance(body, c.RegisterCharger) else None
+        context = self._context(envelope.command_id, envelope.actor, serial)
+        decision = charger_decide.decide_command(self.states.get(body.charger_id), body, context)
+        if decision.refusal is not None or decision.state is None:
+            return c.CommandAnswer(refusal=decision.refusal)
+        self._take(decision, envelope.actor, envelope.command_id)
+        if isinstance(body, c.RegisterCharger):
+            self._serial_owners[body.serial_number] = body.charger_id
+        state = decision.state
+        if decision.job_id is not None:
+            job = decision.jobs.get(decision.job_id) or state.jobs[decision.job_id]
+            return c.CommandAnswer(result=_encode(job_body(state, job)))
+        if isinstance(body, c.CancelJob):
+            return c.CommandAnswer(result=_encode(job_body(state, decision.jobs[body.job_id])))
+        return c.CommandAnswer(result=_encode(charger_body(state)))
+
+    def _take(self, decision: charger_decide.Decision, actor: str, cause: str) -> None:
+        state = decision.state
+        if state is None or not decision.events:
+            return
+        self.states[state.charger_id] = state
+        if decision.jobs:
+            self.jobs.setdefault(state.charger_id, {}).update(decision.jobs)
+        jobs = self.jobs.get(state.charger_id, {})
+        for event in decision.events:
+            self._append(event, actor, cause, state, jobs)
+
+    # ------------------------------------------------------------ the fleet
+
+    def _take_facts(self, facts: FleetFacts) -> None:
+        if facts.sequence > self.facts.sequence:
+            self.facts = facts
+            self.batch.fleet_position = facts.sequence
+            self.facts_changed = True
+
+    def _fleet_evidence(self, evidence: v.Evidence) -> None:
+        assert self.fleet is not None
+        decision = fleet_decide.decide_evidence(self.fleet, evidence, self.now)
+        self._take_fleet(decision, evidence.source, evidence.evidence_id)
+
+    def _fleet_command(self, envelope: c.CommandEnvelope, body: fleet_decide.FleetCommand) -> c.CommandAnswer:
+        if self.fleet is None:
+            refusal = Refusal("wrong-partition", "fleet commands belong to the fleet partition", status=500)
+            return c.CommandAnswer(refusal=refusal)
+        decision = fleet_decide.decide_command(self.fleet, body, envelope.actor, self.now)
+        if decision.refusal is not None:
+            return c.CommandAnswer(refusal=decision.refusal)
+        self._take_fleet(decision, envelope.actor, envelope.command_id)
+        return c.CommandAnswer(result=_encode(decision.result))
+
+    def _take_fleet(self, decision: fleet_decide.FleetDecision, actor: str, cause: str) -> None:
+        if not decision.events:
+            return
+        for event in decision.events:
+            self._append(event, actor, cause, None)
+        self.fleet = decision.state
+        if fleet_decide.changes_facts(decision.events):
+            self.fleet = fleet_decide.with_sequence(self.fleet, self._sequence)
+            self.facts = self.fleet.facts
+            self.facts_changed = True
+        self.fleet_changed = True
+
+    # ------------------------------------------------------------ rows
+
+    def _append(
+        self,
+        event: e.Event,
+        actor: str,
+        cause: str,
+        state: ChargerState | None,
+        jobs: Mapping[str, JobState] | None = None,
+    ) -> None:
+        self._sequence += 1
+        columns = _columns(event, state, jobs or {})
+        fields: dict[str, Any] = {
+            "partition": self._lease.partition,
+            "sequence": self._sequence,
+            "event": e.name_of(event),
+            "schema_version": e.SCHEMA_VERSION,
+            "recorded_at": self.now,
+            "actor": actor,
+            "cause": cause,
+            "policy_version": self.facts.policies.version,
+            "fleet_sequence": self.facts.sequence,
+            **columns,
+            "payload": e.payload_of(event),
+        }
+        previous = self._hash
+        self._hash = row_hash(previous_hash=previous, **fields) if self._keep_hash else previous
+        self.batch.events.append(EventRow(previous_hash=previous, hash=self._hash, **fields))
+        if isinstance(event, e.CSRValidated) and state is not None:
+            self._own_key(event.spki_sha256, state.managed_identity_id)
+        if isinstance(event, e.SecurityEventRecorded):
+            self.batch.security_events.append(
+                SecurityEventRow(
+                    evidence_id=cause,
+                    charger_id=event.charger_id,
+                    kind=event.kind,
+                    observed_at=self.now,
+                    doc=_security_doc(event, cause, self.now),
+                )
+            )
+
+    def _own_key(self, spki_sha256: str, managed_identity_id: str) -> None:
+        if spki_sha256 not in self._key_owners:
+            self._key_owners[spki_sha256] = managed_identity_id
+            self.batch.key_owners.append(KeyOwnerRow(spki_sha256, managed_identity_id))
+
+    def finish(self) -> Batch:
+        """Project what was touched and return the batch. Call once."""
+        for charger_id, after in self.states.items():
+            before = self._before.get(charger_id)
+            if after is None or after is before:
+                continue
+            rows = project(before, after, self.jobs.get(charger_id, {}), self.facts)
+            key = charger_key(charger_id)
+            self.batch.aggregates.append(AggregateRow(key, after.revision, _encode(after)))
+            self.batch.chargers.append(rows.charger)
+            self.batch.certificates += rows.certificates
+            self.batch.jobs += rows.jobs
+            self.batch.instructions += rows.instructions
+            self.batch.effects += rows.effects
+            self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
+        if self.fleet_changed and self.fleet is not None:
+            self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
+        elif self.facts_changed and self._lease.partition != FLEET:
+            self.batch.aggregates.append(AggregateRow(FACTS_KEY, self.facts.sequence, _encode(self.facts)))
+        return self.batch
+
+    def touched(self) -> list[tuple[ChargerState | None, ChargerState]]:
+        """(before, after) of every charger that changed."""
+        return [
+            (self._before.get(charger_id), after)
+            for charger_id, after in self.states.items()
+            if after is not None and after is not self._before.get(charger_id)
+        ]
+
+
+def _security_doc(event: e.SecurityEventRecorded, evidence_id: str, now: datetime) -> bytes:
+    return _encode(
+        {
+            "evidence_id": evidence_id,
+            "charger_id": event.charger_id,
+            "kind": event.kind,
+            "detail": event.detail,
+            "count": event.count,
+            "remote_address": event.remote_address,
+            "observed_at": now,
+        }
+    )
+
+
+def _columns(
+    event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState]
+) -> dict[str, str | None]:
+    job_id: str | None = getattr(event, "job_id", None) or None
+    certificate_id: str | None = getattr(event, "certificate_id", None)
+    purpose: str | None = getattr(event, "purpose", None)
+    variant: str | None = getattr(event, "variant", None)
+    charger_id: str | None = getattr(event, "charger_id", None)
+    identity: str | None = getattr(event, "managed_identity_id", None)
+    if state is not None:
+        charger_id, identity = state.charger_id, state.managed_identity_id
+        if purpose is None:
+            certificate = state.certificates.get(certificate_id) if certificate_id else None
+            about = certificate or state.jobs.get(job_id or "") or jobs.get(job_id or "")
+            if about is not None:
+                purpose, variant = about.purpose, about.variant
+    return {
+        "charger_id": charger_id,
+        "managed_identity_id": identity,
+        "purpose": purpose,
+        "variant": variant,
+        "job_id": job_id,
+        "certificate_id": certificate_id,
+    }
