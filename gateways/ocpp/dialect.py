@@ -1,0 +1,69 @@
+"""What every OCPP version must offer: one file per version, found by its constant `DIALECT`.
+
+A dialect turns schema-valid payloads into `bfactors.ocpp` messages and back; it knows no sockets and keeps no state.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Protocol
+
+from bfactors.instruction import InstructionKind
+from bfactors.ocpp import Answered, Reply, StationMessage
+from gateways.ocpp.frame import Payload
+from gateways.ocpp.schema import SchemaSet
+
+
+class NotSendable(Exception):
+    """An instruction this dialect has no message for, or whose message would break the charger's limits."""
+
+
+class Unsupported(Exception):
+    """A call we know but do not serve."""
+
+
+class Dialect(Protocol):
+    """One OCPP version."""
+
+    @property
+    def version(self) -> str:
+        """`2.0.1`, `2.1` or `1.6`; the subprotocol is `ocpp` and this."""
+        ...
+
+    @property
+    def schemas(self) -> SchemaSet: ...
+
+    def message_of(self, action: str, payload: Payload) -> StationMessage:
+        """A charger's valid call. Raises Unsupported."""
+        ...
+
+    def call_of(self, instruction: InstructionKind) -> tuple[str, Payload]:
+        """The action and payload that carry out an instruction. Raises NotSendable."""
+        ...
+
+    def answer_of(self, instruction: InstructionKind, payload: Payload) -> Answered:
+        """A charger's valid answer to `instruction`."""
+        ...
+
+    def reply_of(self, action: str, reply: Reply) -> Payload:
+        """The payload of our CALLRESULT; a CallErrorReply never gets here."""
+        ...
+
+
+def subprotocol(dialect: Dialect) -> str:
+    """The WebSocket subprotocol of a dialect, e.g. `ocpp2.0.1`."""
+    return f"ocpp{dialect.version}"
+
+
+@cache
+def loaded_dialects() -> Mapping[str, Dialect]:
+    """Every dialect whose file is here, by subprotocol, newest version first. Compiles their schemas."""
+    package = importlib.import_module("gateways.ocpp")
+    found: list[Dialect] = []
+    for module_info in pkgutil.iter_modules(package.__path__):
+        if module_info.name.startswith("v") and module_info.name[1:].isdigit():
+            found.append(importlib.import_module(f"gateways.ocpp.{module_info.name}").DIALECT)
+    found.sort(key=lambda dialect: tuple(map(int, dialect.version.split("."))), reverse=True)
+    return MappingProxyType({subprotocol(dialect): dialect for dialect in found})

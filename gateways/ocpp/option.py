@@ -1,0 +1,27 @@
+"""The limits of the charger port, with the defaults the house agreed on (MECHANISMS, "Half-open and storms")."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bfactors.admission import AdmissionRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """Limits of the charger port. Times in seconds, sizes in bytes."""
+
+    max_frame_bytes: int = 64 * 1024
+    upgrade_wait_s: float = 10.0
+    """For the TLS handshake, and again for the upgrade request."""
+    handshakes_in_flight: int = 64
+    sockets_not_upgraded: int = 2048
+    ping_s: int = 60
+    pong_s: int = 30
+    unpinged_families: frozenset[str] = frozenset()
+    unsent_bytes: int = 256 * 1024
+    unsent_s: float = 30.0
+    close_wait_s: float = 5.0
+    stop_wait_s: float = 3.0
+    backlog: int = 1024
+    forgives_expired_leaf: Callable[[AdmissionRecord], bool] = lambda record: False
+    """Whether one charger may come in with its own expired leaf (A00.FR.429)."""
