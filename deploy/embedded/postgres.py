@@ -224,7 +224,7 @@ class EmbeddedPostgres:
                     raise
                 if time.monotonic() > latest:
                     raise
-                time.sleep(PREDECESSOR_PAUSE.total_seconds())
+                _await_predecessor()
             else:
                 return
 
@@ -269,6 +269,10 @@ class EmbeddedPostgres:
         if self._child is None:
             raise EmbeddedError("PostgreSQL has not been started")
         return self._child
+
+
+def _await_predecessor() -> None:
+    time.sleep(PREDECESSOR_PAUSE.total_seconds())
 
 
 def _new_password() -> str:

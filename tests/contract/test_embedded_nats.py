@@ -23,8 +23,8 @@ from nats.js.kv import KeyValue
 from deploy.embedded import DataDirectory, EmbeddedNats, inbox_prefix
 
 DEADLINE_S = 5.0
-RECORD_COUNT = 200
-RECORD_BYTES = 4000  # large enough together for the server to ask for flow control
+RECORD_COUNT = 500
+RECORD_BYTES = 8000  # together past the 1 MB after which the server asks the watcher for flow control
 
 
 @dataclass

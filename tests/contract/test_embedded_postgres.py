@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from deploy.embedded import DataDirectory, EmbeddedError, EmbeddedPostgres
+from deploy.embedded import postgres as postgres_module
 from deploy.embedded.errors import DataDirectoryUnusable
 from deploy.embedded.postgres_install import PostgresInstall, wheel_install
 from tests.contract.test_embedded_child import await_end
@@ -63,6 +64,21 @@ async def test_committed_rows_survive_a_kill_while_sessions_are_open(server: Emb
     assert await fetch_value(server.dsn(), "SELECT array_agg(number ORDER BY number) FROM kept") == [41, 42]
     for session in sessions:
         session.terminate()
+
+
+def test_a_start_beside_a_predecessor_that_is_still_leaving_waits_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DataDirectory.open(folder / "shared") as data:
+        predecessor = EmbeddedPostgres.start(data, durable=False)
+        monkeypatch.setattr(postgres_module, "_await_predecessor", predecessor.stop)
+        successor = EmbeddedPostgres.start(data, durable=False)
+        try:
+            assert successor.is_alive
+            assert not predecessor.is_alive
+        finally:
+            successor.stop()
+            predecessor.stop()
 
 
 async def test_a_restart_keeps_address_and_passwords(server: EmbeddedPostgres) -> None:
