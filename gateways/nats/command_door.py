@@ -87,6 +87,7 @@ class NatsCommandDoor:
                 task.add_done_callback(tasks.discard)
 
         self._served[partition] = await self._connection.subscribe(subject.command(partition), arrived)
+        await self._connection.flush()
 
     async def _withdraw(self, partition: int) -> None:
         registration = self._served.pop(partition, None)

@@ -239,6 +239,12 @@ class NatsConnection:
         except (nats.errors.Error, OSError) as error:
             raise Unavailable("NATS", type(error).__name__) from error
 
+    async def flush(self) -> None:
+        """Return once the server has seen what was sent so far; without a connection, at once."""
+        if self._client is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self._client.flush(FLUSH_TIMEOUT_S)
+
     async def subscribe(self, subject: str, deliver: Callable[[Message], None]) -> Registration:
         """Have `deliver` called for every message, now and on every later connection, until `unsubscribe`."""
         registration = Registration(subject, deliver)

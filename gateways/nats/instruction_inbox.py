@@ -29,6 +29,7 @@ class NatsInstructionInbox:
         self._registration = await self._connection.subscribe(
             subject.instruction_filter(self._node), self._received
         )
+        await self._connection.flush()
 
     async def stop(self) -> None:
         if self._registration is not None:

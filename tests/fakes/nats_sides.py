@@ -116,7 +116,6 @@ class JetStreamSide:
     async def inbox(self, node: str) -> ports.InstructionInbox:
         inbox = NatsInstructionInbox(self.connect.connection, node)
         await inbox.start()
-        await self.connect.replies.request("$JS.API.INFO", b"", 5)  # the server knows of it now
         return inbox
 
     async def close(self) -> None:
