@@ -151,6 +151,11 @@ class PostgresLedgerStore:
             rows = await self._pool.fetch(_LOAD["aggregates_after"], partition, key, limit)
         return [AggregateRow(*row) for row in rows]
 
+    async def chargers_on(self, partition: int, incarnation: str) -> Sequence[str]:
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_LOAD["chargers_on"], partition, incarnation)
+        return [row["charger_id"] for row in rows]
+
     async def known_evidence(self, partition: int, ids: Sequence[str]) -> set[str]:
         async with unavailable_when_lost():
             rows = await self._pool.fetch(_LOAD["known_evidence"], partition, ids)

@@ -6,6 +6,9 @@ SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = ANY ($2
 -- name: aggregates_after
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key > $2 ORDER BY key LIMIT $3;
 
+-- name: chargers_on
+SELECT charger_id FROM charger WHERE incarnation = $2 AND partition = $1 ORDER BY charger_id;
+
 -- name: known_evidence
 SELECT evidence_id FROM inbox WHERE partition = $1 AND evidence_id = ANY ($2::text[]);
 

@@ -318,6 +318,17 @@ async def test_a_serial_number_passes_to_a_successor_within_one_commit(store: St
     assert await store.serial_owner("S") == "new"
 
 
+async def test_the_chargers_of_a_lost_node_can_be_found(store: Store) -> None:
+    lease = await claimed(store)
+    rows = [charger("b", incarnation="n1"), charger("a", incarnation="n1"), charger("c", incarnation="n2")]
+    lease = await store.commit(lease, batch(lease, chargers=rows), LONG)
+    other = await claimed(store, partition=4)
+    await store.commit(other, batch(other, chargers=[charger("d", incarnation="n1")]), LONG)
+    assert await store.chargers_on(3, "n1") == ["a", "b"]
+    await store.commit(lease, batch(lease, chargers=[charger("a", incarnation=None)]), LONG)
+    assert await store.chargers_on(3, "n1") == ["b"]
+
+
 async def test_the_outbox_position_only_moves_forward_and_survives_commits(store: Store) -> None:
     lease = await claimed(store)
     lease = await store.commit(lease, batch(lease, 3), LONG)

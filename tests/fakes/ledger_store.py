@@ -55,6 +55,7 @@ class FakeLedgerStore:
         self.aggregates: dict[tuple[int, str], AggregateRow] = {}
         self.inbox: set[tuple[int, str]] = set()
         self.chargers: dict[str, ChargerRow] = {}
+        self._charger_partition: dict[str, int] = {}
         self.certificates: dict[str, CertificateRow] = {}
         self.jobs: dict[str, JobRow] = {}
         self.instructions: dict[str, InstructionRow] = {}
@@ -103,6 +104,7 @@ class FakeLedgerStore:
         if batch.events:
             row.sequence, row.head_hash = batch.events[-1].sequence, batch.events[-1].hash
         self.chargers, self.certificates = chargers, certificates
+        self._charger_partition.update((row.charger_id, lease.partition) for row in batch.chargers)
         self._write(lease.partition, batch)
         if self.fail_next_commit == "after":
             self.fail_next_commit = None
@@ -134,6 +136,14 @@ class FakeLedgerStore:
         self._require_available()
         rows = [row for (number, name), row in self.aggregates.items() if number == partition and name > key]
         return sorted(rows, key=lambda row: row.key)[:limit]
+
+    async def chargers_on(self, partition: int, incarnation: str) -> Sequence[str]:
+        self._require_available()
+        return sorted(
+            row.charger_id
+            for row in self.chargers.values()
+            if row.incarnation == incarnation and self._charger_partition[row.charger_id] == partition
+        )
 
     async def known_evidence(self, partition: int, ids: Sequence[str]) -> set[str]:
         self._require_available()
