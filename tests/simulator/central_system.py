@@ -83,7 +83,7 @@ class CentralSystem:
         self.refuses: Callable[[str, int, str | None], int] = lambda charger_id, profile, fingerprint: 0
         self.boot: Callable[[Seen], Payload] = lambda seen: {"status": "Accepted", "interval": 300}
         self.replies: dict[str, Callable[[Seen, Payload], Payload]] = {}
-        self.before_admission: Callable[[], Awaitable[None]] | None = None
+        self.before_admission: Callable[[str], Awaitable[None]] | None = None
         self.deaf_to: set[str] = set()
         self.port = 0
         self._changed = asyncio.Condition()
@@ -131,7 +131,7 @@ class CentralSystem:
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if self.before_admission is not None:
-            await self.before_admission()
+            await self.before_admission(request.path.rsplit("/", 1)[-1])
         charger_id = request.path.rsplit("/", 1)[-1]
         profile, mark, _, _ = self._credentials(connection)
         status = self.refuses(charger_id, profile, mark)

@@ -38,6 +38,16 @@ async def test_a_pending_charger_boots_again_until_accepted_and_serves_triggers_
     assert await seen.call("TriggerMessage", boot) == {"status": "Rejected"}
 
 
+async def test_a_pending_charger_that_is_cut_off_does_not_sit_out_its_boot_interval(
+    csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    csms.boot = lambda seen: {"status": "Pending", "interval": 3600}
+    charger = await make_charger()
+    await charger.wait_for(lambda snapshot: snapshot.state == "pending")
+    charger.cut()
+    await charger.wait_for(lambda snapshot: snapshot.state == "pending" and snapshot.sessions == 2)
+
+
 async def test_a_rejected_charger_asks_again_after_the_interval_and_says_nothing_else(
     csms: CentralSystem, make_charger: MakeCharger
 ) -> None:
@@ -191,6 +201,15 @@ async def test_a_profile_is_refused_without_its_prerequisites_or_below_the_prese
     assert await set_variable(seen, "OCPPCommCtrlr", "NetworkConfigurationPriority", "2,1") == "Rejected"
     assert await seen.call("SetNetworkProfile", network_profile(csms.url, 2)) == {"status": "Accepted"}
     assert await set_variable(seen, "OCPPCommCtrlr", "NetworkConfigurationPriority", "2,1") == "Accepted"
+
+
+async def test_a_slot_whose_prerequisites_are_gone_gets_no_priority(
+    csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    slots = {1: NetworkProfile(csms.url, 2), 2: NetworkProfile(csms.url, 3)}
+    await make_charger(network_profiles=slots)
+    seen = await csms.session("depot-1")
+    assert await set_variable(seen, "OCPPCommCtrlr", "NetworkConfigurationPriority", "2,1") == "Rejected"
 
 
 async def test_a_charger_on_plain_websocket_refuses_tls_without_a_root(make_charger: MakeCharger) -> None:
