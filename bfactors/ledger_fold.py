@@ -107,6 +107,11 @@ class Fold:
         for charger_id in charger_ids:
             self._charger_evidence(evidence, charger_id)
 
+    def record_only(self, evidence: v.Evidence, position: int) -> None:
+        """The fact was folded otherwise; note that it was taken."""
+        self.batch.evidence_position = max(self.batch.evidence_position, position)
+        self.batch.inbox.append(evidence.evidence_id)
+
     def seen(self, evidence: v.Evidence, position: int) -> None:
         """A late duplicate: only the position moves."""
         self.batch.evidence_position = max(self.batch.evidence_position, position)

@@ -11,6 +11,7 @@ from bfactors.exchange import record, waiting
 from bfactors.exchange.message import Finished, RelayOut
 from bfactors.exchange.state import ExchangeState
 from bfactors.exchange.turn import Turn
+from bfactors.identity_rule import boot_serial_problem
 from bfactors.ocpp import (
     BootNotified,
     BootReply,
@@ -26,6 +27,7 @@ from bfactors.ocpp import (
     Reply,
     SecurityEventNotified,
 )
+from bfactors.path import Problem
 from bfactors.pem import MalformedX509, normalised_csr
 
 Standing = Literal["accepted", "pending", "refused"]
@@ -124,10 +126,10 @@ def _boot(turn: Turn, boot: BootNotified, message_id: str) -> None:
         reason=boot.reason,
     )
     record.owe(turn, body, message_id, by_charger=True)
-    if not _serial_agrees(state, boot.serial_number):
+    if (problem := _serial_problem(state, boot.serial_number)) is not None:
         detail = f"boot says {boot.serial_number!r}, certificate says {state.record.expected_common_name!r}"
         suspect(turn, "BootSerialMismatch", detail)
-        turn.close(1008, "serial-mismatch")
+        turn.close(1008, problem.code)
         return
     match standing(state):
         case "accepted":
@@ -141,14 +143,12 @@ def _boot(turn: Turn, boot: BootNotified, message_id: str) -> None:
             waiting.ready(turn, BootReply("Rejected", state.rules.heartbeat_interval_s, turn.now.utc))
 
 
-def _serial_agrees(state: ExchangeState, serial_number: str | None) -> bool:
-    # 1.6 knows two serial numbers and no such rule; a 2.x charger may leave its serial out.
-    if state.info.security_profile != 3 or state.info.ocpp_version == "1.6" or serial_number is None:
-        return True
-    expected = state.record.expected_common_name
-    if state.record.subject_match == "contains":
-        return bool(serial_number) and serial_number in expected
-    return serial_number == expected
+def _serial_problem(state: ExchangeState, serial_number: str | None) -> Problem | None:
+    # 1.6 knows two serial numbers and no such rule. A 2.x charger may leave its serial out, and then contradicts nothing:
+    # its certificate has named it already.
+    if state.info.ocpp_version == "1.6" or serial_number is None:
+        return None
+    return boot_serial_problem(state.record, state.info.security_profile, serial_number)
 
 
 def suspect(turn: Turn, event_type: str, detail: str) -> None:

@@ -27,11 +27,10 @@ from bfactors.exchange.message import (
 )
 from bfactors.exchange.state import ExchangeRules, ExchangeState
 from bfactors.exchange.turn import Turn
+from bfactors.identity_rule import cut_problem
 from bfactors.ocpp import Inbound, InboundAnswer, InboundCall, InboundProblem
 
 Stepped = tuple[ExchangeState, tuple[Output, ...]]
-
-_LOST = ("revoked", "inactive", "rejected")
 
 
 def start(info: SessionInfo, rules: ExchangeRules, now: Moment) -> Stepped:
@@ -109,29 +108,13 @@ def _evidence_stored(turn: Turn, evidence_id: str) -> None:
 
 
 def _record_changed(turn: Turn, changed: AdmissionRecord) -> None:
-    before = turn.state.record
-    if turn.state.phase != "open" or changed.revision <= before.revision:
+    state = turn.state
+    if state.phase != "open" or changed.revision <= state.record.revision:
         return
     turn.change(record=changed)
-    if changed.mode == "refused":
-        turn.close(1008, changed.refusal_reason or "refused")
-    elif _has_lost_credential(turn, before, changed):
-        turn.close(1008, "credential-withdrawn")
-
-
-def _has_lost_credential(turn: Turn, before: AdmissionRecord, changed: AdmissionRecord) -> bool:
-    """Whether the leaf this session shows is one the record no longer admits.
-
-    A leaf the record never knew (a factory certificate at first contact) cannot be lost; an expired one is not cut
-    while it is connected.
-    """
-    fingerprint = turn.state.info.fingerprint_sha256
-    known = next((c for c in changed.credentials if c.fingerprint_sha256 == fingerprint), None)
-    if known is None:
-        return any(c.fingerprint_sha256 == fingerprint for c in before.credentials)
-    if known.state == "superseded":
-        return known.admit_until is None or known.admit_until <= turn.now.utc
-    return known.state in _LOST
+    problem = cut_problem(changed, state.info.fingerprint_sha256, state.info.key_generation)
+    if problem is not None:
+        turn.close(1008, problem.code)
 
 
 def _ended(turn: Turn, reason: str) -> None:
