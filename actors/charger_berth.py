@@ -25,6 +25,9 @@ _FLOOD = 4 * FRAMES_AHEAD_MAX
 Post = Callable[[Callable[[], object]], bool]
 """Have a lane call something, in the order posted; False only once that lane is gone. Callable from any lane."""
 
+ToIo = Callable[[Callable[[], None]], object]
+"""Have the I/O lane call something, in the order posted. Callable from any lane."""
+
 
 class Lanes(Protocol):
     """Where actors live, as the supervisors provide it. Called on the I/O lane; returns at once."""
@@ -62,7 +65,7 @@ class Berth:
     )  # fmt: skip
 
     def __init__(
-        self, session: Session, ports: ChargerPorts, gauge: FamilyGauge, to_io: Post, harbour: Harbour
+        self, session: Session, ports: ChargerPorts, gauge: FamilyGauge, to_io: ToIo, harbour: Harbour
     ) -> None:
         self.session = session
         self._ports = ports

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from actors.charger import ChargerPorts
-from actors.charger_berth import Berth, Lanes, Post
+from actors.charger_berth import Berth, Lanes, ToIo
 from actors.charger_gauge import FleetGauge
 from bfactors.admission import AdmissionRecord
 from bfactors.exchange.message import NewerSession, OrderArrived, RecordChanged, Restate, Suspected
@@ -24,10 +24,9 @@ DISPLACEMENT_PERIOD_S = 600.0
 _DISPLACEMENTS_SWEPT = 1024  # how many chargers may be remembered before those of long ago are forgotten
 
 
-def at_once(callback: Callable[[], object]) -> bool:
-    """A `Post` for when everything runs on one loop."""
+def at_once(callback: Callable[[], None]) -> None:
+    """Reaches the I/O lane when everything runs on one loop."""
     callback()
-    return True
 
 
 class Door:
@@ -40,7 +39,7 @@ class Door:
         inbox: InstructionInbox,
         admission: AdmissionView,
         *,
-        to_io: Post = at_once,
+        to_io: ToIo = at_once,
     ) -> None:
         self._ports = ports
         self._lanes = lanes
