@@ -52,7 +52,7 @@ def resolve(
 ) -> ExtensionSet:
     """Complete `issued`, which holds what the CA itself sets (key identifiers, CRL addresses).
 
-    Raises: ServiceError InvalidArgsException (an API extension cannot be encoded), MalformedCSRException.
+    Raises: ServiceError MalformedCSRException; ValueError for an API extension that cannot be encoded.
     """
     for value, critical in template.fixed:
         issued.offer(value, critical)
@@ -60,7 +60,8 @@ def resolve(
         _offer_api(issued, api, subject_is_empty)
     try:
         requested = list(csr.extensions)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    # KeyError is what cryptography raises for a TLS feature it has no name for.
+    except (ValueError, KeyError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ServiceError("MalformedCSRException", "an extension of the CSR cannot be read") from error
     for extension in requested:
         if template.from_csr or extension.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
@@ -98,10 +99,7 @@ def _key_usage(wanted: request.KeyUsage) -> x509.KeyUsage:
         "encipher_only": wanted.encipher_only,
         "decipher_only": wanted.decipher_only,
     }
-    try:
-        return key_usage(*(name for name, is_set in bits.items() if is_set))
-    except ValueError as error:
-        raise ServiceError("InvalidArgsException", f"this key usage is not possible: {error}") from error
+    return key_usage(*(name for name, is_set in bits.items() if is_set))
 
 
 def _usage(item: request.ExtendedKeyUsage) -> x509.ObjectIdentifier:

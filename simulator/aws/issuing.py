@@ -130,14 +130,18 @@ def _sign(
         not_valid_before=not_before,
         not_valid_after=not_after,
     )
-    extensions = resolve(
-        template,
-        None if api is None else api.extensions,
-        csr,
-        subject_is_empty=not subject.rdns,
-        issued=authority.stamp(public_key),
-    )
-    return extensions.apply(builder).sign(authority.key, digest)
+    try:
+        extensions = resolve(
+            template,
+            None if api is None else api.extensions,
+            csr,
+            subject_is_empty=not subject.rdns,
+            issued=authority.stamp(public_key),
+        )
+        return extensions.apply(builder).sign(authority.key, digest)
+    except ValueError as error:
+        # Well-formed by the service model, yet not DER: an arc too large, text outside IA5String, ...
+        raise ServiceError("InvalidArgsException", f"the certificate cannot be encoded: {error}") from error
 
 
 def _load_csr(pem: bytes) -> x509.CertificateSigningRequest:
@@ -146,7 +150,7 @@ def _load_csr(pem: bytes) -> x509.CertificateSigningRequest:
         is_proven = csr.is_signature_valid
         supported = isinstance(csr.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
         tuple(csr.subject)  # parsed on first use; an unreadable name is the CSR's fault as well
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm) as error:
         raise ServiceError("MalformedCSRException", "the CSR cannot be read") from error
     if not is_proven:
         raise ServiceError("MalformedCSRException", "the CSR is not signed by the key it carries")

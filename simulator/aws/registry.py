@@ -144,6 +144,9 @@ def _page_start(next_token: str | None) -> int:
     if next_token is None:
         return 0
     try:
-        return int(urlsafe_b64decode(next_token))
-    except ValueError as error:
-        raise ServiceError("InvalidNextTokenException", "not a token of an earlier page") from error
+        start = urlsafe_b64decode(next_token)
+    except ValueError:
+        start = b""
+    if not start.isdigit():
+        raise ServiceError("InvalidNextTokenException", "not a token of an earlier page")
+    return int(start)

@@ -7,16 +7,17 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
+from simulator.aws.store import connect
 from tests.contract.test_aws_peer_client import CHARGER, CSR, aws_client, error_code
 
 _ROOT = Path(__file__).parents[2]
@@ -119,6 +120,74 @@ async def test_killing_it_at_once_after_an_answer_loses_nothing(tmp_path: Path) 
                 crl.get_revoked_certificate_by_serial_number(int(revoked.rpartition("/")[2], 16)) is not None
             )
         assert await second.end(signal.SIGTERM) == 0
+
+
+async def test_after_a_kill_amid_traffic_every_token_has_exactly_one_certificate(tmp_path: Path) -> None:
+    answered: dict[str, str] = {}
+    killed = asyncio.Event()
+
+    async def issue_until_killed(pca: Any, authority: str, worker: int) -> None:
+        for number in range(1000):
+            token = f"{worker}-{number}"
+            try:
+                answer = await pca.issue_certificate(
+                    **issue_parameters(authority) | {"IdempotencyToken": token}
+                )
+            except BotoCoreError:
+                assert killed.is_set()
+                unanswered.append(token)
+                return
+            answered[token] = answer["CertificateArn"]
+            if len(answered) == 40:
+                killed.set()
+                first.process.kill()
+
+    unanswered: list[str] = []
+    async with peer_process(tmp_path, "--realm", CHARGER, "--unlimited") as first:
+        issuing = first.authorities[CHARGER]["issuing_arn"]
+        async with aws_client("acm-pca", first.url) as pca:
+            await asyncio.wait_for(
+                asyncio.gather(*(issue_until_killed(pca, issuing, worker) for worker in range(4))),
+                _DEADLINE_S,
+            )
+        # Reaped here: a second kill on the way out would race with the loop's own child watcher.
+        assert await asyncio.wait_for(first.process.wait(), _DEADLINE_S) == -signal.SIGKILL
+    assert len(unanswered) == 4
+
+    async with peer_process(tmp_path, "--realm", CHARGER, "--unlimited") as second:
+        async with aws_client("acm-pca", second.url) as pca:
+            for token in [*answered, *unanswered]:
+                answer = await pca.issue_certificate(
+                    **issue_parameters(issuing) | {"IdempotencyToken": token}
+                )
+                arn = answer["CertificateArn"]
+                assert answered.setdefault(token, arn) == arn
+                await pca.get_certificate(CertificateAuthorityArn=issuing, CertificateArn=arn)
+        async with aiohttp.ClientSession() as http, http.get(f"{second.url}/_peer/stats") as response:
+            stats = await response.json()
+    assert stats["certificates"][issuing]["issued"] == len(answered)
+    assert stats["token_conflicts"] == []
+
+
+async def test_what_a_killed_start_or_report_left_behind_is_put_right(tmp_path: Path) -> None:
+    async with peer_process(tmp_path, "--realm", CHARGER) as first:
+        await first.end(signal.SIGKILL)
+    identifier, report_id = first.authorities[CHARGER]["issuing_arn"].rpartition("/")[2], "r" * 36
+    stray = tmp_path / "keys" / "key-without-authority.pem"
+    stray.write_bytes(b"half a key")
+    with closing(connect(tmp_path)) as store:
+        store.execute(
+            "INSERT INTO audit_report VALUES (?,?,'reports','report.json','JSON','CREATING',0)",
+            (report_id, identifier),
+        )
+    async with peer_process(tmp_path, "--realm", CHARGER) as second, aiohttp.ClientSession() as http:
+        assert not stray.exists()
+        async with asyncio.timeout(_DEADLINE_S):
+            status = 404
+            while status == 404:
+                async with http.get(f"{second.url}/reports/report.json") as response:
+                    status = response.status
+        assert status == 200
 
 
 async def test_a_clock_moved_forward_stays_forward_over_a_restart(tmp_path: Path) -> None:

@@ -260,11 +260,26 @@ def _edwards_csr() -> bytes:
     return builder.sign(ed25519.Ed25519PrivateKey.generate(), None).public_bytes(Encoding.PEM)
 
 
+def _impossible_version() -> bytes:
+    der = bytearray(x509.load_pem_x509_csr(make_csr()).public_bytes(Encoding.DER))
+    der[der.index(b"\x02\x01\x00") + 2] = 7
+    return (
+        b"-----BEGIN CERTIFICATE REQUEST-----\n" + b64encode(der) + b"\n-----END CERTIFICATE REQUEST-----\n"
+    )
+
+
+def _unnamed_tls_feature() -> bytes:
+    oid = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24")
+    return make_csr(extensions=[(x509.UnrecognizedExtension(oid, b"\x30\x03\x02\x01\x09"), False)])
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "garbage csr": ({"Csr": b"not a csr"}, "MalformedCSRException"),
     "csr in DER": ({"Csr": b"\x30\x03\x02\x01\x01"}, "MalformedCSRException"),
     "csr changed after signing": ({"Csr": _broken_signature()}, "MalformedCSRException"),
     "csr with an unsupported key": ({"Csr": _edwards_csr()}, "MalformedCSRException"),
+    "csr of an impossible version": ({"Csr": _impossible_version()}, "MalformedCSRException"),
+    "csr with an extension nobody can read": ({"Csr": _unnamed_tls_feature()}, "MalformedCSRException"),
     "csr too long": ({"Csr": b"x" * 32769}, "ValidationException"),
     "token too long": ({"IdempotencyToken": "t" * 37}, "ValidationException"),
     "unknown signing algorithm": ({"SigningAlgorithm": "MD5WITHRSA"}, "ValidationException"),
@@ -280,6 +295,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "ValidationException",
     ),
     "relative start": ({"ValidityNotBefore": {"Type": "DAYS", "Value": 1}}, "ValidationException"),
+    "object identifier out of range": (
+        {
+            "TemplateArn": template_arn("EndEntityCertificate_APIPassthrough"),
+            "ApiPassthrough": {"Extensions": {"CertificatePolicies": [{"CertPolicyId": "0.0." + "9" * 60}]}},
+        },
+        "InvalidArgsException",
+    ),
     "authority ARN of no kind": ({"CertificateAuthorityArn": "arn:aws:acm-pca:x"}, "InvalidArnException"),
 }
 
