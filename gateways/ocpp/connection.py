@@ -123,7 +123,8 @@ class Connection(asyncio.Protocol):
             self._read(data)
         except ssl.SSLError:
             self._flush_tls()  # the alert that tells the peer why
-            self.abort("tls-error")
+            self.end_reason = "tls-error"
+            self._close_transport()
         except Exception:  # noqa: BLE001 - the outermost handler of this edge: one charger's bytes cost one connection
             _LOG.exception("connection failed", extra={"remote_address": self.remote_address})
             self.abort("internal-error")
@@ -141,7 +142,7 @@ class Connection(asyncio.Protocol):
         if plain:
             self._take_plain(plain)
         if tls.ended:
-            self.transport.close()
+            self._close_transport()
 
     def _take_plain(self, data: bytes) -> None:
         websocket = self._websocket
@@ -266,9 +267,13 @@ class Connection(asyncio.Protocol):
             too_big = websocket.close_sent.code == _MESSAGE_TOO_BIG
             self.end_reason = "message-too-big" if too_big else "protocol-error"
         self._end(self.end_reason)
+        if self.tls is not None and not self.transport.is_closing():
+            self._write(self.tls.close_notify())
+        self._close_transport()
+
+    def _close_transport(self) -> None:
+        """Close once what is written has left; the gateway drops it if that takes too long."""
         if not self.transport.is_closing():
-            if self.tls is not None:
-                self._write(self.tls.close_notify())
             self._reads_to_the_end()
             self.transport.close()
             self._edge.closing(self)

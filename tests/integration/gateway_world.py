@@ -65,9 +65,17 @@ class Counts:
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
+        self._changed = asyncio.Event()
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         self.counted[" ".join((name, *labels.values()))] += int(amount)
+        self._changed.set()
+
+    async def until(self, name: str, at_least: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while self.counted[name] < at_least:
+                self._changed.clear()
+                await self._changed.wait()
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         pass
@@ -196,6 +204,7 @@ class World:
     counts: Counts = field(default_factory=Counts)
     options: GatewayOptions = field(default_factory=GatewayOptions)
     with_plain: bool = False
+    real_now: datetime = NOW
     gateway: Gateway = field(init=False)
     tls: FrontTls = field(init=False)
 
@@ -340,7 +349,9 @@ def new_world(folder: Path, **more: Any) -> World:
     """The charger PKI lives around NOW, the server's around the real time of day."""
     root = Authority.root("Identity root")
     real_now = datetime.now(NOW.tzinfo)
-    world = World(folder, root, root.sub("Identity CA"), Authority.root("Server root", now=real_now))
+    world = World(
+        folder, root, root.sub("Identity CA"), Authority.root("Server root", now=real_now), real_now=real_now
+    )
     return replace(world, **more) if more else world
 
 
