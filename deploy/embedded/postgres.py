@@ -22,6 +22,7 @@ from deploy.embedded.postgres_install import (
     usable_install,
     wheel_install,
 )
+from deploy.embedded.postgres_settings import NOT_DURABLE_SETTINGS, SETTINGS
 
 SUPERUSER = "postgres"
 ROLES = (SUPERUSER, "bf_owner", "bf_writer", "bf_reader")
@@ -34,28 +35,6 @@ PREDECESSOR_PAUSE = timedelta(milliseconds=50)
 # What postgres says while processes of a killed predecessor are still leaving.
 PREDECESSOR_SIGNS = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 PORT_TAKEN_SIGN = "Address already in use"
-
-SETTINGS = {
-    "max_connections": "60",
-    "shared_buffers": "64MB",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "password_encryption": "scram-sha-256",
-    "unix_socket_permissions": "0700",
-    "log_checkpoints": "off",
-    # A failing CREATE ROLE would otherwise put its password into the log.
-    "log_min_error_statement": "panic",
-}
-NOT_DURABLE_SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "io_method": "sync",
-    "shared_buffers": "32MB",
-}
 
 
 class EmbeddedPostgres:
