@@ -27,8 +27,8 @@ class Wakeable(Protocol):
 class Hop(Generic[M]):
     """A bounded, ordered queue into another lane; `receive` is called there, once a message, in order of `put`.
 
-    `put` may be called from any thread. What waits when the target lane is abandoned is lost with it. After a `put` was refused, `on_drained` is called on `source` as soon
-    as the queue has emptied.
+    `put` may be called from any thread. After a `put` was refused, `on_drained` is called on `source` as soon as
+    the queue has emptied. What waits when the target lane is abandoned is lost with it.
     """
 
     __slots__ = ("_capacity", "_lock", "_on_drained", "_owes_drained", "_pending", "_receive", "_source",

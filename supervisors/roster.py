@@ -130,5 +130,6 @@ class Roster:
                 return min(lenders, key=lambda item: self._load(*item))[0]
 
     def _load(self, key: Key, entry: Entry) -> tuple[int, int]:
-        children = sum(self._children_of(each) for each in (key, *entry.tenants))
+        # A published count lags behind: without the floor a burst of new families would all choose one lane.
+        children = sum(max(1, self._children_of(each)) for each in (key, *entry.tenants))
         return children, len(entry.tenants)

@@ -161,7 +161,8 @@ class World:
 
     def wait_status(self, predicate: Callable[[SupervisorStatus], object]) -> SupervisorStatus:
         self.statuses.wait_for(lambda heard: any(predicate(status) for status in heard))
-        return next(status for status in reversed(self.statuses.heard) if predicate(status))
+        found: SupervisorStatus = next(item for item in reversed(self.statuses.heard) if predicate(item))
+        return found
 
     def wait_now(self, name: str, predicate: Callable[[SupervisorStatus], object]) -> SupervisorStatus:
         """Wait until the latest word of the supervisor of this name is as expected."""
@@ -171,6 +172,9 @@ class World:
 
         self.statuses.wait_for(lambda _: any(predicate(status) for status in latest()))
         return latest()[0]
+
+    def wait_restarts(self, name: str, least: int) -> SupervisorStatus:
+        return self.wait_now(name, lambda status: status.restarts >= least)
 
     def tick(self, *healthy: Owner) -> None:
         """One tick; the lanes of `healthy` have surely answered the one before."""

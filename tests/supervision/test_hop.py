@@ -33,7 +33,8 @@ class StillLane:
 
 
 def test_many_puts_cost_one_wake_up() -> None:
-    target, received = StillLane(), []
+    target = StillLane()
+    received: list[int] = []
     hop: Hop[int] = Hop(target, received.append, source=StillLane())
     for number in range(200):
         assert hop.put(number)
@@ -45,7 +46,9 @@ def test_many_puts_cost_one_wake_up() -> None:
 
 
 def test_a_full_hop_refuses_and_says_once_when_it_has_room_again() -> None:
-    source, target, received, drained = StillLane(), StillLane(), [], []
+    source, target = StillLane(), StillLane()
+    received: list[int] = []
+    drained: list[int] = []
     hop: Hop[int] = Hop(
         target, received.append, source=source, on_drained=lambda: drained.append(1), capacity=2
     )
@@ -62,7 +65,8 @@ def test_a_full_hop_refuses_and_says_once_when_it_has_room_again() -> None:
 
 
 def test_a_long_queue_lets_the_target_loop_turn_in_between() -> None:
-    target, received = StillLane(), []
+    target = StillLane()
+    received: list[int] = []
     hop: Hop[int] = Hop(target, received.append, source=StillLane())
     for number in range(1000):
         hop.put(number)
@@ -74,7 +78,8 @@ def test_a_long_queue_lets_the_target_loop_turn_in_between() -> None:
 
 
 def test_a_message_that_is_not_received_holds_back_none_behind_it() -> None:
-    target, received = StillLane(), []
+    target = StillLane()
+    received: list[int] = []
 
     def receive(number: int) -> None:
         if number == 1:
@@ -98,7 +103,9 @@ def test_a_closed_target_is_answered_like_a_full_one() -> None:
 
 @given(st.lists(st.sampled_from(["put", "target", "source"]), max_size=80), st.integers(1, 5))
 def test_nothing_taken_is_lost_doubled_or_overtaken(steps: list[str], capacity: int) -> None:
-    source, target, received, drained = StillLane(), StillLane(), [], []
+    source, target = StillLane(), StillLane()
+    received: list[int] = []
+    drained: list[int] = []
     hop: Hop[int] = Hop(
         target, received.append, source=source, on_drained=lambda: drained.append(1), capacity=capacity
     )

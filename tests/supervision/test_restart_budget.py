@@ -27,7 +27,8 @@ def test_no_period_ever_holds_more_restarts_than_the_limit(limit: RestartLimit, 
 
 @given(limits, gaps)
 def test_a_restart_is_refused_only_when_the_period_is_full(limit: RestartLimit, gaps: list[float]) -> None:
-    budget, granted = RestartBudget(limit), []
+    budget = RestartBudget(limit)
+    granted: list[float] = []
     for now in moments(gaps):
         counting = sum(now - at <= limit.period_s for at in granted)
         assert budget.spent(now) == counting

@@ -51,7 +51,7 @@ def test_a_pause_outlives_the_replacement_of_its_supervisor(world: World) -> Non
     owner = Owner(purpose, "issuance")
     for nth in range(1, 11):
         owner.crash()
-        world.wait_now("contract", lambda status, nth=nth: status.restarts == nth)
+        world.wait_restarts("contract", nth)
         world.clock.now += 11.0
         world.tree.tick()
         owner.wait_restarted(nth)

@@ -55,7 +55,7 @@ def test_a_guest_keeps_a_lane_when_its_host_is_failed(make_world: Callable[..., 
     for replacement in range(1, 4):
         for nth in range(31):
             Owner(world.tree.family("host"), f"{replacement} {nth}").crash()
-        world.wait_now("host", lambda status, least=replacement * 31: status.restarts >= least)
+        world.wait_restarts("host", replacement * 31)
     for nth in range(31):
         Owner(world.tree.family("host"), f"last {nth}").crash()
 
