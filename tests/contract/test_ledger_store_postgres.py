@@ -30,8 +30,8 @@ SHIELDED = ("secret", "idempotency", "api_token")
 
 
 @pytest.fixture
-async def superuser(ledger_database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(ledger_database.dsn())
+async def superuser(emptied_ledger_database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(emptied_ledger_database.dsn())
     yield connection
     await connection.close()
 
@@ -43,9 +43,9 @@ async def claimed(store: PostgresLedgerStore) -> Lease:
 
 
 @pytest.fixture
-async def observer(ledger_database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
+async def observer(emptied_ledger_database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
     """Outside every transaction, because pg_stat_activity stands still inside one."""
-    connection = await asyncpg.connect(ledger_database.dsn())
+    connection = await asyncpg.connect(emptied_ledger_database.dsn())
     yield connection
     await connection.close()
 
@@ -66,8 +66,10 @@ async def until_blocked(observer: asyncpg.Connection, count: int) -> int:
 # ---------------------------------------------------------------- rights
 
 
-async def test_the_writer_cannot_rewrite_what_has_been_recorded(ledger_database: FreshDatabase) -> None:
-    connection = await asyncpg.connect(ledger_database.dsn(WRITER))
+async def test_the_writer_cannot_rewrite_what_has_been_recorded(
+    emptied_ledger_database: FreshDatabase,
+) -> None:
+    connection = await asyncpg.connect(emptied_ledger_database.dsn(WRITER))
     try:
         for statement in (
             "UPDATE event SET actor = 'x'",
@@ -90,8 +92,10 @@ async def test_the_writer_cannot_rewrite_what_has_been_recorded(ledger_database:
         await connection.close()
 
 
-async def test_even_the_owner_does_not_change_events_by_accident(ledger_database: FreshDatabase) -> None:
-    connection = await asyncpg.connect(ledger_database.dsn(OWNER))
+async def test_even_the_owner_does_not_change_events_by_accident(
+    emptied_ledger_database: FreshDatabase,
+) -> None:
+    connection = await asyncpg.connect(emptied_ledger_database.dsn(OWNER))
     try:
         for statement in ("UPDATE event SET actor = 'x'", "DELETE FROM event", "TRUNCATE event"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
@@ -101,14 +105,14 @@ async def test_even_the_owner_does_not_change_events_by_accident(ledger_database
 
 
 async def test_the_reader_reads_every_table_but_secrets_and_writes_none(
-    ledger_database: FreshDatabase, superuser: asyncpg.Connection
+    emptied_ledger_database: FreshDatabase, superuser: asyncpg.Connection
 ) -> None:
     tables = {
         row["tablename"]
         for row in await superuser.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     }
     assert tables > {"event", "charger", *SHIELDED}
-    connection = await asyncpg.connect(ledger_database.dsn(READER))
+    connection = await asyncpg.connect(emptied_ledger_database.dsn(READER))
     try:
         for table in sorted(tables - set(SHIELDED)):
             await connection.fetch(f"SELECT * FROM {table} LIMIT 1")
