@@ -12,8 +12,9 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -227,15 +228,11 @@ class World:
             options=self.options,
         )
 
-    def server_identities(self, common_name: str = "localhost") -> list[ServerIdentity]:
-        """New server certificates, ECDSA and RSA, valid by the real clock: the clients have no other."""
+    def server_identities(self) -> list[ServerIdentity]:
+        """Server certificates for localhost, ECDSA and RSA, valid by the real clock: the clients have no other."""
         return [
-            ServerIdentity(
-                *self.server_root.leaf(common_name, kind=kind, dns_name=common_name).write(
-                    self.folder, f"{kind}{n}"
-                )
-            )
-            for n, kind in ((os.urandom(4).hex(), "ec"), (os.urandom(4).hex(), "rsa"))
+            ServerIdentity(*leaf.write(self.folder, f"server-{leaf.fingerprint[:12]}"))
+            for leaf in _server_leaves(self.server_root)
         ]
 
     # ------------------------------------------------------------ records
@@ -345,14 +342,28 @@ async def answer(socket: ClientConnection) -> Any:
         return json.loads(await socket.recv())
 
 
-def new_world(folder: Path, **more: Any) -> World:
-    """The charger PKI lives around NOW, the server's around the real time of day."""
+def _server_leaves(root: Authority) -> tuple[Pair, Pair]:
+    made = _MADE.get(root.pair.fingerprint)
+    if made is None:
+        ec, rsa = (root.leaf("localhost", kind=kind, dns_name="localhost") for kind in ("ec", "rsa"))
+        made = _MADE[root.pair.fingerprint] = (ec, rsa)
+    return made
+
+
+_MADE: dict[str, tuple[Pair, Pair]] = {}
+
+
+@cache
+def _shared_pki() -> tuple[Authority, Authority, Authority, datetime]:
+    """The charger PKI lives around NOW, the server's around the real time of day. Made once: keys are slow to make."""
     root = Authority.root("Identity root")
     real_now = datetime.now(NOW.tzinfo)
-    world = World(
-        folder, root, root.sub("Identity CA"), Authority.root("Server root", now=real_now), real_now=real_now
-    )
-    return replace(world, **more) if more else world
+    return root, root.sub("Identity CA"), Authority.root("Server root", now=real_now), real_now
+
+
+def new_world(folder: Path, **more: Any) -> World:
+    root, issuing, server_root, real_now = _shared_pki()
+    return World(folder, root, issuing, server_root, real_now=real_now, **more)
 
 
 class RawClient:
