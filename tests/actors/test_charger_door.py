@@ -1,0 +1,180 @@
+"""The chargers' door: which session is the live one, what displaces it, and how a flood is held back."""
+
+from __future__ import annotations
+
+import pytest
+
+from bfactors import evidence as v
+from bfactors.ocpp import HeartbeatReply, HeartbeatSent
+from tests.actors.charger_world import FakeSession, Node, settle
+from tests.core.exchange_bench import BOOT, order, record, session_info
+
+pytestmark = pytest.mark.timeout(20)
+
+
+async def test_a_newer_session_replaces_the_older_one_and_each_records_its_own_end() -> None:
+    node = Node()
+    first = await node.connect("s-1")
+    second = await node.connect("s-2")
+    assert first.closes == [(1000, "replaced")]
+    assert second.closes == []
+    second.call(HeartbeatSent(), "1")
+    await settle()
+    assert isinstance(second.replies["1"], HeartbeatReply)
+    closed = [body for body in node.recorded if isinstance(body, v.SessionClosed)]
+    assert closed == [v.SessionClosed(session_id="s-1", reason="replaced")]
+    assert node.door.open_sessions == 1
+
+
+async def test_the_end_of_a_replaced_half_open_session_does_not_end_its_successor() -> None:
+    node = Node()
+    first = await node.connect("s-1")
+    first.is_half_open = True
+    second = await node.connect("s-2")
+    second.call(BOOT, "b")
+    first.drop()
+    await settle()
+    await node.send_order(order(1, session_id="s-2"))
+    assert len(second.calls) == 1
+    node.admission.put(record(mode="refused", revision=9))
+    await settle()
+    assert second.closes == [(1008, "charger-refused")]
+
+
+async def test_more_than_three_displacements_in_ten_minutes_are_a_duplicate_identity() -> None:
+    node = Node()
+    for number in range(4):
+        await node.connect(f"s-{number}")
+        await node.time.advance(60)
+    assert not [body for body in node.recorded if isinstance(body, v.SecurityEventReported)]
+    await node.connect("s-4", remote_address="198.51.100.9")
+    [event] = [body for body in node.recorded if isinstance(body, v.SecurityEventReported)]
+    assert (event.event_type, event.session_id) == ("DuplicateIdentity", "s-4")
+    assert "198.51.100.9" in (event.tech_info or "")
+
+
+async def test_displacements_spread_over_a_longer_time_are_nothing_special() -> None:
+    node = Node()
+    for number in range(12):
+        await node.connect(f"s-{number}")
+        await node.time.advance(240)
+    assert not [body for body in node.recorded if isinstance(body, v.SecurityEventReported)]
+
+
+async def test_a_charger_that_reconnects_after_its_session_ended_displaces_nobody() -> None:
+    node = Node()
+    for number in range(9):
+        session = await node.connect(f"s-{number}")
+        session.drop()
+        await settle()
+    assert not [body for body in node.recorded if isinstance(body, v.SecurityEventReported)]
+
+
+async def test_orders_reach_the_session_they_are_addressed_to_until_it_ends() -> None:
+    node = Node()
+    session = await node.connect()
+    session.call(BOOT, "b")
+    await node.send_order(order(1))
+    assert len(session.calls) == 1
+    session.drop()
+    await settle()
+    await node.send_order(order(2))
+    assert len(session.calls) == 1
+
+
+async def test_a_record_that_changed_between_admission_and_opening_counts() -> None:
+    node = Node()
+    node.admission.records["CH-1"] = record(mode="refused", revision=3)
+    session = await node.connect()
+    await settle()
+    assert session.closes == [(1008, "charger-refused")]
+
+
+async def test_a_flood_of_frames_is_held_back_and_reading_resumes_when_it_is_worked_off() -> None:
+    node = Node()
+    session = await node.connect()
+    taken = [session.call(HeartbeatSent(), str(number)) for number in range(20)]
+    assert taken == [True] * 16 + [False] * 4
+    assert session.resumed == 0
+    await settle()
+    assert len(session.replies) == 20
+    assert session.resumed == 1
+    assert session.call(HeartbeatSent(), "after")
+
+
+async def test_a_gateway_that_does_not_stop_reading_loses_the_session_not_the_memory() -> None:
+    node = Node()
+    session = await node.connect()
+    for number in range(500):
+        session.call(HeartbeatSent(), str(number))
+    assert (1008, "flood") in session.closes
+    assert node.actor().depth <= 64
+    await settle()
+    assert node.lanes.actors == {}
+
+
+async def test_frames_that_come_before_the_actor_is_placed_are_kept() -> None:
+    node = Node()
+    placed = []
+    place = node.lanes.place
+    node.lanes.place = lambda *arguments: placed.append(arguments)  # type: ignore[method-assign]
+    session = FakeSession(session_info(), node.door)
+    node.door.opened(session)
+    session.call(BOOT, "1")
+    session.call(HeartbeatSent(), "2")
+    place(*placed[0])
+    await settle()
+    assert set(session.replies) == {"1", "2"}
+
+
+async def test_an_actor_given_up_closes_its_socket_and_is_forgotten() -> None:
+    class BrokenLog:
+        async def append(self, evidence: v.Evidence) -> None:
+            raise ValueError("a defect")
+
+    node = Node(log=BrokenLog())
+    node.lanes.is_giving_up = True
+    session = await node.connect()
+    await settle()
+    assert session.closes == [(1012, "gave up")]
+    assert node.door.open_sessions == 0
+    await node.door.emptied()
+
+
+async def test_sessions_are_counted_by_family_and_profile_and_the_deepest_mailbox_by_family() -> None:
+    node = Node()
+    first = await node.connect("s-1")
+    await node.connect("s-2", record=record(charger_id="CH-2"), security_profile=2)
+    gauges = node.numbers.gauges
+    assert gauges["bf_sessions", "family=acme-x", "profile=3"] == 1
+    assert gauges["bf_sessions", "family=acme-x", "profile=2"] == 1
+    for number in range(5):
+        first.call(HeartbeatSent(), str(number))
+    await settle()
+    assert gauges["bf_mailbox_depth_max", "family=acme-x"] == 5
+    first.drop()
+    await settle()
+    assert gauges["bf_sessions", "family=acme-x", "profile=3"] == 0
+
+
+async def test_the_door_is_empty_once_every_session_has_ended_and_its_evidence_is_stored() -> None:
+    node = Node()
+    await node.door.emptied()
+    session = await node.connect()
+    node.nats.away = True
+    session.drop()
+    await settle()
+    assert node.door.open_sessions == 0
+    assert node.lanes.actors
+    node.nats.away = False
+    await node.time.advance(40)
+    await node.door.emptied()
+
+
+async def test_a_session_known_to_be_newer_elsewhere_closes_this_one() -> None:
+    node = Node()
+    session = await node.connect()
+    node.door.newer_session("s-1")
+    node.door.newer_session("s-unknown")
+    await settle()
+    assert session.closes == [(1000, "replaced")]
