@@ -1,0 +1,254 @@
+"""What the admin API and the metrics read: bodies as the projections hold them, under the reader role and its own pool."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import asyncpg
+import orjson
+
+from bfactors.ledger_row import AggregateRow
+from bfactors.refusal import Refusal
+from persistence.audit import audit_item, audit_start, timeline_item
+from persistence.cursor import DEFAULT_LIMIT, NO_KEY, Key, decode_cursor, encode_cursor, limit_problem
+from persistence.database import open_pool, unavailable_when_lost
+from persistence.query import queries
+
+Body = dict[str, Any]
+"""A JSON object as the API answers it; a list is `{"items": [...], "next_cursor": str | None}`."""
+
+TIMELINE_ROWS = 1000
+_ONLY_IN_DETAIL = ("pem", "chain_pem", "evidence")
+_UNUSABLE = Refusal("invalid-filter", "a filter holds text, a number or a time that no row can have")
+_SQL = queries("reader")
+
+
+class LedgerReader:
+    """Read-only, bounded in time, never behind a lock. All methods run on the pool's loop and raise Unavailable.
+
+    Lists return Refusal for a cursor or a limit that cannot be used; single resources None when unknown. Chargers come in
+    the order of their ids, certificates soonest expiry first, jobs and security events newest first.
+    """
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(
+        cls, reader_dsn: str, *, size: int = 4, statement_timeout: timedelta = timedelta(seconds=5)
+    ) -> Self:
+        """Raises Unavailable."""
+        settings = {"plan_cache_mode": "force_custom_plan", "default_transaction_read_only": "on"}
+        return cls(
+            await open_pool(
+                reader_dsn,
+                size=size,
+                application="bf-reader",
+                statement_timeout=statement_timeout,
+                settings=settings,
+            )
+        )
+
+    async def close(self) -> None:
+        """Cut off what is still being read."""
+        self._pool.terminate()
+
+    # ------------------------------------------------------------ lists and their items
+
+    async def chargers(
+        self,
+        *,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        connected: bool | None = None,
+        q: str | None = None,
+        decommissioned: bool = False,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """`q` is looked for in charger id, serial number and identity id; `decommissioned` shows retired ones too."""
+        filters = (family, site, cohort, connected, q, decommissioned)
+        return await self._page("chargers", filters, limit, cursor, (str,), orjson.loads)
+
+    async def charger(self, charger_id: str) -> Body | None:
+        """Retired chargers included."""
+        return await self._one("charger", charger_id)
+
+    async def certificates(
+        self,
+        *,
+        charger_id: str | None = None,
+        managed_identity_id: str | None = None,
+        purpose: str | None = None,
+        state: str | None = None,
+        mode: str | None = None,
+        realm: str | None = None,
+        expires_before: datetime | None = None,
+        fingerprint_sha256: str | None = None,
+        serial_number: str | None = None,
+        q: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Without `pem`, `chain_pem` and `evidence`. `q` is looked for in ids, serial number, fingerprint and authority."""
+        filters = (
+            *(charger_id, managed_identity_id, purpose, state, mode, realm, expires_before),
+            *(_lower(fingerprint_sha256), _lower(serial_number), q),
+        )
+        return await self._page("certificates", filters, limit, cursor, (datetime, str), _without_detail)
+
+    async def certificate(self, certificate_id: str) -> Body | None:
+        """With everything."""
+        return await self._one("certificate", certificate_id)
+
+    async def jobs(
+        self,
+        *,
+        state: str | None = None,
+        stage: str | None = None,
+        purpose: str | None = None,
+        charger_id: str | None = None,
+        overdue: bool | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Without their timelines."""
+        filters = (state, stage, purpose, charger_id, overdue)
+        return await self._page("jobs", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def job(self, job_id: str) -> Body | None:
+        """With its timeline, oldest first: the ledger's events that name the job, at most the first 1000."""
+        async with unavailable_when_lost():
+            body = await self._one("job", job_id)
+            if body is not None:
+                events = await self._pool.fetch(_SQL["job_events"], job_id, TIMELINE_ROWS)
+                body["timeline"] = [timeline_item(row) for row in events]
+        return body
+
+    async def audit(
+        self,
+        *,
+        managed_identity_id: str | None = None,
+        charger_id: str | None = None,
+        event: str | None = None,
+        job_id: str | None = None,
+        after: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Ledger events in the order they were recorded, oldest first.
+
+        `after` is an RFC 3339 time or `<partition>:<sequence>`; a cursor overrides it. Partitions record side by side: an
+        event of the last moments may still appear before one already shown. Whoever must miss none follows the stream.
+        """
+        if refused := limit_problem(limit):
+            return refused
+        start: Key | Refusal = NO_KEY
+        async with unavailable_when_lost():
+            if cursor is not None:
+                start = decode_cursor("audit", cursor, datetime, int, int)
+            elif after is not None:
+                start = await audit_start(self._pool, after)
+            if isinstance(start, Refusal):
+                return start
+            filters = (managed_identity_id, charger_id, event, job_id)
+            try:
+                rows = await self._pool.fetch(_SQL["audit"], *filters, *start, limit + 1)
+            except asyncpg.DataError:
+                return _UNUSABLE
+        shown = rows[:limit]
+        last = (shown[-1]["recorded_at"], shown[-1]["partition"], shown[-1]["sequence"]) if shown else ()
+        return {
+            "items": [audit_item(row) for row in shown],
+            "next_cursor": encode_cursor("audit", last) if len(rows) > limit else None,
+        }
+
+    async def security_events(
+        self,
+        *,
+        charger_id: str | None = None,
+        kind: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Newest first."""
+        filters = (charger_id, kind)
+        return await self._page("security_events", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    # ------------------------------------------------------------ states and numbers
+
+    async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
+        """A folded state as last committed, e.g. the fleet's for effective policies."""
+        async with unavailable_when_lost():
+            row = await self._pool.fetchrow(_SQL["aggregate"], partition, key)
+        return None if row is None else AggregateRow(*row)
+
+    async def open_job_counts(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `stage, purpose, overdue, count`."""
+        return await self._rows("open_job_counts")
+
+    async def certificate_counts(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `purpose, state, mode, count`; reads the whole table, so for a slow clock."""
+        return await self._rows("certificate_counts")
+
+    async def charger_counts(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, connected, count`; retired ones left out."""
+        return await self._rows("charger_counts")
+
+    async def partitions(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `number, owner, epoch, live, sequence, outbox_backlog, evidence_position, quarantined`."""
+        return await self._rows("partitions")
+
+    # ------------------------------------------------------------ inside
+
+    async def _rows(self, name: str) -> list[dict[str, Any]]:
+        async with unavailable_when_lost():
+            return [dict(row) for row in await self._pool.fetch(_SQL[name])]
+
+    async def _one(self, name: str, key: str) -> Body | None:
+        async with unavailable_when_lost():
+            try:
+                doc = await self._pool.fetchval(_SQL[name], key)
+            except asyncpg.DataError:
+                return None  # a text that cannot be stored names nothing
+        return None if doc is None else orjson.loads(doc)
+
+    async def _page(
+        self,
+        listing: str,
+        filters: tuple[object, ...],
+        limit: int,
+        cursor: str | None,
+        key_types: tuple[type, ...],
+        body: Callable[[bytes], Body],
+    ) -> Body | Refusal:
+        """One page of rows (key..., doc). One row more than asked for tells whether there is a next page."""
+        if refused := limit_problem(limit):
+            return refused
+        start: Key | Refusal = NO_KEY[: len(key_types)]
+        if cursor is not None:
+            start = decode_cursor(listing, cursor, *key_types)
+        if isinstance(start, Refusal):
+            return start
+        async with unavailable_when_lost():
+            try:
+                rows = await self._pool.fetch(_SQL[listing], *filters, *start, limit + 1)
+            except asyncpg.DataError:
+                return _UNUSABLE
+        more = len(rows) > limit
+        return {
+            "items": [body(row[-1]) for row in rows[:limit]],
+            "next_cursor": encode_cursor(listing, tuple(rows[limit - 1][:-1])) if more else None,
+        }
+
+
+def _without_detail(doc: bytes) -> Body:
+    body: Body = orjson.loads(doc)
+    for name in _ONLY_IN_DETAIL:
+        body.pop(name, None)
+    return body
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()

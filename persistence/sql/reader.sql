@@ -1,0 +1,89 @@
+-- What the admin API shows. Every filter is optional: `$n IS NULL OR` vanishes when the plan is made, because the reader's
+-- pool plans each execution with its values (plan_cache_mode = force_custom_plan). Pages are cut by key, never by offset.
+
+-- name: chargers
+SELECT charger_id, doc FROM charger
+ WHERE ($1::text IS NULL OR family = $1)
+   AND ($2::text IS NULL OR site = $2)
+   AND ($3::text IS NULL OR cohort = $3)
+   AND ($4::boolean IS NULL OR connected = $4)
+   AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', charger_id, serial_number, managed_identity_id)), lower($5)) > 0)
+   AND ($6::boolean OR NOT decommissioned)
+   AND ($7::text IS NULL OR charger_id > $7)
+ ORDER BY charger_id LIMIT $8;
+
+-- name: charger
+SELECT doc FROM charger WHERE charger_id = $1;
+
+-- name: certificates
+SELECT not_after, certificate_id, doc FROM certificate
+ WHERE ($1::text IS NULL OR charger_id = $1)
+   AND ($2::text IS NULL OR managed_identity_id = $2)
+   AND ($3::text IS NULL OR purpose = $3)
+   AND ($4::text IS NULL OR state = $4)
+   AND ($5::text IS NULL OR mode = $5)
+   AND ($6::text IS NULL OR realm = $6)
+   AND ($7::timestamptz IS NULL OR not_after < $7)
+   AND ($8::text IS NULL OR fingerprint_sha256 = $8)
+   AND ($9::text IS NULL OR serial_number = $9)
+   AND ($10::text IS NULL OR strpos(lower(concat_ws(' ', certificate_id, charger_id, managed_identity_id, serial_number,
+                                                    fingerprint_sha256, authority)), lower($10)) > 0)
+   AND ($11::timestamptz IS NULL OR (not_after, certificate_id) > ($11, $12::text))
+ ORDER BY not_after, certificate_id LIMIT $13;
+
+-- name: certificate
+SELECT doc FROM certificate WHERE certificate_id = $1;
+
+-- name: jobs
+SELECT created_at, job_id, doc FROM job
+ WHERE ($1::text IS NULL OR state = $1)
+   AND ($2::text IS NULL OR stage = $2)
+   AND ($3::text IS NULL OR purpose = $3)
+   AND ($4::text IS NULL OR charger_id = $4)
+   AND ($5::boolean IS NULL OR overdue = $5)
+   AND ($6::timestamptz IS NULL OR (created_at, job_id) < ($6, $7::text))
+ ORDER BY created_at DESC, job_id DESC LIMIT $8;
+
+-- name: job
+SELECT doc FROM job WHERE job_id = $1;
+
+-- name: job_events
+SELECT recorded_at, event, actor, cause, payload FROM event WHERE job_id = $1 ORDER BY sequence LIMIT $2;
+
+-- name: audit
+SELECT partition, sequence, event, recorded_at, actor, cause, policy_version, payload, previous_hash, hash, schema_version,
+       fleet_sequence, charger_id, managed_identity_id, purpose, variant, job_id, certificate_id
+  FROM event
+ WHERE ($1::text IS NULL OR managed_identity_id = $1)
+   AND ($2::text IS NULL OR charger_id = $2)
+   AND ($3::text IS NULL OR event = $3)
+   AND ($4::text IS NULL OR job_id = $4)
+   AND ($5::timestamptz IS NULL OR (recorded_at, partition, sequence) > ($5, $6::smallint, $7::bigint))
+ ORDER BY recorded_at, partition, sequence LIMIT $8;
+
+-- name: recorded_at
+SELECT recorded_at FROM event WHERE partition = $1 AND sequence = $2;
+
+-- name: security_events
+SELECT observed_at, evidence_id, doc FROM security_event
+ WHERE ($1::text IS NULL OR charger_id = $1)
+   AND ($2::text IS NULL OR kind = $2)
+   AND ($3::timestamptz IS NULL OR (observed_at, evidence_id) < ($3, $4::text))
+ ORDER BY observed_at DESC, evidence_id DESC LIMIT $5;
+
+-- name: aggregate
+SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
+
+-- name: open_job_counts
+SELECT stage, purpose, overdue, count(*) AS count FROM job WHERE state = 'open' GROUP BY stage, purpose, overdue;
+
+-- name: certificate_counts
+SELECT purpose, state, mode, count(*) AS count FROM certificate GROUP BY purpose, state, mode;
+
+-- name: charger_counts
+SELECT family, cohort, connected, count(*) AS count FROM charger WHERE NOT decommissioned GROUP BY family, cohort, connected;
+
+-- name: partitions
+SELECT number, owner, epoch, lease_until > clock_timestamp() AS live, sequence, sequence - outbox_position AS outbox_backlog,
+       evidence_position, (SELECT count(*) FROM quarantined_evidence q WHERE q.partition = number) AS quarantined
+  FROM partition ORDER BY number;
