@@ -53,11 +53,14 @@ class Pulse:
     def beat(self, now: float) -> None:
         """Do what is due; every second once, and all that was missed if the lane was late (up to one round)."""
         second = int(now)
-        for due in range(max(self._last + 1, second - self._ping_s + 1), second + 1):
-            for connection in tuple(self._slots[(due - self._pong_s) % self._ping_s]):
+        due = range(max(self._last + 1, second - self._ping_s + 1), second + 1)
+        # Every answer is looked for before any ping leaves: after a late beat nobody is judged by a ping just sent.
+        for moment in due:
+            for connection in tuple(self._slots[(moment - self._pong_s) % self._ping_s]):
                 if connection.awaiting_pong:
                     connection.abort("no-pong")
-            for connection in tuple(self._slots[due % self._ping_s]):
+        for moment in due:
+            for connection in tuple(self._slots[moment % self._ping_s]):
                 connection.ping()
         self._last = max(second, self._last)
         for connection, since in tuple(self._writing.items()):
