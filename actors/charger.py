@@ -21,6 +21,7 @@ from bfactors.exchange.message import (
     FrameArrived,
     Leave,
     OrderArrived,
+    PauseChanged,
     Record,
     RelayFailed,
     RelayOut,
@@ -110,6 +111,10 @@ class ChargerActor(Mailbox[Input]):
             return False
         self.spawn(_at_once(message), _itself, _raise)
         return True
+
+    def set_paused(self, paused: bool) -> None:
+        """The family's supervisor was paused or resumed."""
+        self.accept(PauseChanged(paused))
 
     async def begin(self) -> None:
         await self._carry_out(*start(self._session.info, self._ports.rules, self._now()))

@@ -87,6 +87,12 @@ class Restate(msgspec.Struct, frozen=True):
     """The evidence log is reachable again: say once more that this session is open."""
 
 
+class PauseChanged(msgspec.Struct, frozen=True):
+    """The charger's family was paused or resumed: paused, it is answered and recorded, but nothing new is begun."""
+
+    is_paused: bool
+
+
 class Suspected(msgspec.Struct, frozen=True):
     """The node noticed something about this session that belongs among its security events."""
 
@@ -107,6 +113,7 @@ Input = (
     | NewerSession
     | Leave
     | Restate
+    | PauseChanged
     | Suspected
 )
 

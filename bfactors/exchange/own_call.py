@@ -32,19 +32,19 @@ def ordered(turn: Turn, order: InstructionOrder) -> None:
 
 
 def pump(turn: Turn) -> None:
-    """Announce the next order, if the charger is free and fit to be called."""
+    """Announce the next order, if the charger is free and fit to be called. A pause never holds a CloseSession."""
     state = turn.state
+    order = next((o for o in state.orders if not state.is_paused or isinstance(o.body, CloseSession)), None)
     if (
         state.phase != "open"
-        or not state.orders
+        or order is None
         or state.announced is not None
         or state.outstanding is not None
         or not station_call.is_ready_for_calls(turn)
     ):
         return
-    order = state.orders[0]
     if record.attempt(turn, _sent(order), _message_id(order), by_charger=False, wait_s=None) is not None:
-        turn.change(orders=state.orders[1:], announced=order)
+        turn.change(orders=tuple(o for o in state.orders if o is not order), announced=order)
 
 
 def sent_stored(turn: Turn, evidence: Evidence) -> None:

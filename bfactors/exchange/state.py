@@ -131,6 +131,7 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     next_token: int = 0
 
     # what we ask
+    is_paused: bool = False
     orders: tuple[InstructionOrder, ...] = ()
     announced: InstructionOrder | None = None
     """The order whose InstructionSent is being recorded; its frame has not left."""

@@ -15,6 +15,7 @@ from bfactors.exchange.message import (
     NewerSession,
     OrderArrived,
     Output,
+    PauseChanged,
     RecordChanged,
     RelayFailed,
     RelayStored,
@@ -72,6 +73,8 @@ def step(state: ExchangeState, message: Input, now: Moment) -> Stepped:
             turn.change(retry_at_s=now.monotonic_s, failures=0)
             if state.phase in ("open", "closing"):
                 record.introduce(turn)
+        case PauseChanged(is_paused):
+            turn.change(is_paused=is_paused)
         case Suspected(event_type, detail):
             if state.phase in ("open", "closing"):
                 station_call.suspect(turn, event_type, detail)

@@ -118,11 +118,12 @@ class Numbers:
 
 
 class FakeSession:
-    """A socket. Closing it is told to the door on the loop's next turn, as a gateway would."""
+    """A socket, writable from any lane. Closing it is told to the door on the I/O loop's next turn, as a gateway would."""
 
     def __init__(self, info: SessionInfo, door: ChargerDoor) -> None:
         self._info = info
         self._door = door
+        self._loop = asyncio.get_running_loop()
         self.sent: list[Outbound] = []
         self.closes: list[tuple[int, str]] = []
         self.is_open = True
@@ -140,7 +141,7 @@ class FakeSession:
     def close(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
         if self.is_open and not self.is_half_open:
-            asyncio.get_running_loop().call_soon(self.drop, reason)
+            self._loop.call_soon_threadsafe(self.drop, reason)
 
     def resume_reading(self) -> None:
         self.resumed += 1

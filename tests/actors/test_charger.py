@@ -42,7 +42,7 @@ class HangingLog:
         self.is_cancelled = False
         self.go_on = asyncio.Event()
 
-    async def append(self, evidence: v.Evidence) -> None:
+    async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
         self.asked.append(evidence)
         try:
             await self.go_on.wait()
@@ -205,7 +205,7 @@ async def test_a_cancelled_append_counts_as_not_stored_and_is_tried_again() -> N
     class CancellingLog:
         asked = 0
 
-        async def append(self, evidence: v.Evidence) -> None:
+        async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
             self.asked += 1
             if self.asked == 1:
                 raise asyncio.CancelledError  # what a closing client's futures do to whoever waits on them
@@ -224,7 +224,7 @@ async def test_a_defect_in_a_port_fails_the_actor_and_the_charger_is_let_go() ->
             self.asked = 0
             self.stored: list[v.Evidence] = []
 
-        async def append(self, evidence: v.Evidence) -> None:
+        async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
             self.asked += 1
             if self.asked == 1:
                 raise ValueError("a defect")
@@ -343,7 +343,7 @@ async def test_an_idle_actor_has_no_task_and_no_timer_and_costs_less_than_ten_ki
 
 async def test_a_port_that_is_away_is_not_a_failure() -> None:
     class AwayLog:
-        async def append(self, evidence: v.Evidence) -> None:
+        async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
             raise Unavailable("NATS", "stream is full")
 
     node = Node(log=AwayLog())

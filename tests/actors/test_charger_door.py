@@ -129,7 +129,7 @@ async def test_frames_that_come_before_the_actor_is_placed_are_kept() -> None:
 
 async def test_an_actor_given_up_closes_its_socket_and_is_forgotten() -> None:
     class BrokenLog:
-        async def append(self, evidence: v.Evidence) -> None:
+        async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
             raise ValueError("a defect")
 
     node = Node(log=BrokenLog())

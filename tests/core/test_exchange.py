@@ -9,6 +9,7 @@ from bfactors.exchange.message import (
     FrameArrived,
     Leave,
     NewerSession,
+    PauseChanged,
     RecordChanged,
     RelayFailed,
     RelayOut,
@@ -504,6 +505,22 @@ def test_a_close_session_order_is_settled_and_closes() -> None:
     [body] = bench.recorded
     assert isinstance(body, v.InstructionAnswered)
     assert body.outcome == Answered("Closed")
+
+
+def test_a_paused_charger_is_answered_and_begins_nothing_new_but_may_be_cut() -> None:
+    bench = Bench.introduced().give(PauseChanged(True))
+    assert bench.order(1).recorded == []
+    assert isinstance(bench.call(HeartbeatSent(), "1").reply, HeartbeatReply)
+    bench.order(2, body=CloseSession("revoked"))
+    assert bench.recorded == [v.InstructionSent(instruction_id="i-2", decision=1, session_id="s-1")]
+
+
+def test_a_resumed_charger_gets_the_orders_that_waited_and_a_pause_lets_a_call_under_way_end() -> None:
+    bench = Bench.introduced().give(PauseChanged(True)).order(1)
+    assert len(bench.give(PauseChanged(False)).recorded) == 1
+    [call] = bench.store().calls
+    bench.give(PauseChanged(True))
+    assert isinstance(bench.answer(call.message_id).recorded[0], v.InstructionAnswered)
 
 
 # ---------------------------------------------------------------- the end

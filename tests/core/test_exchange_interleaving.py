@@ -18,6 +18,7 @@ from bfactors.exchange.message import (
     NewerSession,
     OrderArrived,
     Output,
+    PauseChanged,
     Record,
     RecordChanged,
     RelayFailed,
@@ -185,8 +186,9 @@ class World:
             for e in self.stored
             if isinstance(e.body, v.InstructionSent) and e.evidence_id in self.acknowledged
         }
-        [key] = [key for key in announced if message_id_of(key) == call.message_id] or [None]
-        assert key is not None, "a frame left before its InstructionSent was stored"
+        keys = [key for key in announced if message_id_of(key) == call.message_id]
+        assert keys, "a frame left before its InstructionSent was stored"
+        [key] = keys
         assert key not in self.sent, "a decision is carried out once"
         self.sent[key] = call
         self.outstanding = (call.message_id, now_s + ANSWER_WAIT_S)
@@ -238,7 +240,7 @@ STEPS = st.one_of(
     st.tuples(st.just("relay"), st.booleans(), st.just(0)),
     st.tuples(st.just("answer"), st.booleans(), st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.4, 1.0, 3.0, 7.0, 10.0, 40.0]), st.just(0)),
-    st.tuples(st.just("other"), st.integers(0, 5), st.just(0)),
+    st.tuples(st.just("other"), st.integers(0, 7), st.just(0)),
     st.tuples(st.just("end"), st.integers(0, 9), st.just(0)),
 )
 
@@ -269,6 +271,8 @@ def perform(world: World, name: str, first: int, second: int) -> None:
                     RelayStored(99),
                     EvidenceStored("of nobody"),
                     Tick(),
+                    PauseChanged(True),
+                    PauseChanged(False),
                 )[first]
             )
         case "end":
