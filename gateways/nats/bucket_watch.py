@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 from bfactors.identity import name_of_token
+from gateways.nats.background import begun, ended
 from gateways.nats.connection import NatsConnection
-from gateways.nats.ordered_stream import HEARTBEAT_S, OrderedStream, Stored
+from gateways.nats.delivery import Stored
+from gateways.nats.ordered_stream import HEARTBEAT_S, OrderedStream
 from gateways.nats.replies import Replies
 
 _LOG = logging.getLogger(__name__)
@@ -41,12 +43,10 @@ class BucketWatch:
         self._became_ready = asyncio.Event()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"watch {self._bucket}")
+        self._task = begun(self._watch(), f"watch {self._bucket}")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await ended(self._task)
 
     @property
     def ready(self) -> bool:
@@ -61,7 +61,7 @@ class BucketWatch:
         """Seconds since this was last known to be current: 0 while watching, infinite before the first snapshot."""
         if not self.ready:
             return math.inf
-        return 0.0 if self._stream.live else max(0.0, time.monotonic() - self._stream.heard_at)
+        return 0.0 if self._stream.live else max(0.0, time.monotonic() - self._stream.current_at)
 
     async def _watch(self) -> None:
         batches = self._stream.batches()

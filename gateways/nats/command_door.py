@@ -10,9 +10,10 @@ from bfactors import subject
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import BetterFleetError, NotOwner, Unavailable
 from bfactors.refusal import Refusal
-from gateways.nats.connection import NatsConnection, Registration
+from gateways.nats.connection import NatsConnection
 from gateways.nats.lanes import run_on
 from gateways.nats.message import Message
+from gateways.nats.registration import Registration
 from gateways.nats.replies import Replies
 
 _LOG = logging.getLogger(__name__)

@@ -19,44 +19,21 @@ from nats.aio.client import Client
 
 from bfactors.errors import Unavailable
 from gateways.nats.message import Message
+from gateways.nats.registration import Registration
 from gateways.nats.settings import NatsSettings
 
 _LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 DIAL_TIMEOUT_S = 15
-FLUSH_TIMEOUT_S = 5
+FLUSH_TIMEOUT_S = 2
 PING_INTERVAL_S = 10
 UNANSWERED_PINGS = 2
 PENDING_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 4.0
 DIFFERENT_ERRORS_LOGGED = 50
 
 _DIAL_ERRORS = (OSError, ValueError, TimeoutError, nats.errors.Error)
-
-
-class Registration:
-    """One subscription that outlives clients (unless it is bound to the one it was made on)."""
-
-    def __init__(self, subject: str, deliver: Callable[[Message], None]) -> None:
-        self.subject = subject
-        self._deliver = deliver
-        self._subscription: Any = None
-
-    async def attach(self, client: Any) -> None:
-        self._subscription = await client.subscribe(self.subject, cb=self._received)
-
-    async def detach(self) -> None:
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await self._subscription.unsubscribe()
-
-    async def _received(self, message: Any) -> None:
-        try:
-            self._deliver(Message(message.subject, message.reply, message.data, message.headers))
-        except Exception:  # noqa: BLE001 - the outermost handler of this edge: one bad message must not end the subscription
-            _LOG.exception("a message on %s was not handled", self.subject)
 
 
 class NatsConnection:
@@ -130,12 +107,9 @@ class NatsConnection:
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
-        client = self._client
         try:
             async with asyncio.timeout(budget_s):
-                if client is not None and client.is_connected:
-                    with contextlib.suppress(nats.errors.Error, OSError):
-                        await client.flush()
+                await self.flush()
                 keeper.cancel()
                 await asyncio.wait({keeper})
         except TimeoutError:
@@ -205,7 +179,7 @@ class NatsConnection:
         return bool(client.is_connected) and not closed.is_set()
 
     async def _pause(self, failures: int) -> None:
-        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+        longest = min(self.settings.longest_pause_s, FIRST_PAUSE_S * 2.0 ** min(failures, 10))
         await self._wait(longest * (0.5 + 0.5 * self._jitter()))
 
     async def _note_error(self, error: Exception) -> None:
@@ -241,9 +215,13 @@ class NatsConnection:
 
     async def flush(self) -> None:
         """Return once the server has seen what was sent so far; without a connection, at once."""
-        if self._client is not None:
+        client = self._client
+        if client is not None:
             with contextlib.suppress(nats.errors.Error, OSError):
-                await self._client.flush(FLUSH_TIMEOUT_S)
+                # The library's ping overtakes what it has buffered and then sends the buffer, so that only the answer
+                # to a second one comes behind it.
+                await client.flush(FLUSH_TIMEOUT_S)
+                await client.flush(FLUSH_TIMEOUT_S)
 
     async def subscribe(self, subject: str, deliver: Callable[[Message], None]) -> Registration:
         """Have `deliver` called for every message, now and on every later connection, until `unsubscribe`."""

@@ -3,9 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
+
+LOOPS_REMEMBERED = 256
 
 
 class Crossing(Generic[M]):
@@ -20,10 +23,6 @@ class Crossing(Generic[M]):
         self._receive = receive
         self._queue: deque[M] = deque()
         self._woken = False
-
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
 
     def put(self, message: M) -> bool:
         """False when the target loop is gone, and with it everyone the message was for."""
@@ -42,3 +41,34 @@ class Crossing(Generic[M]):
         self._woken = False
         while self._queue:
             self._receive(self._queue.popleft())
+
+
+class WaysBack(Generic[M]):
+    """Results for futures of many loops, each loop woken once for many. To be used from one loop only, but for `to`."""
+
+    def __init__(self) -> None:
+        self._ways: dict[asyncio.AbstractEventLoop, Crossing[tuple[asyncio.Future[M], M]]] = {}
+
+    def to(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[M]) -> Callable[[M], None]:
+        """What to call with the result of a future that belongs to `loop`."""
+        way = self._ways.get(loop)
+        if way is None:
+            if len(self._ways) >= LOOPS_REMEMBERED:
+                for gone in [each for each in list(self._ways) if each.is_closed()]:
+                    self._ways.pop(gone, None)
+            way = self._ways.setdefault(loop, Crossing(loop, _settle_pair))
+        return partial(_put, way, future)
+
+
+def settle(future: asyncio.Future[M], result: M) -> None:
+    """Set a result unless the one who waited has gone."""
+    if not future.done():
+        future.set_result(result)
+
+
+def _settle_pair(pair: tuple[asyncio.Future[M], M]) -> None:
+    settle(*pair)
+
+
+def _put(way: Crossing[tuple[asyncio.Future[M], M]], future: asyncio.Future[M], result: M) -> None:
+    way.put((future, result))

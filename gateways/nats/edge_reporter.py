@@ -9,12 +9,13 @@ from bfactors.errors import Unavailable
 from bfactors.evidence import ConnectionRefused, Evidence, evidence_id, kind_name
 from bfactors.identity import charger_id_problem
 from bfactors.ports import Clock, EvidenceLog
+from gateways.nats.background import begun, ended
 from gateways.nats.edge_fold import KEYS_MAX, EdgeWindow
 
 _LOG = logging.getLogger(__name__)
 
 WINDOW_S = 10.0
-UNSENT_MAX = 2 * KEYS_MAX
+UNSENT_MAX = 5 * KEYS_MAX
 SENT_AT_ONCE = 32
 
 
@@ -46,13 +47,11 @@ class NatsEdgeReporter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="edge reporter")
+        self._task = begun(self._run(), "edge reporter")
 
     async def stop(self) -> None:
         """Stop; what is in the window is sent if NATS takes it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await ended(self._task)
         self._close_window()
         await self._send()
 

@@ -6,7 +6,8 @@ from bfactors import subject
 from bfactors.errors import Unavailable
 from bfactors.evidence import Evidence, kind_name
 from bfactors.identity import FLEET, partition_of
-from gateways.nats.publisher import MESSAGE_ID, AckedPublisher, NotStored, Publication
+from gateways.nats.publication import MESSAGE_ID, NotStored, Publication
+from gateways.nats.publisher import AckedPublisher
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -18,12 +19,14 @@ class NatsEvidenceLog:
         self._publisher = publisher
         self._node = node
 
-    async def append(self, evidence: Evidence) -> None:
-        """Raises Unavailable: not acknowledged in time (it may be stored all the same), or the stream is full."""
+    async def append(self, evidence: Evidence, partition: int | None = None) -> None:
+        """The partition is the charger's own unless named; facts without a charger are the fleet's.
+
+        Raises Unavailable: not acknowledged in time (it may be stored all the same), or the stream is full."""
         said = await self._publisher.publish(
             Publication(
                 subject.evidence(
-                    evidence_partition(evidence.charger_id),
+                    evidence_partition(evidence.charger_id) if partition is None else partition,
                     self._node,
                     kind_name(evidence.body),
                     evidence.evidence_id,

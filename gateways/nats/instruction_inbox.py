@@ -7,8 +7,9 @@ import msgspec
 
 from bfactors import subject
 from bfactors.instruction import InstructionOrder
-from gateways.nats.connection import NatsConnection, Registration
+from gateways.nats.connection import NatsConnection
 from gateways.nats.message import Message
+from gateways.nats.registration import Registration
 
 _LOG = logging.getLogger(__name__)
 _DECODER = msgspec.json.Decoder(InstructionOrder)

@@ -9,18 +9,17 @@ answered when the consumer of these batches has got as far, not when the request
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from bfactors.errors import Unavailable
-from gateways.nats.connection import NatsConnection, Registration
+from gateways.nats.connection import NatsConnection
+from gateways.nats.delivery import Delivery, Skipped, Stored, stored
 from gateways.nats.message import Message
 from gateways.nats.replies import Replies
 
@@ -40,16 +39,6 @@ _LAST_CONSUMER = "Nats-Last-Consumer"
 Start = Literal["after-position", "last-per-subject"]
 
 
-class Stored(NamedTuple):
-    """One message of a stream. `pending`: how many the stream holds behind it."""
-
-    sequence: int
-    subject: str
-    payload: bytes
-    headers: dict[str, str]
-    pending: int
-
-
 class StreamBatch(NamedTuple):
     """What had arrived. `caught_up`: the stream held nothing newer than the last of these (which may be none)."""
 
@@ -63,12 +52,11 @@ class _StreamState(NamedTuple):
     last: int
 
 
-class _Skipped(Exception):
-    """The consumer's numbering has a hole, or its heartbeats stopped: make it anew."""
-
-
 class OrderedStream:
-    """One reading of one stream; `batches` is to be iterated once, on the I/O lane."""
+    """One reading of one stream; `batches` is to be iterated once, on the I/O lane.
+
+    `interrupted` is called whenever a consumer ends, for those who must know that they may have been blind.
+    """
 
     def __init__(
         self,
@@ -81,6 +69,7 @@ class OrderedStream:
         heartbeat_s: float = HEARTBEAT_S,
         retry_s: float = RETRY_S,
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        interrupted: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._replies = replies
@@ -91,36 +80,39 @@ class OrderedStream:
         self._retry_s = retry_s
         self._wait = wait
         self._created = ""
+        self._interrupted = interrupted
         self.live = False
-        self.heard_at = -1.0
-        """`time.monotonic()` of the last sign of life; negative before the first."""
+        """Whether everything the stream holds has been seen and it is still heard of."""
+        self.current_at = -1.0
+        """`time.monotonic()` when that was last so; negative before the first time."""
 
     async def batches(self) -> AsyncGenerator[StreamBatch, None]:
         """Batches of at most 500 messages as they arrive; survives every loss of the connection."""
         while True:
             await self._connection.connected()
-            delivery = _Delivery(self._connection)
+            delivery = Delivery(self._connection)
             try:
-                waiting = await self._make_consumer(delivery)
-                self._heard()
-                if waiting == 0:
+                if await self._make_consumer(delivery) == 0:
+                    self._heard(True)
                     yield StreamBatch([], True)
                 while True:
                     batch = await self._next(delivery)
+                    self._heard(batch.caught_up)
                     if batch.messages:
                         yield batch
-            except _Skipped as skipped:
+            except Skipped as skipped:
                 _LOG.info("reading %s anew: %s", self._stream, skipped)
             except Unavailable as away:
                 _LOG.warning("%s cannot be read: %s", self._stream, away)
                 await self._wait(self._retry_s)
             finally:
                 self.live = False
+                self._interrupted()
                 await delivery.close()
 
     # -- the consumer -----------------------------------------------------------------------------
 
-    async def _make_consumer(self, delivery: "_Delivery") -> int:
+    async def _make_consumer(self, delivery: Delivery) -> int:
         """Returns how many messages wait for it. Raises Unavailable."""
         state = await self._stream_state()
         if self._created not in ("", state.created) or state.last < self._position:
@@ -181,13 +173,12 @@ class OrderedStream:
 
     # -- delivery ---------------------------------------------------------------------------------
 
-    async def _next(self, delivery: "_Delivery") -> StreamBatch:
+    async def _next(self, delivery: Delivery) -> StreamBatch:
         try:
             async with asyncio.timeout(self._heartbeat_s * MISSED_HEARTBEATS):
                 await delivery.arrived()
         except TimeoutError:
-            raise _Skipped("no heartbeat") from None
-        self._heard()
+            raise Skipped("no heartbeat") from None
         messages: list[Stored] = []
         while delivery.queue and len(messages) < BATCH_MAX:
             message = delivery.queue[0]
@@ -197,20 +188,20 @@ class OrderedStream:
                 delivery.queue.popleft()
                 await self._control(delivery, message)
                 continue
-            stored, consumer_sequence = _stored(message)
+            place, consumer_sequence = stored(message)
             if consumer_sequence != delivery.consumer_sequence + 1:
                 if messages:
                     break  # these are good, and the hole will still be there
-                raise _Skipped("a delivery is missing")
+                raise Skipped("a delivery is missing")
             delivery.queue.popleft()
             delivery.consumer_sequence = consumer_sequence
-            self._note_gap(stored.sequence)
-            self._position = stored.sequence
-            messages.append(stored)
+            self._note_gap(place.sequence)
+            self._position = place.sequence
+            messages.append(place)
         await asyncio.sleep(0)  # a long backlog must not hold the loop
         return StreamBatch(messages, bool(messages) and messages[-1].pending == 0)
 
-    async def _control(self, delivery: "_Delivery", message: Message) -> None:
+    async def _control(self, delivery: Delivery, message: Message) -> None:
         """Heartbeats and flow control come in order with the messages."""
         headers = message.headers or {}
         if message.reply:
@@ -219,7 +210,7 @@ class OrderedStream:
             await self._connection.publish(stalled)
         last = headers.get(_LAST_CONSUMER)
         if last is not None and int(last) != delivery.consumer_sequence:
-            raise _Skipped("the last deliveries are missing")
+            raise Skipped("the last deliveries are missing")
 
     def _note_gap(self, sequence: int) -> None:
         if self._start == "after-position" and sequence > self._position + 1:
@@ -230,63 +221,7 @@ class OrderedStream:
                 self._position + 1,
             )
 
-    def _heard(self) -> None:
-        self.live = True
-        self.heard_at = time.monotonic()
-
-
-class _Delivery:
-    """The inbox of one consumer on one connection."""
-
-    def __init__(self, connection: NatsConnection) -> None:
-        self._connection = connection
-        self.subject = f"{connection.settings.inbox_prefix}.{secrets.token_hex(8)}"
-        self.queue: deque[Message] = deque()
-        self.consumer_sequence = 0
-        self._registration: Registration | None = None
-        self._arrived = asyncio.Event()
-        self._lost = False
-
-    async def open(self) -> None:
-        self._connection.on_lost(self._on_lost)
-        self._registration = await self._connection.subscribe_here(self.subject, self._receive)
-
-    async def arrived(self) -> None:
-        """Return once something is in the queue; raises _Skipped when nothing more can come."""
-        while not self.queue:
-            if self._lost:
-                raise _Skipped("the connection was lost")
-            self._arrived.clear()
-            await self._arrived.wait()
-
-    async def close(self) -> None:
-        self._connection.forget_lost(self._on_lost)
-        if self._registration is not None:
-            with contextlib.suppress(Unavailable):
-                await self._connection.unsubscribe(self._registration)
-
-    def _receive(self, message: Message) -> None:
-        self.queue.append(message)
-        self._arrived.set()
-
-    def _on_lost(self) -> None:
-        self._lost = True
-        self._arrived.set()
-
-
-def _stored(message: Message) -> tuple[Stored, int]:
-    """The message with its place in the stream, and its number among the consumer's deliveries.
-
-    The reply subject says it: `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`,
-    in newer servers with domain and account hash ahead of the stream.
-    """
-    tokens = message.reply.split(".")
-    shift = 0 if len(tokens) == 9 else 2
-    stored = Stored(
-        int(tokens[5 + shift]),
-        message.subject,
-        message.payload,
-        dict(message.headers or {}),
-        int(tokens[8 + shift]),
-    )
-    return stored, int(tokens[6 + shift])
+    def _heard(self, caught_up: bool) -> None:
+        self.live = self.live or caught_up
+        if self.live:
+            self.current_at = time.monotonic()

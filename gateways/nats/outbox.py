@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,17 +14,19 @@ from bfactors.errors import Unavailable
 from bfactors.identity import subject_token
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_row import EventRow
+from gateways.nats.background import begun
 from gateways.nats.connection import NatsConnection
+from gateways.nats.crossing import Crossing
 from gateways.nats.lanes import run_on
-from gateways.nats.publisher import (
+from gateways.nats.publication import (
     EXPECTED_LAST_SUBJECT_SEQUENCE,
     MESSAGE_ID,
     WRONG_LAST_SEQUENCE,
     Ack,
-    AckedPublisher,
     NotStored,
     Publication,
 )
+from gateways.nats.publisher import AckedPublisher
 from gateways.nats.replies import Replies
 
 _LOG = logging.getLogger(__name__)
@@ -54,6 +57,9 @@ class NatsOutbox:
         self._replies = replies
         self._publisher = publisher
         self._held: dict[str, _Held] = {}
+        self._orders: Crossing[tuple[str, bytes]] = Crossing(connection.loop, self._order_arrived)
+        self._orders_due: deque[tuple[str, bytes]] = deque()
+        self._ordering: asyncio.Task[None] | None = None
 
     async def publish_events(self, rows: Sequence[EventRow]) -> None:
         """Each row as JSON of `EventRow`, in order. Raises Unavailable if any was not acknowledged."""
@@ -86,11 +92,29 @@ class NatsOutbox:
             _raise_unless_stored(each)
 
     async def send_order(self, node: str, order: InstructionOrder) -> None:
-        """Hand an order to NATS; nobody acknowledges it, for it stays outstanding. Raises Unavailable."""
-        await run_on(
-            self._connection.loop,
-            self._connection.publish(subject.instruction(node, order.session_id), _ENCODER.encode(order)),
-        )
+        """Hand an order to NATS; nobody acknowledges it, for it stays outstanding. Raises Unavailable.
+
+        From another lane it is only put on its way, many with one wake-up: orders come by the hundred.
+        """
+        if not self._connection.healthy:
+            raise Unavailable("NATS", "not connected")
+        sent = (subject.instruction(node, order.session_id), _ENCODER.encode(order))
+        if asyncio.get_running_loop() is self._connection.loop:
+            await self._connection.publish(*sent)
+        elif not self._orders.put(sent):
+            raise Unavailable("NATS", "its lane is closed")
+
+    def _order_arrived(self, sent: tuple[str, bytes]) -> None:
+        self._orders_due.append(sent)
+        if self._ordering is None or self._ordering.done():
+            self._ordering = begun(self._send_orders(), "send orders")
+
+    async def _send_orders(self) -> None:
+        while self._orders_due:
+            try:
+                await self._connection.publish(*self._orders_due.popleft())
+            except Unavailable as away:
+                _LOG.info("an order was not sent and stays outstanding: %s", away)
 
     # -- admission records ------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ import msgspec
 
 from bfactors import subject
 from bfactors.errors import Unavailable
+from gateways.nats.background import begun, ended
 from gateways.nats.connection import NatsConnection
-from gateways.nats.publisher import AckedPublisher, NotStored, Publication
+from gateways.nats.publication import NotStored, Publication
+from gateways.nats.publisher import AckedPublisher
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class NodePresence:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._renew(), name="presence")
+        self._task = begun(self._renew(), "presence")
         self._connection.on_connected(self._now.set)
 
     def trust(self, fingerprints: tuple[str, ...]) -> None:
@@ -57,9 +59,7 @@ class NodePresence:
 
     async def leave(self) -> None:
         """Stop renewing and say so, that nobody has to wait for the lapse. Never raises."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await ended(self._task)
         self._presence = msgspec.structs.replace(self._presence, leaving=True)
         if self._connection.healthy:
             await self._publish()

@@ -9,16 +9,15 @@ A publication sent again carries the same message id, so the stream stores it on
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
-
-import msgspec
 
 from bfactors.errors import Unavailable
+from gateways.nats.background import begun, ended
 from gateways.nats.connection import NatsConnection
-from gateways.nats.crossing import Crossing
+from gateways.nats.crossing import Crossing, WaysBack, settle
 from gateways.nats.message import Message
+from gateways.nats.publication import Ack, NotStored, Publication, Result, said_by
 from gateways.nats.replies import Replies
 
 ACK_WITHIN_S = 10.0
@@ -27,53 +26,6 @@ OPEN_LIMIT = 20_000
 SWEEP_S = 0.25
 RETRY_S = 0.25
 HEADER_BYTES = 1024
-CALLER_LOOPS = 256
-
-MESSAGE_ID = "Nats-Msg-Id"
-EXPECTED_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
-WRONG_LAST_SEQUENCE = 10071
-STREAM_FULL = frozenset({10054, 10077})
-"""Maximum bytes, maximum messages: repeating at once would not help."""
-
-
-class Publication(NamedTuple):
-    """What to store where."""
-
-    subject: str
-    payload: bytes
-    headers: Mapping[str, str] | None = None
-
-
-class Ack(NamedTuple):
-    """The stream holds the message at `sequence`; `duplicate`: it already did."""
-
-    sequence: int
-    duplicate: bool
-
-
-class NotStored(NamedTuple):
-    """JetStream said no. `err_code` is its own number, 0 when the client knew without asking."""
-
-    err_code: int
-    description: str
-
-
-Result = Ack | NotStored | Unavailable
-
-
-class _ApiError(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _PubAck(msgspec.Struct):
-    seq: int = 0
-    duplicate: bool = False
-    error: _ApiError | None = None
-
-
-_ACK_DECODER = msgspec.json.Decoder(_PubAck)
 
 
 class _Entry:
@@ -111,12 +63,12 @@ class AckedPublisher:
         self._sweep: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._inbound: Crossing[_Entry] | None = None
-        self._outbound: dict[asyncio.AbstractEventLoop, Crossing[tuple[asyncio.Future[Result], Result]]] = {}
+        self._ways_back: WaysBack[Result] = WaysBack()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._inbound = Crossing(loop, self._accept)
-        self._sender = loop.create_task(self._send(), name="nats publisher")
+        self._sender = begun(self._send(), "nats publisher")
         self._connection.on_connected(self._wake.set)
         self._connection.on_lost(self._take_back)
 
@@ -131,9 +83,7 @@ class AckedPublisher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await drained
-        if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.wait({self._sender})
+        await ended(self._sender)
         for entry in list(self._open):
             self._settle(entry, Unavailable("NATS", "closing"))
         if self._sweep is not None:
@@ -160,22 +110,10 @@ class AckedPublisher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         if loop is self._connection.loop:
-            self._accept(_Entry(publication, partial(_set_result, future)))
-        else:
-            back = self._way_back(loop)
-            entry = _Entry(publication, lambda result: _put_back(back, future, result))
-            if not self._inbound.put(entry):
-                future.set_result(Unavailable("NATS", "closed"))
+            self._accept(_Entry(publication, partial(settle, future)))
+        elif not self._inbound.put(_Entry(publication, self._ways_back.to(loop, future))):
+            future.set_result(Unavailable("NATS", "closed"))
         return future
-
-    def _way_back(self, loop: asyncio.AbstractEventLoop) -> Crossing[tuple[asyncio.Future[Result], Result]]:
-        back = self._outbound.get(loop)
-        if back is None:
-            if len(self._outbound) >= CALLER_LOOPS:
-                for gone in [each for each in self._outbound if each.is_closed()]:
-                    self._outbound.pop(gone, None)
-            back = self._outbound.setdefault(loop, Crossing(loop, _deliver))
-        return back
 
     # -- on the I/O lane --------------------------------------------------------------------------
 
@@ -220,17 +158,11 @@ class AckedPublisher:
         if message.nobody_listens:  # the stream does not exist, or the server has only just started
             self._retry_later(entry)
             return
-        try:
-            ack = _ACK_DECODER.decode(message.payload)
-        except msgspec.DecodeError:
-            self._settle(entry, NotStored(0, "the acknowledgement was not understood"))
-            return
-        if ack.error is None:
-            self._settle(entry, Ack(ack.seq, ack.duplicate))
-        elif ack.error.code == 503 and ack.error.err_code not in STREAM_FULL:
+        said = said_by(message.payload)
+        if said is None:
             self._retry_later(entry)
         else:
-            self._settle(entry, NotStored(ack.error.err_code, ack.error.description))
+            self._settle(entry, said)
 
     def _retry_later(self, entry: _Entry) -> None:
         if self._sent.pop(entry, False) is None:
@@ -273,21 +205,6 @@ def _said(result: Result) -> Ack | NotStored:
     if isinstance(result, Unavailable):
         raise result
     return result
-
-
-def _set_result(future: asyncio.Future[Result], result: Result) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _deliver(returned: tuple[asyncio.Future[Result], Result]) -> None:
-    _set_result(*returned)
-
-
-def _put_back(
-    back: Crossing[tuple[asyncio.Future[Result], Result]], future: asyncio.Future[Result], result: Result
-) -> None:
-    back.put((future, result))
 
 
 def _settle_then(settle: Callable[[Result], None], drained: asyncio.Future[None], result: Result) -> None:

@@ -5,7 +5,8 @@ import hashlib
 from bfactors import subject
 from bfactors.errors import Unavailable
 from bfactors.evidence import evidence_id
-from gateways.nats.publisher import MESSAGE_ID, AckedPublisher, NotStored, Publication
+from gateways.nats.publication import MESSAGE_ID, NotStored, Publication
+from gateways.nats.publisher import AckedPublisher
 
 ACTION = "Bf-Action"
 OCPP_MESSAGE_ID = "Bf-Message-Id"

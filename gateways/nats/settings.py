@@ -17,6 +17,8 @@ _LOOPBACK_NAMES = {"localhost"}
 class NatsSettings:
     """`seed_file` holds the nkey seed of the role; `inbox_prefix` is the only place this role may receive answers.
 
+    `longest_pause_s` bounds the pause between two attempts to connect; keep it well under a node's TTL of 10 s.
+
     Raises SettingsError for a seed that cannot be read, and for a server off loopback without TLS.
     """
 
@@ -25,6 +27,7 @@ class NatsSettings:
     inbox_prefix: str
     name: str
     tls: ssl.SSLContext | None = None
+    longest_pause_s: float = 4.0
 
     def __post_init__(self) -> None:
         if not self.servers:

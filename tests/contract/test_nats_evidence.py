@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from bfactors.evidence import Evidence, HandshakeFailed
+from bfactors.evidence import Evidence, HandshakeFailed, NodeLost
 from bfactors.identity import FLEET, partition_of
 from tests.fakes.nats_sides import (
     AT,
@@ -60,6 +60,22 @@ async def test_evidence_about_an_address_goes_to_the_fleet_partition(side: NatsS
     assert await read_some(side.reader, FLEET, 0, 1) == [fact]
 
 
+async def test_a_named_partition_takes_the_fact_and_each_partition_takes_it_once(side: NatsSide) -> None:
+    fact = Evidence(
+        evidence_id="lost",
+        charger_id="",
+        source="node:n",
+        observed_at=AT,
+        body=NodeLost(node="n", incarnation="i"),
+    )
+    for partition in (1, 2, 2, 0):
+        await side.log.append(fact, partition)
+    await side.log.append(a_csr("CP1"), 2)
+    assert await read_some(side.reader, 1, 0, 1) == [fact]
+    assert await read_some(side.reader, FLEET, 0, 1) == [fact]
+    assert await read_some(side.reader, 2, 0, 2) == [fact, a_csr("CP1")]
+
+
 async def test_the_same_evidence_appended_twice_is_stored_once(side: NatsSide) -> None:
     for number in (1, 1, 2, 1):
         await side.log.append(a_csr("CP1", number))
@@ -108,9 +124,7 @@ async def test_a_waiting_reader_gets_evidence_as_it_arrives(side: NatsSide) -> N
 
 async def test_two_readers_of_a_partition_each_read_everything(side: NatsSide) -> None:
     await side.log.append(a_csr("CP1"))
-    one, other = await asyncio.gather(
-        *(read_some(side.reader, partition_of("CP1"), 0, 1) for _ in range(2))
-    )
+    one, other = await asyncio.gather(*(read_some(side.reader, partition_of("CP1"), 0, 1) for _ in range(2)))
     assert one == other == [a_csr("CP1")]
 
 

@@ -21,6 +21,7 @@ from deploy.embedded import DataDirectory, EmbeddedNats
 from gateways.nats.evidence_log import NatsEvidenceLog
 from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.instruction_inbox import NatsInstructionInbox
+from gateways.nats.layout import NatsLayout
 from gateways.nats.ordered_stream import OrderedStream
 from gateways.nats.publisher import AckedPublisher
 from tests.fakes.nats_sides import (
@@ -87,7 +88,9 @@ async def both_connected(side: JetStreamSide) -> None:
 async def test_killing_the_server_during_publication_loses_nothing_acked_and_callers_resume(
     killable: EmbeddedNats, side: JetStreamSide
 ) -> None:
-    total, acked, failed = 3000, Seen(), Seen()
+    total, failed = 3000, Seen()
+    acked: list[str] = []
+    quarter = asyncio.Event()
 
     async def publish(numbers: range) -> None:
         for number in numbers:
@@ -96,10 +99,12 @@ async def test_killing_the_server_during_publication_loses_nothing_acked_and_cal
             except Unavailable as error:
                 failed.add(error)
             else:
-                acked.add(a_csr(CHARGER, number).evidence_id)
+                acked.append(a_csr(CHARGER, number).evidence_id)
+                if len(acked) == total // 4:
+                    quarter.set()
 
     publishing = [asyncio.ensure_future(publish(range(start, total, 50))) for start in range(50)]
-    await acked.until_count(total // 4)
+    await quarter.wait()
     await kill(killable, side)
     acked_before = len(acked)
     killable.restart()
@@ -142,12 +147,13 @@ async def test_a_full_stream_refuses_and_keeps_what_it_has(side: JetStreamSide) 
     )
     small = {**info["config"], "max_bytes": 4096}
     await side.core.replies.request(f"$JS.API.STREAM.UPDATE.{name}", msgspec.json.encode(small), 5)
-    stored = 0
-    with pytest.raises(Unavailable, match="maximum bytes"):
-        for number in range(100):
-            await side.log.append(a_csr(CHARGER, number))
-            stored += 1
-    assert stored > 0
+    said = await asyncio.gather(
+        *(side.log.append(a_csr(CHARGER, number)) for number in range(100)), return_exceptions=True
+    )
+    refused = [error for error in said if error is not None]
+    assert 0 < len(refused) < 100
+    assert all(isinstance(error, Unavailable) and "maximum bytes" in str(error) for error in refused)
+    stored = 100 - len(refused)
     assert len(await read_positions(side.reader, PARTITION, 0, stored)) == stored
 
 
@@ -155,11 +161,13 @@ async def test_a_reader_resumes_gap_free_after_every_kill(
     killable: EmbeddedNats, side: JetStreamSide
 ) -> None:
     seen = Seen()
+    positions: list[int] = []
 
     async def read() -> None:
         async for batch in side.reader.read(PARTITION, 0):
             for position, raw in batch:
-                seen.add(position, msgspec.json.decode(raw, type=Evidence).evidence_id)
+                positions.append(position)
+                seen.add(msgspec.json.decode(raw, type=Evidence).evidence_id)
 
     reading = asyncio.ensure_future(read())
     for first in (0, 300, 600):
@@ -174,7 +182,6 @@ async def test_a_reader_resumes_gap_free_after_every_kill(
     await seen.until_count(900)
     reading.cancel()
     await asyncio.wait({reading})
-    positions = [position for position, _ in seen]  # type: ignore[misc]
     assert positions == list(range(positions[0], positions[0] + 900))
     assert len(set(seen)) == 900
 
@@ -235,9 +242,7 @@ async def test_a_view_keeps_its_records_while_nats_is_away_and_catches_up_afterw
     await kill(killable, side)
     assert view.ready
     assert view.get("CP1") == a_record("CP1", 1)
-    async with asyncio.timeout(DEADLINE_S):
-        while view.age_s == 0:
-            await asyncio.sleep(0)
+    assert view.age_s > 0
     seen = Seen()
     view.subscribe(seen.add)
     killable.restart()
@@ -259,8 +264,6 @@ async def test_a_bucket_made_anew_takes_no_record_from_a_view(
     seen = Seen()
     view.subscribe(seen.add)
     await empty(side.core)
-    from gateways.nats.layout import NatsLayout
-
     await side.core.ensure_layout(NatsLayout())
     await side.outbox.put_admission([a_record("CP2", 6), a_record("CP1", 4)])
     await seen.until_count(1)
@@ -275,7 +278,12 @@ async def test_commands_and_instructions_flow_again_after_a_restart(
         command_id="c", actor="a", role="r", body=CancelJob(charger_id="c", job_id="j", reason="r")
     )
     order = InstructionOrder(
-        instruction_id="i", charger_id="c", session_id="s", decision=1, answer_wait_s=1, body=CloseSession("r")
+        instruction_id="i",
+        charger_id="c",
+        session_id="s",
+        decision=1,
+        answer_wait_s=1,
+        body=CloseSession("r"),
     )
 
     async def handle(_: CommandEnvelope) -> CommandAnswer:

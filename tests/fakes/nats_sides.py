@@ -25,6 +25,7 @@ from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
 from gateways.nats.settings import NatsSettings
 from tests.fakes import nats as fakes
+from tests.fakes.nats_views import InMemoryAdmissionView, InMemoryControlView
 
 DEADLINE_S = 10.0
 AT = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
@@ -59,7 +60,7 @@ class InMemorySide:
 
     def __init__(self) -> None:
         self._nats = fakes.InMemoryNats()
-        self._buckets: list[fakes.InMemoryAdmissionView | fakes.InMemoryControlView] = []
+        self._buckets: list[InMemoryAdmissionView | InMemoryControlView] = []
         self.log = fakes.InMemoryEvidenceLog(self._nats)
         self.reader = fakes.InMemoryEvidenceReader(self._nats)
         self.outbox = fakes.InMemoryOutbox(self._nats)
@@ -68,13 +69,13 @@ class InMemorySide:
         return fakes.InMemoryCommandDoor(self._nats, answer_within_s)
 
     def admission_view(self) -> StartedView:
-        view = fakes.InMemoryAdmissionView(self._nats)
+        view = InMemoryAdmissionView(self._nats)
         self._buckets.append(view)
         view.start()
         return view
 
     def control_view(self) -> StartedControl:
-        view = fakes.InMemoryControlView(self._nats)
+        view = InMemoryControlView(self._nats)
         self._buckets.append(view)
         view.start()
         return view
@@ -126,7 +127,9 @@ class JetStreamSide:
 async def open_gateway(server: EmbeddedNats, role: str) -> NatsGateway:
     """A connected gateway of one role."""
     gateway = NatsGateway(
-        NatsSettings((server.url,), server.seed_file(role), inbox_prefix(role), f"test {role}")
+        NatsSettings(
+            (server.url,), server.seed_file(role), inbox_prefix(role), f"test {role}", longest_pause_s=0.1
+        )
     )
     await gateway.start()
     await gateway.connected(within_s=DEADLINE_S)
@@ -203,8 +206,7 @@ def a_record(charger_id: str, revision: int, mode: str = "accepted") -> Admissio
 
 async def read_some(reader: ports.EvidenceReader, partition: int, after: int, wanted: int) -> list[Evidence]:
     """The next `wanted` pieces of evidence after a position."""
-    found = [evidence for _, evidence in await read_positions(reader, partition, after, wanted)]
-    return found
+    return [evidence for _, evidence in await read_positions(reader, partition, after, wanted)]
 
 
 async def read_positions(
@@ -242,5 +244,3 @@ class Seen(list[object]):
 
     async def until_count(self, count: int) -> None:
         await self.until(lambda seen: len(seen) >= count)
-
-
