@@ -45,6 +45,9 @@ _KEY_USAGES = (
     "key_cert_sign",
     "crl_sign",
 )
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+"""What cryptography raises on reading a damaged field; found by damaging every byte of certificates and CSRs."""
+
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0"
@@ -174,8 +177,8 @@ def certificate_of(der: bytes) -> Certificate:
             authority_key_id=found.authority_key_id,
             extensions=found.present,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
-        raise MalformedX509(f"certificate: {problem}") from problem
+    except _UNREADABLE as problem:
+        raise MalformedX509(f"certificate: {str(problem)[:100]}") from problem
 
 
 @lru_cache(maxsize=1024)
@@ -183,7 +186,7 @@ def load(der: bytes) -> x509.Certificate:
     """The cryptography object of one certificate, for signature checks. Raises MalformedX509."""
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as problem:
+    except (ValueError, x509.InvalidVersion) as problem:
         raise MalformedX509("certificate: not valid DER") from problem
 
 
@@ -217,14 +220,14 @@ def csr_of(der: bytes) -> SigningRequest:
             extended_key_usage=found.extended_key_usage,
             dns_names=found.dns_names,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
-        raise MalformedX509(f"CSR: {problem}") from problem
+    except _UNREADABLE as problem:
+        raise MalformedX509(f"CSR: {str(problem)[:100]}") from problem
 
 
 def _load_csr(der: bytes) -> x509.CertificateSigningRequest:
     try:
         return x509.load_der_x509_csr(der)
-    except ValueError as problem:
+    except (ValueError, x509.InvalidVersion) as problem:
         raise MalformedX509("CSR: not valid DER") from problem
 
 
