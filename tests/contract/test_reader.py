@@ -1,0 +1,344 @@
+"""Lists, items and numbers as the admin API needs them, read under the reader role."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bfactors.errors import Unavailable
+from bfactors.ledger_row import Batch, QuarantineRow, SecurityEventRow
+from bfactors.refusal import Refusal
+from persistence.ledger_store import PostgresLedgerStore
+from persistence.reader import Body, LedgerReader
+from persistence.role import READER
+from tests.conftest import FreshDatabase
+from tests.fakes.ledger_row import DAWN, aggregate, batch, certificate, chain, charger, job
+
+pytest_plugins = ("tests.fakes.ledger_database",)
+
+LONG = timedelta(minutes=5)
+
+
+@pytest.fixture
+async def reader(emptied_ledger_database: FreshDatabase) -> AsyncIterator[LedgerReader]:
+    opened = await LedgerReader.open(emptied_ledger_database.dsn(READER), size=2)
+    yield opened
+    await opened.close()
+
+
+async def put(store: PostgresLedgerStore, partition: int = 3, **rows: Any) -> Batch:
+    """One commit with these rows, and without events unless given."""
+    lease = await store.claim(partition, "a", LONG)
+    assert lease is not None
+    events = rows.pop("events", None)
+    written = batch(lease, 0, **rows)
+    if events is not None:
+        written.events = events(lease)
+    await store.commit(lease, written, LONG)
+    return written
+
+
+def items(answer: Body | Refusal) -> list[Any]:
+    assert not isinstance(answer, Refusal), answer
+    found: list[Any] = answer["items"]
+    return found
+
+
+async def charger_ids(reader: LedgerReader, **filters: Any) -> list[str]:
+    return [item["charger_id"] for item in items(await reader.chargers(**filters))]
+
+
+async def certificate_ids(reader: LedgerReader, **filters: Any) -> list[str]:
+    return [item["certificate_id"] for item in items(await reader.certificates(**filters))]
+
+
+async def job_ids(reader: LedgerReader, **filters: Any) -> list[str]:
+    return [item["job_id"] for item in items(await reader.jobs(**filters))]
+
+
+# ---------------------------------------------------------------- chargers
+
+
+async def test_chargers_are_filtered_by_every_field_of_the_contract(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    rows = [
+        charger("a", family="F1", site="S1", cohort="C1", connected=True),
+        charger("b", family="F2", site="S1", cohort="C2", serial_number="XY%9"),
+        charger("c", family="F2", site="S2", cohort="C1", connected=True, decommissioned=True),
+    ]
+    await put(postgres_ledger_store, chargers=rows)
+    assert await charger_ids(reader) == ["a", "b"]
+    assert await charger_ids(reader, decommissioned=True) == ["a", "b", "c"]
+    assert await charger_ids(reader, family="F2") == ["b"]
+    assert await charger_ids(reader, site="S1", cohort="C1") == ["a"]
+    assert await charger_ids(reader, connected=True) == ["a"]
+    assert await charger_ids(reader, connected=False) == ["b"]
+    assert await charger_ids(reader, q="xy%") == ["b"]
+    assert await charger_ids(reader, q="%") == ["b"]
+    assert await charger_ids(reader, q="SN-A") == ["a"]
+    assert await reader.charger("c") == {"charger_id": "c"}
+    assert await reader.charger("d") is None
+
+
+async def test_pages_of_chargers_are_complete_and_stable_while_chargers_are_added(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    names = [f"c{number:02d}" for number in range(0, 20, 2)]
+    await put(postgres_ledger_store, chargers=[charger(name) for name in names])
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await reader.chargers(limit=3, cursor=cursor)
+        assert not isinstance(page, Refusal)
+        seen += [item["charger_id"] for item in page["items"]]
+        await put(postgres_ledger_store, chargers=[charger(f"b{len(seen)}")])  # before what was shown
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == names
+    assert len(await charger_ids(reader, limit=len(names) + 4)) == len(names) + 4
+
+
+# ---------------------------------------------------------------- certificates
+
+
+async def test_certificates_are_filtered_by_every_field_of_the_contract(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    days = [DAWN + timedelta(days=day) for day in range(4)]
+    rows = [
+        certificate("x", not_after=days[2], purpose="contract", realm="iso15118", mode="tracked-only"),
+        certificate("y", not_after=days[1], state="active", charger_id=None, managed_identity_id="mi-y"),
+        certificate("z", not_after=days[1], authority="hubject", serial_number="0abc", fingerprint_sha256=""),
+        certificate("w", not_after=days[3], fingerprint_sha256=""),
+    ]
+    await put(postgres_ledger_store, certificates=rows)
+    assert await certificate_ids(reader) == ["y", "z", "x", "w"]
+    assert await certificate_ids(reader, charger_id="CH 1.*>") == ["z", "x", "w"]
+    assert await certificate_ids(reader, managed_identity_id="mi-y") == ["y"]
+    assert await certificate_ids(reader, purpose="contract") == ["x"]
+    assert await certificate_ids(reader, state="active") == ["y"]
+    assert await certificate_ids(reader, mode="tracked-only") == ["x"]
+    assert await certificate_ids(reader, realm="iso15118", mode="managed") == []
+    assert await certificate_ids(reader, expires_before=days[2]) == ["y", "z"]
+    assert await certificate_ids(reader, fingerprint_sha256=rows[0].fingerprint_sha256.upper()) == ["x"]
+    assert await certificate_ids(reader, serial_number="0ABC") == ["z"]
+    assert await certificate_ids(reader, q="HUB") == ["z"]
+    first = await reader.certificates(limit=1)
+    assert not isinstance(first, Refusal)
+    assert await certificate_ids(reader, cursor=first["next_cursor"], limit=2) == ["z", "x"]
+
+
+async def test_only_a_single_certificate_shows_its_pem(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    await put(postgres_ledger_store, certificates=[certificate("x")])
+    assert items(await reader.certificates()) == [{"certificate_id": "x"}]
+    assert await reader.certificate("x") == {
+        "certificate_id": "x",
+        "pem": "PEM",
+        "chain_pem": "CHAIN",
+        "evidence": [],
+    }
+    assert await reader.certificate("unknown") is None
+
+
+# ---------------------------------------------------------------- jobs and audit
+
+
+async def test_jobs_come_newest_first_and_are_filtered_by_every_field_of_the_contract(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    rows = [
+        job("j1", created_at=DAWN),
+        job("j2", created_at=DAWN, stage="issuing", overdue=True),
+        job(
+            "j3", created_at=DAWN + LONG, state="failed", stage="done", purpose="contract", charger_id="other"
+        ),
+    ]
+    await put(postgres_ledger_store, jobs=rows)
+    assert await job_ids(reader) == ["j3", "j2", "j1"]
+    assert await job_ids(reader, state="open") == ["j2", "j1"]
+    assert await job_ids(reader, stage="issuing") == ["j2"]
+    assert await job_ids(reader, purpose="contract") == ["j3"]
+    assert await job_ids(reader, charger_id="CH 1.*>", overdue=False) == ["j1"]
+    assert await job_ids(reader, overdue=True) == ["j2"]
+    first = await reader.jobs(limit=2)
+    assert not isinstance(first, Refusal)
+    assert await job_ids(reader, cursor=first["next_cursor"]) == ["j1"]
+
+
+async def test_a_job_shows_its_timeline_from_the_ledger(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    payload = json.dumps({"jobId": "job-1", "evidenceRef": "e9"})
+    await put(postgres_ledger_store, jobs=[job("job-1")], events=lambda lease: chain(lease, 1))
+    await put(
+        postgres_ledger_store,
+        events=lambda lease: chain(lease, 1, event="CertificateInstalled", actor="charger", payload=payload),
+    )
+    body = await reader.job("job-1")
+    assert body is not None
+    assert body["timeline"] == [
+        {
+            "at": "2026-03-01T06:00:01.123456Z",
+            "event": "CertificateRequested",
+            "by": "operator:ada",
+            "evidence_ref": "command-1",
+            "detail": {"jobId": "job-1", "reason": "größer"},
+        },
+        {
+            "at": "2026-03-01T06:00:02.123456Z",
+            "event": "CertificateInstalled",
+            "by": "charger",
+            "evidence_ref": "e9",
+            "detail": {"jobId": "job-1", "evidenceRef": "e9"},
+        },
+    ]
+    assert await reader.job("unknown") is None
+
+
+async def test_the_audit_trail_interleaves_partitions_by_time(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    await put(postgres_ledger_store, 3, events=lambda lease: chain(lease, 3, charger_id="a"))
+    written = await put(
+        postgres_ledger_store,
+        5,
+        events=lambda lease: chain(
+            lease, 3, charger_id="b", event="CSRValidated", managed_identity_id="mi-b"
+        ),
+    )
+
+    async def positions(**filters: Any) -> list[str]:
+        return [f"{row['partition']}:{row['sequence']}" for row in items(await reader.audit(**filters))]
+
+    assert await positions() == ["3:1", "5:1", "3:2", "5:2", "3:3", "5:3"]
+    assert await positions(charger_id="a") == ["3:1", "3:2", "3:3"]
+    assert await positions(event="CSRValidated", managed_identity_id="mi-b") == ["5:1", "5:2", "5:3"]
+    assert await positions(job_id="job-1", charger_id="c") == []
+    assert await positions(after="3:2") == ["5:2", "3:3", "5:3"]
+    assert await positions(after="2026-03-01T06:00:02.123456Z") == ["3:3", "5:3"]
+    assert await positions(after="2026-03-01T07:00:02.123455+01:00") == ["3:2", "5:2", "3:3", "5:3"]
+    page = await reader.audit(limit=4)
+    assert not isinstance(page, Refusal)
+    assert await positions(cursor=page["next_cursor"]) == ["3:3", "5:3"]
+    item = items(await reader.audit(charger_id="b"))[2]
+    row = written.events[2]
+    assert (item["hash"], item["previous_hash"]) == (row.hash, row.previous_hash)
+    assert (item["payload"], item["recorded_at"]) == (json.loads(row.payload), "2026-03-01T06:00:03.123456Z")
+    assert (item["actor"], item["cause"], item["policy_version"]) == (
+        row.actor,
+        row.cause,
+        row.policy_version,
+    )
+
+
+# ---------------------------------------------------------------- the rest
+
+
+async def test_security_events_come_newest_first(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    rows = [
+        SecurityEventRow(
+            evidence_id=f"e{number}",
+            charger_id="a" if number % 2 else None,
+            kind="TamperDetection" if number else "HandshakeFailed",
+            observed_at=DAWN,
+            doc=b'{"n":%d}' % number,
+        )
+        for number in range(4)
+    ]
+    await put(postgres_ledger_store, security_events=rows)
+    assert [item["n"] for item in items(await reader.security_events())] == [3, 2, 1, 0]
+    assert [item["n"] for item in items(await reader.security_events(charger_id="a"))] == [3, 1]
+    assert [item["n"] for item in items(await reader.security_events(kind="HandshakeFailed"))] == [0]
+
+
+async def test_numbers_for_metrics_are_counted(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    await put(
+        postgres_ledger_store,
+        jobs=[job("j1"), job("j2"), job("j3", overdue=True), job("j4", state="succeeded", stage="done")],
+        certificates=[certificate("x"), certificate("y")],
+        chargers=[charger("a"), charger("b", decommissioned=True)],
+        aggregates=[aggregate("fleet", 4, b"state")],
+        quarantine=[QuarantineRow(evidence_id="e", charger_id="a", error="E", body=b"")],
+        events=lambda lease: chain(lease, 2),
+    )
+    jobs = {
+        (row["stage"], row["purpose"], row["overdue"]): row["count"] for row in await reader.open_job_counts()
+    }
+    assert jobs == {("requested", "charging_station", False): 2, ("requested", "charging_station", True): 1}
+    assert await reader.certificate_counts() == [
+        {"purpose": "charging_station", "state": "issued", "mode": "managed", "count": 2}
+    ]
+    assert await reader.charger_counts() == [
+        {"family": "Vendor/Model", "cohort": "canary", "connected": False, "count": 1}
+    ]
+    standing = (await reader.partitions())[3]
+    assert (standing["owner"], standing["live"], standing["outbox_backlog"]) == ("a", True, 2)
+    assert standing["quarantined"] == 1
+    assert await reader.aggregate(3, "fleet") == aggregate("fleet", 4, b"state")
+    assert await reader.aggregate(0, "fleet") is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 501])
+async def test_a_page_size_out_of_range_is_refused(reader: LedgerReader, limit: int) -> None:
+    for listing in (reader.chargers, reader.certificates, reader.jobs, reader.audit, reader.security_events):
+        refused = await listing(limit=limit)
+        assert isinstance(refused, Refusal)
+        assert (refused.code, refused.field) == ("limit-out-of-range", "limit")
+
+
+async def test_a_cursor_of_another_list_or_of_no_list_is_refused(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    await put(postgres_ledger_store, chargers=[charger("a"), charger("b")])
+    page = await reader.chargers(limit=1)
+    assert not isinstance(page, Refusal)
+    for cursor in (page["next_cursor"], "", "x", "W10", "WyJqb2JzIl0", "größe", "\x00"):
+        refused = await reader.jobs(cursor=cursor)
+        assert isinstance(refused, Refusal), cursor
+        assert refused.field == "cursor"
+
+
+@pytest.mark.parametrize("text", ["nul\x00", "half \ud800"])
+async def test_text_that_no_row_can_hold_is_refused_and_names_nothing(
+    reader: LedgerReader, text: str
+) -> None:
+    assert isinstance(await reader.chargers(q=text), Refusal)
+    assert isinstance(await reader.audit(event=text), Refusal)
+    assert await reader.charger(text) is None
+    assert await reader.job(text) is None
+
+
+@pytest.mark.parametrize(
+    "after", ["yesterday", "2026-03-01T06:00:00", "3:999", "99999:1", "0001-01-01T00:00:00+14:00"]
+)
+async def test_an_audit_start_that_means_nothing_is_refused(reader: LedgerReader, after: str) -> None:
+    assert isinstance(await reader.audit(after=after), Refusal)
+    with_time = await reader.certificates(expires_before=datetime.fromisoformat("0001-01-01T00:00:00+14:00"))
+    assert isinstance(with_time, Refusal)
+
+
+async def test_a_reader_does_not_wait_for_ever(emptied_ledger_database: FreshDatabase) -> None:
+    opened = await LedgerReader.open(
+        emptied_ledger_database.dsn(READER), size=1, statement_timeout=timedelta(milliseconds=50)
+    )
+    blocker = await asyncpg.connect(emptied_ledger_database.dsn())
+    try:
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE charger IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(Unavailable):
+                await opened.chargers()
+        assert items(await opened.chargers()) == []
+    finally:
+        await blocker.close()
+        await opened.close()
