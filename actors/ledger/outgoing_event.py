@@ -6,6 +6,7 @@ from collections import deque
 
 from bfactors import evidence as v
 from bfactors.errors import Unavailable
+from bfactors.fleet.control import CLIENT_TRUST, PAUSES, client_trust, pauses
 from bfactors.fleet.state import FleetFacts
 from bfactors.identity import FLEET, PARTITIONS
 from bfactors.ledger_row import EventRow, Lease
@@ -94,6 +95,7 @@ class EventPublisher:
 
     async def _tell_all(self, facts: FleetFacts) -> None:
         now = self._clock.now()
+        await self._outbox.put_control({CLIENT_TRUST: client_trust(facts), PAUSES: pauses(facts)})
         for partition in range(PARTITIONS):
             if partition == FLEET:
                 continue

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
+from bfactors.charger.migration import RESTING
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy, effective
@@ -21,7 +22,7 @@ def rang(draft: Draft) -> None:
 
 def _job_due(draft: Draft, job: JobState) -> None:
     if job.due_at is None or job.due_at > draft.now:
-        if job.deadline_at <= draft.now and not job.overdue and job.action in ("issue", "renew"):
+        if job.deadline_at <= draft.now and not job.overdue and _has_deadline(job):
             _overdue(draft, job, "deadline-passed", f"not done by {job.deadline_at:%Y-%m-%d %H:%M} UTC")
         return
     if job.stage == "awaiting-csr":
@@ -37,6 +38,11 @@ def _job_due(draft: Draft, job: JobState) -> None:
         )
     elif not job.overdue:
         _overdue(draft, job, job.reason_code or "overdue", job.reason_message or f"still {job.stage}")
+
+
+def _has_deadline(job: JobState) -> bool:
+    """A job that rests because its charger is meant to stay on profile 2 is late for nothing."""
+    return job.action in ("issue", "renew") and job.waiting_for != RESTING
 
 
 def _overdue(draft: Draft, job: JobState, code: str, message: str) -> None:
@@ -89,7 +95,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     for job in state.jobs.values():
         if job.due_at is not None:
             yield job.due_at
-        if not job.overdue and job.action in ("issue", "renew"):
+        if not job.overdue and _has_deadline(job):
             yield job.deadline_at
     for instruction in state.instructions.values():
         if (

@@ -237,6 +237,8 @@ def _job_changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> C
                 failures=job.failures + 1 if event.failed else job.failures,
                 overdue=job.overdue and event.stage == job.stage and not event.failed,
             )
+            if event.failed and state.migration is not None and state.migration.job_id == job.job_id:
+                state = replace(state, migration=None)  # a migration starts again from its first step
         case e.CertificateJobOverdue():
             jobs[job.job_id] = replace(
                 job,

@@ -11,6 +11,8 @@ from bfactors.charger.state import JobState
 from bfactors.instruction import Reboot, SetNetworkProfile, SetProfilePriority
 
 CLIENT_CERTIFICATE_PROFILE = 3
+RESTING = "profile-migration"
+"""What a job waits for whose charger is not to leave profile 2."""
 OLD_SLOT = 1
 NEW_SLOT = 2
 

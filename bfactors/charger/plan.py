@@ -149,7 +149,7 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
         return
     if state.security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
         if state.target_security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
-            draft.stage(job, "awaiting-activation", waiting_for="profile-migration")
+            draft.stage(job, "awaiting-activation", waiting_for=migration.RESTING)
             return
         held = holder(draft, job)
         if held is not None and state.migration is None:

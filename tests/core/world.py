@@ -114,6 +114,12 @@ class World:
         self.now += timedelta(**duration)
         return self.tell(v.DeadlinePassed(at=self.now))
 
+    def wait_for_order(self) -> None:
+        """Let time pass until the back-off of the next order is over."""
+        times = [i.not_before for i in self.charger.instructions.values() if i.sent_session is None]
+        if times and min(times) > self.now:
+            self.wait(seconds=(min(times) - self.now).total_seconds())
+
     # ------------------------------------------------------------ steps of the way
 
     def request(self, action: str = "issue", **fields: object) -> Decision:

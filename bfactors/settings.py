@@ -1,0 +1,141 @@
+"""Every setting with its documented default: what `BF_*` environment variables or a TOML file may say.
+
+The defaults give the embedded system: PostgreSQL, NATS JetStream and the AWS peer under one data directory.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from bfactors.errors import SettingsError
+
+PREFIX = "BF_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One process's settings. The name of a field in upper case after `BF_` is its environment variable."""
+
+    data_dir: Path = Path("data")
+    """Where the embedded servers, keys and tokens live (mode 0700)."""
+    node: str = ""
+    """This process's name among its like; default: the host name and role."""
+    log_level: str = "info"
+
+    ocpp_host: str = "127.0.0.1"
+    ocpp_port: int = 9443
+    """The TLS port chargers connect to; 0 takes any free one."""
+    ocpp_plain_port: int = -1
+    """Plain WebSocket for profiles 0 and 1; -1: off."""
+    ocpp_public_url: str = ""
+    """What chargers are told to connect to; default: wss://<ocpp_host name>:<port>/ocpp."""
+    server_name: str = "localhost"
+    """The FQDN in the server certificate."""
+    server_chain_files: tuple[Path, ...] = ()
+    """PEM chains of the server certificates (RSA and ECDSA), leaf first; default: made under the data directory."""
+    server_key_files: tuple[Path, ...] = ()
+
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 9080
+
+    postgres_owner_dsn: str = ""
+    """For migrations; empty with the other two: PostgreSQL from its wheel."""
+    postgres_writer_dsn: str = ""
+    postgres_reader_dsn: str = ""
+    postgres_superuser_dsn: str = ""
+    """Only to create the three roles; leave empty when they exist."""
+
+    nats_url: str = ""
+    """Empty: NATS from its wheel."""
+    nats_core_seed_file: Path = Path()
+    nats_connect_seed_file: Path = Path()
+
+    pepper_file: Path = Path()
+    """The key under which AuthorizationKeys are kept as HMAC (0600); default: made under the data directory."""
+
+    aws_endpoint_url: str = ""
+    """Empty with no ARN: the AWS peer of the simulator. Empty with ARNs: real AWS."""
+    aws_region: str = "eu-central-1"
+    aws_role_arn: str = ""
+    """A role to assume through STS before calling AWS Private CA."""
+    aws_charging_station_ca_arn: str = ""
+    aws_backend_server_ca_arn: str = ""
+    ca_calls_per_s: float = 15.0
+    """One token bucket towards each CA, below its quota of 25."""
+
+    policy: dict[str, dict[str, Any]] = {}
+    """Overrides by scope (`purpose:charging_station`, `cohort:<name>/charging_station`), applied at start."""
+
+    @property
+    def embeds_postgres(self) -> bool:
+        """Whether PostgreSQL is to be started from its wheel."""
+        return not self.postgres_writer_dsn
+
+    @property
+    def embeds_nats(self) -> bool:
+        """Whether NATS is to be started from its wheel."""
+        return not self.nats_url
+
+    @property
+    def embeds_aws(self) -> bool:
+        """Whether the AWS peer is to be started."""
+        return not self.aws_endpoint_url and not self.aws_charging_station_ca_arn
+
+
+def load(environment: Mapping[str, str], file: Mapping[str, Any], flags: Mapping[str, Any]) -> Settings:
+    """Flags over environment over file over defaults. Raises SettingsError naming the setting."""
+    values: dict[str, Any] = dict(file)
+    hints = get_type_hints(Settings)
+    for name, hint in hints.items():
+        text = environment.get(PREFIX + name.upper())
+        if text is not None:
+            values[name] = _read(name, hint, text)
+    values.update({name: value for name, value in flags.items() if value is not None})
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise SettingsError(f"no setting is called {unknown[0]!r}")
+    try:
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as problem:
+        raise SettingsError(f"settings: {problem}") from problem
+    _check(settings)
+    return settings
+
+
+def _read(name: str, hint: Any, text: str) -> Any:
+    if get_origin(hint) is tuple:
+        return [part for part in text.split(",") if part]
+    if get_origin(hint) is dict:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as problem:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not JSON: {problem}") from problem
+    return text
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path or Path in get_args(kind):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _check(settings: Settings) -> None:
+    for name in ("ocpp_port", "admin_port"):
+        if not 0 <= getattr(settings, name) <= 65535:
+            raise SettingsError(f"{name} must lie between 0 and 65535")
+    if not -1 <= settings.ocpp_plain_port <= 65535:
+        raise SettingsError("ocpp_plain_port must lie between -1 and 65535")
+    given = [
+        bool(settings.postgres_owner_dsn),
+        bool(settings.postgres_writer_dsn),
+        bool(settings.postgres_reader_dsn),
+    ]
+    if any(given) and not all(given):
+        raise SettingsError("postgres_owner_dsn, postgres_writer_dsn and postgres_reader_dsn belong together")
+    if len(settings.server_chain_files) != len(settings.server_key_files):
+        raise SettingsError("server_chain_files and server_key_files must be as many")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingsError("log_level must be debug, info, warning or error")
+    if settings.ca_calls_per_s <= 0:
+        raise SettingsError("ca_calls_per_s must be positive")

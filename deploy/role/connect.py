@@ -1,0 +1,135 @@
+"""The connect role: chargers' sockets, their actors, and the evidence they leave. Stands alone on its snapshots."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from actors.charger import ChargerPorts
+from actors.charger_door import Door
+from bfactors.errors import SettingsError
+from bfactors.fleet.control import CLIENT_TRUST, PAUSES, read_client_trust, read_pauses
+from bfactors.fleet.state import SupervisorPause
+from bfactors.identity_rule import VerifyKey
+from deploy.role.runtime import Runtime
+from gateways.nats.admission_view import NatsAdmissionView
+from gateways.nats.control_view import NatsControlView
+from gateways.nats.edge_reporter import NatsEdgeReporter
+from gateways.nats.evidence_log import NatsEvidenceLog
+from gateways.nats.gateway import NatsGateway
+from gateways.nats.instruction_inbox import NatsInstructionInbox
+from gateways.nats.presence import NodePresence
+from gateways.nats.relay import NatsRelay
+from gateways.ocpp.server import Gateway
+from gateways.ocpp.tls import FrontTls, ServerIdentity
+from supervisors.charger_lanes import ChargerLanes
+
+_LOG = logging.getLogger(__name__)
+SNAPSHOT_AGE_LIMIT_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectOptions:
+    """Where the charger port listens and what it presents."""
+
+    node: str
+    host: str
+    port: int
+    plain_port: int | None
+    identities: Sequence[ServerIdentity]
+    verify_key: VerifyKey
+
+
+class ConnectRole:
+    """Everything a connect node runs; made and used on the I/O lane."""
+
+    def __init__(self, runtime: Runtime, nats: NatsGateway, options: ConnectOptions) -> None:
+        self._runtime = runtime
+        self._nats = nats
+        self._options = options
+        incarnation = runtime.clock.new_id()
+        evidence = NatsEvidenceLog(nats.publisher, options.node)
+        self.admission = NatsAdmissionView(nats.connection, nats.replies)
+        self._control = NatsControlView(nats.connection, nats.replies)
+        self._inbox = NatsInstructionInbox(nats.connection, options.node)
+        self._reporter = NatsEdgeReporter(evidence, runtime.clock, node=options.node, incarnation=incarnation)
+        self._presence = NodePresence(nats.connection, nats.publisher, options.node, incarnation)
+        self._tls = FrontTls(options.identities, ())
+        self._paused: dict[str, SupervisorPause] = {}
+        lanes = ChargerLanes(runtime.tree, runtime.io)
+        ports = ChargerPorts(
+            evidence=evidence,
+            relay=NatsRelay(nats.publisher),
+            clock=runtime.clock,
+            metrics=runtime.metrics,
+        )
+        self.door = Door(ports, lanes, self._inbox, self.admission, to_io=lanes.to_io)
+        self.gateway = Gateway(
+            node=options.node,
+            incarnation=incarnation,
+            tls=self._tls,
+            admission=self.admission,
+            door=self.door,
+            reporter=self._reporter,
+            clock=runtime.clock,
+            metrics=runtime.metrics,
+            verify_key=options.verify_key,
+        )
+
+    async def start(self) -> None:
+        """Listen and begin to watch. Raises SettingsError for a port that is taken."""
+        await self.gateway.start(self._options.host, self._options.port, plain_port=self._options.plain_port)
+        self.admission.start()
+        self._control.subscribe(self._controlled)
+        self._control.start()
+        await self._inbox.start()
+        self._reporter.start()
+        self._presence.start()
+        self._nats.connection.on_connected(self.door.restate)
+
+    def missing(self) -> list[str]:
+        """What keeps this node from being ready."""
+        missing = []
+        if not self._nats.connection.healthy:
+            missing.append("nats")
+        if not self.admission.ready:
+            missing.append("admission-snapshot")
+        elif self.admission.age_s > SNAPSHOT_AGE_LIMIT_S:
+            missing.append("admission-snapshot-too-old")
+        if not self._tls.trust.certificates:
+            missing.append("client-trust")
+        return missing
+
+    def _controlled(self, key: str, value: bytes) -> None:
+        try:
+            if key == CLIENT_TRUST:
+                self._trust(read_client_trust(value))
+            elif key == PAUSES:
+                self._pause(read_pauses(value))
+        except (msgspec.DecodeError, SettingsError) as problem:
+            _LOG.error("the control value %s cannot be used: %s", key, problem)
+
+    def _trust(self, pems: tuple[str, ...]) -> None:
+        self._tls.replace_trust(pems)
+        self._presence.trust(self._tls.trust.fingerprints)
+        _LOG.info("client trust now holds %d CAs", len(self._tls.trust.certificates))
+
+    def _pause(self, pauses: dict[str, SupervisorPause]) -> None:
+        families = {key: pause for key, pause in pauses.items() if pause.kind == "family"}
+        for key, pause in families.items():
+            if self._paused.get(key) != pause:
+                self._runtime.tree.apply_pause(pause.kind, pause.name, True, pause.reason)
+        for key, pause in self._paused.items():
+            if key not in families:
+                self._runtime.tree.apply_pause(pause.kind, pause.name, False, "resumed")
+        self._paused = families
+
+    async def stop(self) -> None:
+        """Close sockets first, then say goodbye."""
+        await self.gateway.stop()
+        await self._presence.leave()
+        await self._reporter.stop()
+        await self._inbox.stop()
+        await self._control.stop()
+        await self.admission.stop()

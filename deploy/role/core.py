@@ -1,0 +1,153 @@
+"""The core role: the ledger's partitions, issuance, the admin API. The only one with database credentials."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bfactors.errors import Unavailable
+from bfactors.ports import CertificateAuthority
+from bfactors.settings import Settings
+from deploy.role.authority import Discovered, discover
+from deploy.role.fleet_bootstrap import tell_fleet
+from deploy.role.lane_store import LaneStore
+from deploy.role.ledger_tree import CorePorts, start_core_actors
+from deploy.role.node_reports import NodeReports
+from deploy.role.runtime import Runtime, cancel
+from gateways.nats.command_door import NatsCommandDoor
+from gateways.nats.evidence_log import NatsEvidenceLog
+from gateways.nats.evidence_reader import NatsEvidenceReader
+from gateways.nats.gateway import NatsGateway
+from gateways.nats.layout import NatsLayout
+from gateways.nats.outbox import NatsOutbox
+from persistence.database import open_pool
+from persistence.ledger_store import PostgresLedgerStore
+from persistence.migration import migrate
+from persistence.reader import LedgerReader
+from persistence.role import ensure_roles
+from persistence.token import TokenStore
+from supervisors.effect_router import EffectRouter
+
+_LOG = logging.getLogger(__name__)
+WAIT_S = 1.0
+
+
+@dataclass(slots=True)
+class Database:
+    """The core's connections, each under its own role."""
+
+    store: PostgresLedgerStore
+    reader: LedgerReader
+    tokens: TokenStore
+    _token_pool: Any = None
+
+    @classmethod
+    async def open(cls, settings: Settings, passwords: dict[str, str]) -> "Database":
+        """Create roles where we may, migrate, connect. Raises Unavailable, SettingsError."""
+        if settings.postgres_superuser_dsn:
+            await ensure_roles(settings.postgres_superuser_dsn, passwords)
+        applied = await migrate(settings.postgres_owner_dsn)
+        if applied:
+            _LOG.info("database migrated: %s", ", ".join(f"{number:04d}" for number in applied))
+        store = await PostgresLedgerStore.open(settings.postgres_writer_dsn)
+        reader = await LedgerReader.open(settings.postgres_reader_dsn)
+        pool = await open_pool(settings.postgres_writer_dsn, size=2, application="bf-token")
+        return cls(store, reader, TokenStore(pool), pool)
+
+    async def close(self) -> None:
+        await self.store.close()
+        await self.reader.close()
+        self._token_pool.terminate()
+
+
+@dataclass(slots=True)
+class CoreRole:
+    """Everything a core node runs; made and used on the I/O lane."""
+
+    runtime: Runtime
+    nats: NatsGateway
+    settings: Settings
+    owner: str
+    ocpp_url: Callable[[], str]
+    database: Database
+    authorities: dict[str, CertificateAuthority]
+    discovered: Discovered | None = None
+    router: EffectRouter | None = None
+    told_fleet: bool = False
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    _nodes: NodeReports | None = None
+
+    def __post_init__(self) -> None:
+        self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
+        self.evidence_log = NatsEvidenceLog(self.nats.publisher, self.owner)
+
+    async def start(self) -> None:
+        """Begin; the actors wait by themselves for what is away."""
+        nats = self.nats
+        self._nodes = NodeReports(nats, self.evidence_log, self.runtime.clock)
+        self._tasks.append(asyncio.get_running_loop().create_task(self._begin(), name="core start"))
+
+    async def _begin(self) -> None:
+        """Everything that needs NATS, in order, for as long as it takes."""
+        await self._lay_out()
+        assert self._nodes is not None
+        self._nodes.start()
+        ports = CorePorts(
+            store=LaneStore(self.database.store, self.runtime.io.loop),
+            reader=NatsEvidenceReader(self.nats.connection, self.nats.replies),
+            commands=self.commands,
+            outbox=NatsOutbox(self.nats.connection, self.nats.replies, self.nats.publisher),
+            evidence_log=self.evidence_log,
+            authorities=self.authorities,
+            ocpp_url=self.ocpp_url,
+        )
+        self.router = start_core_actors(self.runtime, self.owner, ports)
+        self.discovered = await discover(self.authorities)
+        await tell_fleet(
+            self.commands,
+            self.runtime.clock,
+            authorities=self.discovered.registrations,
+            central_system_roots=self.discovered.central_system_roots,
+            policy=self.settings.policy,
+        )
+        self.told_fleet = True
+
+    async def _lay_out(self) -> None:
+        while True:
+            await self.nats.connection.connected()
+            try:
+                positions = {
+                    row["number"]: row["evidence_position"] + 1 for row in await self.database.reader.partitions()
+                }
+                await self.nats.ensure_layout(NatsLayout(first_evidence=positions))
+            except Unavailable as away:
+                _LOG.info("streams are not laid out yet: %s", away)
+                await asyncio.sleep(WAIT_S)
+            else:
+                return
+
+    def missing(self) -> list[str]:
+        """What keeps this node from being ready."""
+        missing = []
+        if not self.nats.connection.healthy:
+            missing.append("nats")
+        if self.discovered is None:
+            missing.append("ca")
+        if not self.told_fleet:
+            missing.append("fleet-facts")
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                missing.append(f"start-failed: {task.exception()}")
+        return missing
+
+    async def stop(self) -> None:
+        """End what is not an actor; the actors end with the tree."""
+        await cancel(self._tasks)
+        if self._nodes is not None:
+            await self._nodes.stop()
+
+    async def close(self) -> None:
+        """After the tree has ended."""
+        await self.nats.close()
+        await self.database.close()

@@ -1,0 +1,67 @@
+"""What the fleet partition must know at start: the issuing CAs, bundle 1 for the central system, policy from settings.
+
+Every command may be sent again at each start: what is known already changes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from bfactors.command import Command, CommandEnvelope, CreateTrustAnchorBundle, RegisterAuthority, SetPolicy
+from bfactors.errors import SettingsError, Unavailable
+from bfactors.evidence import evidence_id
+from bfactors.fleet.decide import default_bundle_id
+from bfactors.identity import FLEET
+from bfactors.ports import Clock, CommandDoor
+
+_LOG = logging.getLogger(__name__)
+RETRY_S = 0.5
+ACTOR = "system:start"
+
+
+async def tell_fleet(
+    commands: CommandDoor,
+    clock: Clock,
+    *,
+    authorities: Sequence[RegisterAuthority],
+    central_system_roots: tuple[str, ...],
+    policy: dict[str, dict[str, Any]],
+) -> None:
+    """Register what settings and the CAs say; waits for the fleet partition's owner as long as it takes.
+
+    Raises SettingsError if the ledger refuses one of them.
+    """
+    orders: list[Command] = list(authorities)
+    if central_system_roots:
+        orders.append(
+            CreateTrustAnchorBundle(
+                bundle_id=default_bundle_id("backend_server", central_system_roots),
+                purpose="backend_server",
+                anchors_pem=central_system_roots,
+                note="made by the system: its server roots and the roots of its issuing CAs",
+            )
+        )
+    orders += [SetPolicy(scope=scope, values=values, reason="settings") for scope, values in policy.items()]
+    for order in orders:
+        await _send(commands, clock, order)
+
+
+async def _send(commands: CommandDoor, clock: Clock, order: Command) -> None:
+    envelope = CommandEnvelope(
+        command_id=evidence_id(ACTOR, type(order).__name__, clock.new_id()),
+        actor=ACTOR,
+        role="system",
+        body=order,
+    )
+    while True:
+        try:
+            answer = await commands.request(FLEET, envelope)
+        except Unavailable:
+            await asyncio.sleep(RETRY_S)
+            continue
+        if answer.refusal is not None:
+            raise SettingsError(f"{type(order).__name__}: {answer.refusal.message}")
+        if not answer.retry:
+            return
+        await asyncio.sleep(RETRY_S)

@@ -1,0 +1,94 @@
+"""The core's actors under the supervision tree: sixteen ledgers, and issuance and renewal per purpose."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.issuance import IssuanceActor, Settled, Wanted
+from actors.renewal import RenewalActor
+from bfactors.ca import CertificateAuthority
+
+from actors.ledger.actor import LedgerActor, Ports
+from bfactors.effect import Effect, StartRenewal
+from bfactors.identity import PARTITIONS
+from bfactors.ports import CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Outbox
+from deploy.role.runtime import Runtime
+from supervisors.effect_router import EffectRouter
+from supervisors.lane import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorePorts:
+    """What the core's actors are built on."""
+
+    store: LedgerStore
+    reader: EvidenceReader
+    commands: CommandDoor
+    outbox: Outbox
+    evidence_log: EvidenceLog
+    authorities: dict[str, CertificateAuthority]
+    ocpp_url: Callable[[], str]
+
+
+def child_of(effect: Effect) -> str:
+    """Which child carries an effect out."""
+    return f"{'renewal' if isinstance(effect, StartRenewal) else 'issuance'}/{effect.purpose}"
+
+
+def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectRouter:
+    """Place every actor of the core; they begin by themselves as Postgres and NATS come up."""
+    router = EffectRouter(child_of, Wanted, Settled)
+    for purpose, authority in ports.authorities.items():
+        supervisor = runtime.tree.purpose(purpose)
+        supervisor.start_child(
+            f"issuance/{purpose}",
+            _issuance(runtime, purpose, authority, ports),
+            router.notified(f"issuance/{purpose}"),
+        )
+        supervisor.start_child(
+            f"renewal/{purpose}", _renewal(runtime, purpose, ports), router.notified(f"renewal/{purpose}")
+        )
+    for partition in range(PARTITIONS):
+        runtime.tree.ledger().start_child(
+            f"ledger-{partition:02d}", _ledger(runtime, partition, owner, ports, router)
+        )
+    return router
+
+
+def _ledger(
+    runtime: Runtime, partition: int, owner: str, ports: CorePorts, router: EffectRouter
+) -> Callable[[Lane], LedgerActor]:
+    def make(lane: Lane) -> LedgerActor:
+        return LedgerActor(
+            partition,
+            owner,
+            Ports(
+                store=ports.store,
+                reader=ports.reader,
+                commands=ports.commands,
+                outbox=ports.outbox,
+                evidence_log=ports.evidence_log,
+                effects=router,
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+                ocpp_url=ports.ocpp_url,
+                is_current=lane.is_current,
+            ),
+        )
+
+    return make
+
+
+def _issuance(
+    runtime: Runtime, purpose: str, authority: CertificateAuthority, ports: CorePorts
+) -> Callable[[Lane], IssuanceActor]:
+    def make(lane: Lane) -> IssuanceActor:
+        return IssuanceActor(purpose, authority, ports.evidence_log, runtime.clock, runtime.metrics)
+
+    return make
+
+
+def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:
+    def make(lane: Lane) -> RenewalActor:
+        return RenewalActor(purpose, ports.commands, runtime.clock)
+
+    return make

@@ -1,0 +1,76 @@
+"""What every role of a process shares: the I/O lane, the supervision tree, the clock, metrics, NATS."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bfactors.ports import Metrics
+from deploy.embedded import nats_rights
+from deploy.role.clock import SystemClock
+from gateways.nats.gateway import NatsGateway
+from gateways.nats.settings import NatsSettings
+from supervisors.lane import Lane
+from supervisors.tree import Tree
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+EXIT_BUDGET_S = 10.0
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One process's machinery; `io` is the lane of sockets, NATS and Postgres."""
+
+    io: Lane
+    tree: Tree
+    clock: SystemClock
+    metrics: Metrics
+
+    @classmethod
+    def open(cls, metrics: Metrics) -> "Runtime":
+        """Start the I/O lane and the tree. Children processes must have been spawned before."""
+        io = Lane.open("io")
+        tree = Tree(exit_process=exit_now, io_lane=io)
+        return cls(io, tree, SystemClock(), metrics)
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """Run something on the I/O lane and wait for it; from the main thread."""
+        future: Future[T] = self.io.run(work)
+        return future.result(timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """End tree and lane; what does not end in time is left to the process's exit."""
+        self.run(self.tree.stop(timeout_s), timeout_s + 1)
+        self.io.close()
+        self.io.join(1.0)
+
+
+def exit_now(reason: str) -> None:
+    """The last resort of the supervision tree: the platform starts the process again."""
+    _LOG.critical("the process gives up: %s", reason)
+    logging.shutdown()
+    os._exit(70)
+
+
+async def open_nats(url: str, seed_file: Path, role: str, name: str) -> NatsGateway:
+    """Begin to connect as a role; NATS may be away."""
+    gateway = NatsGateway(
+        NatsSettings(
+            servers=(url,), seed_file=seed_file, inbox_prefix=nats_rights.inbox_prefix(role), name=name
+        )
+    )
+    await gateway.start()
+    return gateway
+
+
+async def cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel and wait."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
