@@ -74,9 +74,10 @@ BASIC = Upgrade(
 MUTUAL = msgspec.structs.replace(BASIC, user=None, password=None, credential=PresentedCredential(LEAF.der))
 
 
-def outcome(upgrade: Upgrade, *, record: dict[str, object] | None = None, **changes: object) -> str:
-    """The refusal's status and reason, or `profile N`."""
-    if record is not None:
+def outcome(upgrade: Upgrade, **changes: object) -> str:
+    """The refusal's status and reason, or `profile N`; `record` may be given as changes to RECORD."""
+    record = changes.get("record")
+    if isinstance(record, dict):
         changes["record"] = msgspec.structs.replace(RECORD, **record)
     decided = admit(msgspec.structs.replace(upgrade, **changes))
     if isinstance(decided, AdmissionRefused):
@@ -130,7 +131,7 @@ def test_who_is_who_they_say_they_are_is_admitted() -> None:
         (BASIC, {"password": b"", "record": {"keys": (key(b""),)}}, "401 basic-password-wrong"),
         (MUTUAL, {"record": {"credentials": ()}}, "403 credential-unknown"),
         (MUTUAL, {"trust": TrustSet.of(())}, "403 untrusted-issuer"),
-        (MUTUAL, {"now": NOW + timedelta(days=4000)}, "403 leaf-expired"),
+        (MUTUAL, {"now": NOW + timedelta(days=4000)}, "403 issuer-expired"),
         (MUTUAL, {"credential": PresentedCredential(b"rubbish")}, "403 credential-unknown"),
         (MUTUAL, {"credential": PresentedCredential(LEAF.der, resumed=True)}, "403 resumed-without-path"),
         (MUTUAL, {"credential": PresentedCredential(LEAF.der, source="header")}, "profile 3"),
@@ -150,10 +151,6 @@ def test_who_is_who_they_say_they_are_is_admitted() -> None:
 def test_each_rule_refuses_with_its_own_status_and_reason(
     upgrade: Upgrade, changes: dict[str, object], expected: str
 ) -> None:
-    changes = dict(changes)
-    record = changes.get("record")
-    if isinstance(record, dict):
-        changes["record"] = msgspec.structs.replace(RECORD, **record)
     assert outcome(msgspec.structs.replace(upgrade, paths=PathCheck()), **changes) == expected
 
 
