@@ -235,7 +235,7 @@ async def test_an_export_is_verified_without_the_database(ledger: FreshDatabase,
     target = tmp_path / "ledger.jsonl"
     assert await export(ledger.dsn(READER), target) == 2 * ROWS
     assert verify_export(target) == await verify_database(ledger.dsn(READER))
-    assert not target.with_name("ledger.jsonl.draft").exists()  # noqa: ASYNC240 - a look at a local folder
+    assert not target.with_name("ledger.jsonl.draft").exists()
 
 
 @pytest.mark.parametrize(
