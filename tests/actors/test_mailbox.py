@@ -145,6 +145,29 @@ async def test_a_tell_never_slips_ahead_of_a_waiting_deliverer() -> None:
     assert len(actor.received) == 5 + sum(told)
 
 
+async def test_one_free_place_lets_one_waiting_deliverer_in() -> None:
+    steps = asyncio.Semaphore(0)
+
+    async def step(_: Recorder, __: Any) -> None:
+        await steps.acquire()
+
+    actor = Recorder(step, capacity=1)
+    actor.tell("in hand")
+    await turns()
+    actor.tell("queued")
+    waiting = [asyncio.create_task(actor.deliver(number)) for number in range(3)]
+    await turns()
+    for let_in in range(4):
+        assert sum(task.done() for task in waiting) == let_in
+        steps.release()
+        await turns()
+        if let_in == 3:
+            break
+    steps.release()
+    await actor.drain()
+    assert actor.received == ["in hand", "queued", 0, 1, 2]
+
+
 async def test_a_cancelled_deliverer_leaves_no_trace() -> None:
     gate = Gate()
     actor = Recorder(gate, capacity=1)
@@ -290,6 +313,22 @@ async def test_an_outcome_waits_for_room_and_is_not_lost() -> None:
     gate.opened.set()
     await actor.drain()
     assert actor.received == ["in hand", "queued", "outcome"]
+
+
+async def test_an_outcome_takes_its_place_behind_those_who_wait() -> None:
+    gate = Gate()
+    actor = Recorder(gate, capacity=1)
+    actor.tell("in hand")
+    await gate.entered.wait()
+    actor.tell("queued")
+    waiting = asyncio.create_task(actor.deliver("waited longer"))
+    await turns()
+    actor.spawn(turns(1), lambda _: "outcome", lambda error: error)
+    await turns()
+    gate.opened.set()
+    await waiting
+    await actor.drain()
+    assert actor.received == ["in hand", "queued", "waited longer", "outcome"]
 
 
 async def test_an_outcome_that_cannot_be_put_in_words_fails_the_actor() -> None:

@@ -109,6 +109,20 @@ class Parrot(Mailbox[Any]):
                 await gate.wait()
 
 
+class SlowFactory:
+    """Makes its parrot only once the gate opens, and blocks the lane until then."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def __call__(self, lane: Lane) -> Parrot:
+        self.entered.set()
+        self.gate.wait(DEADLINE_S * 4)
+        return Parrot(self.name, lane)
+
+
 class Owner(Listener):
     """Owns one child: always knows its latest actor and lane."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from supervisors.child import Lost, Refused
+from supervisors.lane import Lane
 from supervisors.status import Standing, SupervisorStatus
-from tests.supervision.fleet import DEADLINE_S, Crash, Owner, Parrot, Wait, Where, World
+from tests.supervision.fleet import DEADLINE_S, Crash, Owner, Parrot, SlowFactory, Wait, Where, World
 
 
 def is_paused(owner: Owner) -> bool:
@@ -42,6 +44,17 @@ def test_a_paused_supervisor_admits_and_restarts_children_and_they_are_paused_to
     assert is_paused(owner)
     owner.crash()
     owner.wait_restarted()
+    assert is_paused(owner)
+
+
+def test_a_pause_reaches_a_child_that_was_just_being_made(world: World) -> None:
+    slow = SlowFactory("a")
+    world.gates.append(slow.gate)
+    owner = Owner(world.tree.family("acme"), "a", slow)
+    assert slow.entered.wait(DEADLINE_S)
+    world.tree.apply_pause("family", "acme", True, "firmware recall")
+    world.wait_now("acme", lambda status: status.state is Standing.PAUSED)
+    slow.gate.set()
     assert is_paused(owner)
 
 
@@ -132,6 +145,50 @@ def test_a_child_that_fails_while_draining_is_lost_and_not_restarted(world: Worl
 
     assert owner.wait_for_one(Lost).reason == "failed: ValueError"
     assert world.wait_now("acme", lambda status: status.children == 0).restarts == 0
+
+
+def test_a_restart_put_off_does_not_happen_while_draining(world: World) -> None:
+    made: list[Lane] = []
+
+    def factory(lane: Lane) -> Parrot:
+        made.append(lane)
+        return Parrot("a", lane)
+
+    owner = Owner(world.tree.family("acme"), "a", factory)
+    lane = owner.latest.lane
+    owner.crash()
+    owner.wait_restarted()
+    owner.crash()
+    world.wait_restarts("acme", 2)
+    world.tree.apply_drain("family", "acme", "node goes away")
+    assert owner.wait_for_one(Lost).reason == "draining"
+
+    world.clock.now += 10.0
+    world.tick()
+
+    passed = threading.Event()
+    lane.submit(passed.set)  # behind whatever the tick submitted
+    assert passed.wait(DEADLINE_S)
+    assert made == [lane, lane]
+
+
+def test_a_lane_wedged_while_draining_loses_the_children_that_were_not_done(world: World) -> None:
+    family = world.tree.family("acme")
+    draining, calm = Owner(family, "a"), Owner(world.tree.family("other"), "calm")
+    wait = Wait()
+    draining.tell(wait)
+    assert wait.entered.wait(DEADLINE_S)
+    world.tree.apply_drain("family", "acme", "node goes away")
+    world.wait_now("acme", lambda status: status.state is Standing.DRAINING)
+    entered, gate = threading.Event(), threading.Event()
+    world.gates.append(gate)
+    draining.latest.lane.submit(entered.set)
+    draining.latest.lane.submit(gate.wait, DEADLINE_S * 4)
+    assert entered.wait(DEADLINE_S)
+
+    world.tick_until_abandoned(calm)
+
+    assert draining.wait_for_one(Lost).reason == "abandoned while draining"
 
 
 def test_a_resume_before_a_drain_is_over_makes_the_child_again_once_it_has_ended(world: World) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pykka
 import pytest
 
-from actors.mailbox import Mailbox
-from supervisors.child import Lost, Refused, Restarted, Started
+from actors.mailbox import Mailbox, MailboxState
+from supervisors.child import ChildSpec, Lost, Refused, Restarted, Started, create
 from supervisors.lane import Lane
 from supervisors.status import Standing
 from tests.supervision.fleet import DEADLINE_S, Owner, Parrot, Wait, World
@@ -245,3 +245,33 @@ def test_an_owner_that_cannot_be_told_does_not_hurt_its_supervisor(world: World)
     family.start_child("a", lambda lane: Parrot("a", lane), deaf)
     assert Owner(family, "b").answers()
     assert world.wait_status(lambda status: status.children == 2).restarts == 0
+
+
+def test_a_replaced_supervisor_publishes_nothing_over_its_successor(world: World) -> None:
+    owner = Owner(world.tree.family("acme"), "a")
+    assert owner.answers()
+    world.settle()
+    before = len(world.statuses.heard)
+
+    world.tree.family("acme").stop_child(_Poison())  # type: ignore[arg-type]
+
+    owner.wait_restarted()
+    world.settle()
+    assert [status.restarts for status in world.statuses.heard[before:]] == [1, 1]  # opened, then its child
+
+
+def test_an_actor_made_for_a_supervisor_that_has_ended_is_abandoned() -> None:
+    lane = Lane.open("a")
+    made: list[Parrot] = []
+
+    def factory(lane: Lane) -> Parrot:
+        made.append(Parrot("a", lane))
+        return made[0]
+
+    async def make() -> None:
+        create(ChildSpec("a", factory), lane, 1, False, lambda _: False)
+
+    lane.run(make()).result(DEADLINE_S)
+    assert made[0].state is MailboxState.ABANDONED
+    lane.close()
+    assert lane.join(DEADLINE_S)

@@ -18,7 +18,7 @@ from supervisors.message import Tick
 from supervisors.root import Root
 from supervisors.ticker import Ticker
 from supervisors.tree import Tree
-from tests.supervision.fleet import DEADLINE_S, HandClock, Listener, Owner, Wait, World
+from tests.supervision.fleet import DEADLINE_S, HandClock, Listener, Owner, SlowFactory, Wait, World
 
 
 def test_three_hundred_families_work_on_sixty_four_lanes(world: World) -> None:
@@ -46,6 +46,23 @@ def test_a_family_beyond_the_last_lane_shares_that_of_the_smallest(make_world: C
 
     assert guest.latest.lane is lonely.latest.lane
     assert Owner(world.tree.purpose("contract"), "0").latest.lane.name == "purpose contract"
+
+
+def test_a_burst_of_families_does_not_crowd_one_lane_whose_children_are_not_counted_yet(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(max_lanes=2)
+    slow, quick = SlowFactory("0"), Owner(world.tree.family("quick"), "0")
+    world.gates.append(slow.gate)
+    world.wait_now("quick", lambda status: status.children == 1)
+    uncounted = Owner(world.tree.family("uncounted"), "0", slow)
+    assert slow.entered.wait(DEADLINE_S)
+
+    guests = [Owner(world.tree.family(f"guest {number}"), "0") for number in range(4)]
+
+    slow.gate.set()
+    lanes = Counter(owner.latest.lane for owner in [quick, uncounted, *guests])
+    assert list(lanes.values()) == [3, 3]
 
 
 def test_a_guest_keeps_a_lane_when_its_host_is_failed(make_world: Callable[..., World]) -> None:
