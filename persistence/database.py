@@ -45,7 +45,7 @@ async def open_pool(
     *,
     size: int,
     application: str,
-    statement_timeout: timedelta,
+    statement_timeout: timedelta = timedelta(seconds=10),
     settings: Mapping[str, str] | None = None,
 ) -> asyncpg.Pool:
     """A pool of up to `size` connections on the running loop, each statement bounded on both sides of the wire.

@@ -6,12 +6,13 @@ The tokens are 256 random bits, hence a plain hash: there is nothing to guess th
 import hashlib
 import secrets
 from datetime import datetime
+from typing import Self
 
 import asyncpg
 import msgspec
 
 from bfactors.refusal import Refusal
-from persistence.database import unavailable_when_lost
+from persistence.database import open_pool, unavailable_when_lost
 from persistence.query import queries
 
 PREFIX = "bf_"
@@ -34,6 +35,15 @@ class TokenStore:
 
     def __init__(self, writer_pool: asyncpg.Pool) -> None:
         self._pool = writer_pool
+
+    @classmethod
+    async def open(cls, writer_dsn: str, *, size: int = 2) -> Self:
+        """With a pool of its own, ended by `close`. Raises Unavailable."""
+        return cls(await open_pool(writer_dsn, size=size, application="bf-token"))
+
+    async def close(self) -> None:
+        """Cut off what is still under way."""
+        self._pool.terminate()
 
     async def create(self, name: str, role: str) -> str | Refusal:
         """The new token, the only time it can be seen; refused while another live token has the name."""

@@ -1,13 +1,11 @@
 """API tokens: seen once, stored as hashes, revoked for good."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from bfactors.refusal import Refusal
-from persistence.database import open_pool
 from persistence.role import WRITER
 from persistence.token import TokenStore
 from tests.conftest import FreshDatabase
@@ -17,14 +15,9 @@ pytest_plugins = ("tests.fakes.ledger_database",)
 
 @pytest.fixture
 async def tokens(emptied_ledger_database: FreshDatabase) -> AsyncIterator[TokenStore]:
-    pool = await open_pool(
-        emptied_ledger_database.dsn(WRITER),
-        size=1,
-        application="bf-token",
-        statement_timeout=timedelta(seconds=5),
-    )
-    yield TokenStore(pool)
-    pool.terminate()
+    store = await TokenStore.open(emptied_ledger_database.dsn(WRITER), size=1)
+    yield store
+    await store.close()
 
 
 async def created(tokens: TokenStore, name: str = "ada", role: str = "pki-admin") -> str:
