@@ -232,7 +232,6 @@ class ChargerActor(Mailbox[Input]):
             )
 
     async def _retire(self) -> None:
-        self._owner.owes(0)
         self._owner.retired()
         if self._retirement is not None:
             self._retirement.set()

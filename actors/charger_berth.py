@@ -113,7 +113,9 @@ class Berth:
         is_restart = self._actor is not None
         self._post, self._actor = post, actor
         if is_restart:
-            self.handed = self.handled
+            self.handed = self.handled  # what the former actor had in its mailbox is gone
+            self._is_held = False
+            self._resume_reading()  # the charger's part of the closing handshake must get through
             self.tell(Leave(1011, "actor-restarted"))
             if self.ended is not None:
                 self.tell(SessionEnded(self.ended))

@@ -175,6 +175,7 @@ class OneLane:
         self.failures: list[BaseException] = []
         self.released: list[str] = []
         self.is_giving_up = False
+        self._begin: dict[str, Callable[[], None]] = {}
 
     def place(
         self,
@@ -195,7 +196,13 @@ class OneLane:
             self.actors[name] = make(self._post)
             self.actors[name].start(failed)
 
+        self._begin[name] = begin
         begin()
+
+    def restart(self, name: str) -> None:
+        """As after a lane was abandoned: nobody knows how far the actor got."""
+        self.actors[name].abandon()
+        self._begin[name]()
 
     def release(self, family: str, name: str) -> None:
         self.released.append(name)
@@ -229,6 +236,18 @@ class Admission:
             changed(record)
 
 
+class Inbox(InMemoryInstructionInbox):
+    """Remembers what it was told to forget."""
+
+    def __init__(self, nats: InMemoryNats) -> None:
+        super().__init__(nats, "node-1")
+        self.forgotten: list[str] = []
+
+    def forget(self, session_id: str) -> None:
+        self.forgotten.append(session_id)
+        super().forget(session_id)
+
+
 class Node:
     """A connect node."""
 
@@ -238,7 +257,7 @@ class Node:
         self.numbers = Numbers()
         self.lanes = OneLane()
         self.admission = Admission()
-        self.inbox = InMemoryInstructionInbox(self.nats, "node-1")
+        self.inbox = Inbox(self.nats)
         self.ports = ChargerPorts(
             evidence=log or InMemoryEvidenceLog(self.nats),
             relay=InMemoryRelay(self.nats),

@@ -12,6 +12,7 @@ import pytest
 from actors.mailbox import MailboxState
 from bfactors import evidence as v
 from bfactors.errors import Unavailable
+from bfactors.exchange.message import OrderArrived, SessionEnded, Tick
 from bfactors.instruction import CloseSession, ObtainCsr
 from bfactors.ocpp import (
     Answered,
@@ -183,6 +184,24 @@ async def test_an_append_that_hangs_does_not_hold_the_mailbox() -> None:
     await settle()
     assert len(session.replies) == 30
     assert len(log.asked) == 1
+
+
+async def test_the_end_of_a_session_and_a_tick_are_not_lost_to_a_full_mailbox() -> None:
+    node = Node()
+    node.nats.away = True
+    await node.connect()
+    actor = node.actor()
+    while actor.tell(Tick()):
+        pass
+    [timer] = node.time.timers
+    timer.callback()
+    assert [timer] != node.time.timers
+    assert node.time.timers[-1].at_s > node.time.now_s
+    assert actor.accept(SessionEnded("connection-lost"))
+    assert not actor.accept(OrderArrived(order(1)))
+    node.nats.away = False
+    await node.time.advance(5)
+    assert node.kinds == ["SessionOpened", "SessionClosed"]
 
 
 async def test_a_stopped_actor_cancels_its_append_and_its_timer_and_does_nothing_more() -> None:

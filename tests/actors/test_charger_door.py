@@ -51,6 +51,8 @@ async def test_more_than_three_displacements_in_ten_minutes_are_a_duplicate_iden
     [event] = [body for body in node.recorded if isinstance(body, v.SecurityEventReported)]
     assert (event.event_type, event.session_id) == ("DuplicateIdentity", "s-4")
     assert "198.51.100.9" in (event.tech_info or "")
+    await node.connect("s-5")
+    assert len([body for body in node.recorded if isinstance(body, v.SecurityEventReported)]) == 1
 
 
 async def test_displacements_spread_over_a_longer_time_are_nothing_special() -> None:
@@ -78,6 +80,7 @@ async def test_orders_reach_the_session_they_are_addressed_to_until_it_ends() ->
     assert len(session.calls) == 1
     session.drop()
     await settle()
+    assert node.inbox.forgotten == ["s-1"]
     await node.send_order(order(2))
     assert len(session.calls) == 1
 
@@ -111,6 +114,19 @@ async def test_a_gateway_that_does_not_stop_reading_loses_the_session_not_the_me
     assert node.actor().depth <= 64
     await settle()
     assert node.lanes.actors == {}
+
+
+async def test_a_charger_held_back_when_its_actor_fails_is_read_again_so_that_it_can_be_let_go() -> None:
+    node = Node()
+    session = FakeSession(session_info(), node.door)
+    node.door.opened(session)
+    for number in range(17):
+        session.call(HeartbeatSent(), str(number))
+    node.lanes.restart("s-1")
+    assert session.resumed == 1
+    assert session.call(HeartbeatSent(), "more")
+    await settle()
+    assert session.closes == [(1011, "actor-restarted")]
 
 
 async def test_frames_that_come_before_the_actor_is_placed_are_kept() -> None:

@@ -230,6 +230,18 @@ def test_a_csr_stored_too_late_is_held_and_accepted_when_it_is_presented_again()
     assert bench.recorded == []
 
 
+def test_a_csr_presented_again_while_it_waits_gets_the_full_time_again() -> None:
+    bench = Bench.introduced().call(CSR, "7")
+    bench.fail()
+    bench.wait(8)
+    bench.call(CSR, "8")
+    if bench.recording is not None:
+        bench.fail()
+    assert [message_id for message_id, _ in bench.wait(2).replies] == ["7"]
+    bench.give(Restate())
+    assert bench.store().replies == [("8", CsrReply(accepted=True))]
+
+
 def test_a_csr_held_is_answered_again_and_not_submitted_again() -> None:
     bench = Bench.introduced().call(CSR, "7").store()
     again = CsrPresented("charging_station", CSR.csr)
@@ -344,6 +356,15 @@ def test_calls_are_answered_in_the_order_they_came() -> None:
     assert [message_id for message_id, _ in bench.replies] == ["1", "2", "3"]
 
 
+def test_an_answer_that_is_ready_behind_another_call_is_kept_when_its_time_is_over() -> None:
+    bench = Bench.introduced().call(TRANSACTION, "1").call(CSR, "2").store()
+    assert bench.replies == []
+    (first, late), (second, kept) = bench.wait(10).replies
+    assert (first, second) == ("1", "2")
+    assert isinstance(late, CallErrorReply)
+    assert kept == CsrReply(accepted=True)
+
+
 def test_a_call_too_many_is_refused() -> None:
     bench = Bench.introduced()
     for number in range(8):
@@ -426,6 +447,12 @@ def test_only_one_call_of_ours_is_outstanding() -> None:
     assert bench.recording is None
     bench.wait(29)
     assert bench.calls == []
+
+
+def test_an_answer_to_another_call_than_the_outstanding_one_settles_nothing() -> None:
+    bench = Bench.introduced().order(1).order(2).store()
+    assert bench.answer("stray").out == ()
+    assert bench.state.outstanding is not None
 
 
 def test_silence_is_recorded_after_the_time_allowed_and_the_late_answer_changes_nothing() -> None:
@@ -548,6 +575,7 @@ def test_an_ended_session_waits_for_nats_to_record_its_unknown_answer_however_lo
 
 def test_an_ended_session_the_ledger_never_heard_of_is_given_up_after_a_while() -> None:
     bench = Bench().give(SessionEnded("connection-lost"))
+    assert bench.timer_s == 60
     retired = []
     for _ in range(30):
         if bench.recording is not None:
@@ -578,6 +606,11 @@ def test_a_newer_session_closes_this_one_and_its_own_end_is_recorded_for_itself(
     assert bench.give(SessionEnded("closed")).recorded == [
         v.SessionClosed(session_id="s-1", reason="replaced")
     ]
+
+
+def test_a_closing_session_does_not_answer_what_was_waiting() -> None:
+    bench = Bench.introduced().call(CSR, "1").give(NewerSession())
+    assert bench.store().replies == []
 
 
 def test_a_closing_session_answers_no_call_and_starts_no_order_but_takes_an_answer() -> None:
@@ -636,6 +669,13 @@ def test_an_idle_session_asks_for_no_timer() -> None:
     bench = Bench.introduced()
     assert bench.wait(0).out == ()
     assert bench.state.timer_s is None
+
+
+def test_a_later_deadline_does_not_ask_for_a_timer_when_an_earlier_one_is_coming() -> None:
+    bench = Bench.introduced().call(TRANSACTION, "1")
+    assert bench.timer_s == 10
+    bench.now_s += 1
+    assert bench.call(msgspec.structs.replace(TRANSACTION, payload=b"2"), "2").timer_s is None
 
 
 def test_a_tick_too_many_changes_nothing() -> None:

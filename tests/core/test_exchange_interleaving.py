@@ -286,13 +286,14 @@ def perform(world: World, name: str, first: int, second: int) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(
-    steps=st.lists(STEPS, max_size=60),
+    steps=st.lists(STEPS, min_size=10, max_size=60),
     mode=st.sampled_from(["accepted", "accepted", "pending"]),
     is_known=st.booleans(),
+    is_prompt=st.booleans(),
     buffered=st.sampled_from([2, 6, 16]),
 )
 def test_no_interleaving_breaks_a_promise(
-    steps: list[tuple[str, int, int]], mode: str, is_known: bool, buffered: int
+    steps: list[tuple[str, int, int]], mode: str, is_known: bool, is_prompt: bool, buffered: int
 ) -> None:
     world = World(mode, buffered)
     world.asked["-1"] = [("", msgspec.UNSET)]
@@ -300,4 +301,6 @@ def test_no_interleaving_breaks_a_promise(
         world.log_says("stored")
     for name, first, second in steps:
         perform(world, name, first, second)
+        if is_prompt:
+            world.log_says("stored")
     world.settle()
