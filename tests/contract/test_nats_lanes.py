@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -45,6 +46,27 @@ async def test_many_puts_before_the_loop_turns_cost_one_wake_up() -> None:
         await asyncio.sleep(0)
         assert loop.wakes == round_ + 1
     assert received == 2 * list(range(100))
+
+
+async def test_a_message_put_just_as_a_delivery_ends_is_delivered_as_well() -> None:
+    received: list[str] = []
+    crossing = Crossing(asyncio.get_running_loop(), received.append)
+
+    class PutWhenFoundEmpty(deque[str]):
+        put_late = True
+
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if not found and self.put_late:
+                self.put_late = False
+                crossing.put("late")
+            return found
+
+    crossing._queue = PutWhenFoundEmpty()
+    crossing.put("early")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert received == ["early", "late"]
 
 
 async def test_nothing_is_lost_when_several_threads_put_at_once() -> None:

@@ -6,32 +6,27 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from bfactors import subject
-from bfactors.command import CancelJob, CommandAnswer, CommandEnvelope
-from bfactors.errors import NotOwner, Unavailable
+from bfactors.errors import Unavailable
 from bfactors.evidence import Evidence
 from bfactors.identity import partition_of
-from bfactors.instruction import CloseSession, InstructionOrder
-from deploy.embedded import DataDirectory, EmbeddedNats
+from deploy.embedded import EmbeddedNats
 from gateways.nats.evidence_log import NatsEvidenceLog
 from gateways.nats.evidence_reader import NatsEvidenceReader
-from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.layout import NatsLayout
 from gateways.nats.ordered_stream import OrderedStream
 from gateways.nats.publisher import AckedPublisher
+from tests.fakes.killable_nats import both_connected, kill, killable_server, killable_side
 from tests.fakes.nats_sides import (
     DEADLINE_S,
     JetStreamSide,
     Seen,
     a_csr,
-    a_record,
     empty,
-    jetstream_side,
     read_positions,
 )
 
@@ -40,49 +35,15 @@ PARTITION = partition_of(CHARGER)
 
 
 @pytest.fixture(scope="module")
-def killable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
-    with DataDirectory.open(Path(tmp_path_factory.mktemp("nats")) / "data") as data:
-        server = EmbeddedNats.start(data, durable=False)
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-@pytest.fixture
-async def killable(killable_server: EmbeddedNats) -> AsyncIterator[EmbeddedNats]:
-    if not killable_server.is_alive:
-        killable_server.restart()
-    yield killable_server
-    if not killable_server.is_alive:
-        killable_server.restart()
+def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
+    with killable_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
 
 
 @pytest.fixture
 async def side(killable: EmbeddedNats) -> AsyncIterator[JetStreamSide]:
-    async with jetstream_side(killable) as jetstream:
+    async with killable_side(killable) as jetstream:
         yield jetstream
-        if not killable.is_alive:  # for the clean-up of the streams
-            killable.restart()
-            await jetstream.core.connected(DEADLINE_S)
-
-
-async def kill(server: EmbeddedNats, side: JetStreamSide) -> None:
-    """kill -9, and wait until both clients have noticed."""
-    lost = [asyncio.Event(), asyncio.Event()]
-    for event, gateway in zip(lost, (side.core, side.connect), strict=True):
-        if gateway.connection.healthy:
-            gateway.connection.on_lost(event.set)
-        else:
-            event.set()
-    os.kill(server.pid, signal.SIGKILL)
-    async with asyncio.timeout(DEADLINE_S):
-        for event in lost:
-            await event.wait()
-
-
-async def both_connected(side: JetStreamSide) -> None:
-    await asyncio.gather(side.core.connected(DEADLINE_S), side.connect.connected(DEADLINE_S))
 
 
 async def test_killing_the_server_during_publication_loses_nothing_acked_and_callers_resume(
@@ -138,6 +99,16 @@ async def test_an_append_without_a_stream_is_given_up_in_time(side: JetStreamSid
     with pytest.raises(Unavailable):
         await NatsEvidenceLog(publisher, "node").append(a_csr(CHARGER))
     await publisher.close()
+
+
+async def test_an_append_waits_for_a_stream_that_is_being_made(side: JetStreamSide) -> None:
+    await empty(side.core)
+    appending = asyncio.ensure_future(side.log.append(a_csr(CHARGER)))
+    await side.connect.connection.flush()  # the server has said that nobody takes it
+    assert not appending.done()
+    await side.core.ensure_layout(NatsLayout())
+    async with asyncio.timeout(DEADLINE_S / 2):  # well before the caller would give up
+        await appending
 
 
 async def test_a_full_stream_refuses_and_keeps_what_it_has(side: JetStreamSide) -> None:
@@ -229,81 +200,6 @@ async def test_a_reader_steps_over_messages_that_are_gone_and_says_so(
     found = await read_positions(side.reader, PARTITION, 1, 2)
     assert [position for position, _ in found] == [5, 6]
     assert "3 messages from 2 on are gone" in caplog.text
-
-
-async def test_a_view_keeps_its_records_while_nats_is_away_and_catches_up_afterwards(
-    killable: EmbeddedNats, side: JetStreamSide
-) -> None:
-    await side.outbox.put_admission([a_record("CP1", 1), a_record("CP2", 1)])
-    view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
-        await view.wait_ready()
-    assert view.age_s == 0
-    await kill(killable, side)
-    assert view.ready
-    assert view.get("CP1") == a_record("CP1", 1)
-    assert view.age_s > 0
-    seen = Seen()
-    view.subscribe(seen.add)
-    killable.restart()
-    await both_connected(side)
-    await side.outbox.put_admission([a_record("CP2", 2, "refused")])
-    await seen.until_count(1)
-    assert seen == [a_record("CP2", 2, "refused")]
-    assert view.get("CP1") == a_record("CP1", 1)
-    assert view.age_s == 0
-
-
-async def test_a_bucket_made_anew_takes_no_record_from_a_view(
-    killable: EmbeddedNats, side: JetStreamSide
-) -> None:
-    await side.outbox.put_admission([a_record("CP1", 5), a_record("CP2", 5)])
-    view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
-        await view.wait_ready()
-    seen = Seen()
-    view.subscribe(seen.add)
-    await empty(side.core)
-    await side.core.ensure_layout(NatsLayout())
-    await side.outbox.put_admission([a_record("CP2", 6), a_record("CP1", 4)])
-    await seen.until_count(1)
-    assert seen == [a_record("CP2", 6)]
-    assert view.get("CP1") == a_record("CP1", 5)
-
-
-async def test_commands_and_instructions_flow_again_after_a_restart(
-    killable: EmbeddedNats, side: JetStreamSide
-) -> None:
-    command = CommandEnvelope(
-        command_id="c", actor="a", role="r", body=CancelJob(charger_id="c", job_id="j", reason="r")
-    )
-    order = InstructionOrder(
-        instruction_id="i",
-        charger_id="c",
-        session_id="s",
-        decision=1,
-        answer_wait_s=1,
-        body=CloseSession("r"),
-    )
-
-    async def handle(_: CommandEnvelope) -> CommandAnswer:
-        return CommandAnswer()
-
-    door, seen = side.door(), Seen()
-    await door.serve(1, handle)
-    inbox = NatsInstructionInbox(side.connect.connection, "node")
-    await inbox.start()
-    inbox.listen("s", seen.add)
-    await kill(killable, side)
-    with pytest.raises(NotOwner):
-        await door.request(1, command)
-    with pytest.raises(Unavailable):
-        await side.outbox.send_order("node", order)
-    killable.restart()
-    await both_connected(side)
-    assert await door.request(1, command) == CommandAnswer()
-    await side.outbox.send_order("node", order)
-    await seen.until_count(1)
 
 
 async def test_a_reader_made_while_nats_is_away_starts_when_it_is_back(

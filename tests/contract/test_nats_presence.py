@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from deploy.embedded import DataDirectory, EmbeddedNats
+from bfactors import subject
+from deploy.embedded import EmbeddedNats
 from gateways.nats.layout import NatsLayout
 from gateways.nats.node_watch import NodeWatch
-from gateways.nats.presence import NodePresence
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen, jetstream_side
+from gateways.nats.ordered_stream import OrderedStream
+from gateways.nats.presence import NodePresence, _wait_or_time
+from tests.fakes.killable_nats import both_connected, kill, killable_server, killable_side
+from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen
 
 TTL_S = 0.6
 RENEW_S = 0.1
@@ -23,31 +23,27 @@ RENEW_S = 0.1
 
 @pytest.fixture(scope="module")
 def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
-    with DataDirectory.open(Path(tmp_path_factory.mktemp("nats")) / "data") as data:
-        server = EmbeddedNats.start(data, durable=False)
-        try:
-            yield server
-        finally:
-            server.stop()
+    with killable_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
 
 
 @pytest.fixture
 async def side(killable: EmbeddedNats) -> AsyncIterator[JetStreamSide]:
-    async with jetstream_side(killable, NatsLayout(node_ttl=timedelta(seconds=TTL_S))) as jetstream:
+    async with killable_side(killable, NatsLayout(node_ttl=timedelta(seconds=TTL_S))) as jetstream:
         yield jetstream
 
 
 class Watched:
     """A node watch and what it said."""
 
-    def __init__(self, side: JetStreamSide) -> None:
+    def __init__(self, side: JetStreamSide, ttl_s: float = TTL_S) -> None:
         self.lost, self.present = Seen(), Seen()
         self.watch = NodeWatch(
             side.core.connection,
             side.core.replies,
             lost=lambda lost: self.lost.add(lost.node, lost.incarnation),
             present=lambda presence: self.present.add(presence.incarnation),
-            ttl_s=TTL_S,
+            ttl_s=ttl_s,
             heartbeat_s=0.2,
         )
         self.watch.start()
@@ -122,24 +118,75 @@ async def test_at_take_over_incarnations_that_do_not_live_are_lost(side: JetStre
     await watched.watch.stop()
 
 
-async def test_an_outage_of_nats_longer_than_the_ttl_loses_no_living_node(
+class HeldRenewals:
+    """Lets a node renew as it likes, until held."""
+
+    def __init__(self) -> None:
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def wait(self, now: asyncio.Event, longest_s: float) -> None:
+        await _wait_or_time(now, longest_s)
+        await self.free.wait()
+
+
+async def marked(side: JetStreamSide, *incarnations: str) -> None:
+    """Return once the server has marked these as lapsed."""
+    batches = OrderedStream(
+        side.core.connection, side.core.replies, subject.STREAM_NODE, start="last-per-subject"
+    ).batches()
+    missing = {subject.node("node", incarnation) for incarnation in incarnations}
+    async with asyncio.timeout(DEADLINE_S):
+        async for batch in batches:
+            missing -= {each.subject for each in batch.messages if "Nats-Marker-Reason" in each.headers}
+            if not missing:
+                break
+    await batches.aclose()
+
+
+async def test_after_an_outage_longer_than_the_ttl_only_those_who_stay_silent_are_lost(
     killable: EmbeddedNats, side: JetStreamSide
 ) -> None:
-    watched = Watched(side)
-    living, dying = a_node(side, "lives"), a_node(side, "dies")
+    watched = Watched(side, ttl_s=4 * TTL_S)
+    held = HeldRenewals()
+    living = NodePresence(
+        side.connect.connection,
+        side.connect.publisher,
+        "node",
+        "lives",
+        renew_every_s=RENEW_S,
+        wait=held.wait,
+    )
+    living.start()
+    dying = a_node(side, "dies")
     await watched.present.until(lambda seen: {"lives", "dies"} <= set(seen))
-    os.kill(killable.pid, signal.SIGKILL)
+    held.free.clear()
+    await kill(killable, side)
     await crash(dying)
-    lapsed = asyncio.Event()
-    asyncio.get_running_loop().call_later(2 * TTL_S, lapsed.set)
-    await lapsed.wait()  # the outage itself is what is tested
     killable.restart()
-    async with asyncio.timeout(DEADLINE_S):
-        await side.connect.connected()
-        await side.core.connected()
+    await both_connected(side)
+    await marked(side, "lives", "dies")  # for the server both have lapsed
+    held.free.set()
     await watched.lost.until_count(1)
     renewals = len(watched.present)
     await watched.present.until_count(renewals + round(TTL_S / RENEW_S))
     assert watched.lost == [("node", "dies")]
     await living.leave()
     await watched.watch.stop()
+
+
+async def test_a_node_found_lapsed_at_the_start_of_a_watch_may_still_come_back(side: JetStreamSide) -> None:
+    first, other = a_node(side, "lives"), a_node(side, "other")
+    before = Watched(side)
+    await before.present.until(lambda seen: {"lives", "other"} <= set(seen))
+    await crash(first)
+    await marked(side, "lives")
+    watched = Watched(side, ttl_s=2 * TTL_S)
+    await watched.present.until(lambda seen: "other" in seen)  # which is behind the mark
+    again = a_node(side, "lives")
+    await watched.present.until(lambda seen: seen.count("lives") > 3 * TTL_S / RENEW_S)
+    assert watched.lost == []
+    for node in (again, other):
+        await node.leave()
+    for each in (before, watched):
+        await each.watch.stop()
