@@ -71,8 +71,6 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint_sha256: str
     spki_sha256: str
     serial_number: str
-    subject: str
-    issuer: str
     subject_der: bytes
     issuer_der: bytes
     common_name: str | None
@@ -89,6 +87,16 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     subject_key_id: str | None
     authority_key_id: str | None
     extensions: tuple[Extension, ...]
+
+    @property
+    def subject(self) -> str:
+        """The subject as text (RFC 4514); for people, made when asked for."""
+        return load(self.der).subject.rfc4514_string()
+
+    @property
+    def issuer(self) -> str:
+        """The issuer as text (RFC 4514); for people, made when asked for."""
+        return load(self.der).issuer.rfc4514_string()
 
     @property
     def organization(self) -> str | None:
@@ -158,8 +166,6 @@ def certificate_of(der: bytes) -> Certificate:
             fingerprint_sha256=fingerprint_sha256(der),
             spki_sha256=hashlib.sha256(spki).hexdigest(),
             serial_number=f"{loaded.serial_number:x}",
-            subject=loaded.subject.rfc4514_string(),
-            issuer=loaded.issuer.rfc4514_string(),
             subject_der=loaded.subject.public_bytes(),
             issuer_der=loaded.issuer.public_bytes(),
             common_name=_first(loaded.subject, NameOID.COMMON_NAME),

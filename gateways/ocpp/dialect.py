@@ -57,6 +57,11 @@ def subprotocol(dialect: Dialect) -> str:
     return f"ocpp{dialect.version}"
 
 
+def version_of(name: str) -> str:
+    """The OCPP version of a subprotocol, e.g. `2.0.1`."""
+    return name.removeprefix("ocpp")
+
+
 @cache
 def loaded_dialects() -> Mapping[str, Dialect]:
     """Every dialect whose file is here, by subprotocol, newest version first. Compiles their schemas."""

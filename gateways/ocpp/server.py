@@ -6,18 +6,16 @@ Everything here runs on the I/O lane; only what a session offers its actor may b
 import asyncio
 import errno
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bfactors.admission import AdmissionRecord, AdmissionRefused, SessionInfo
+from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.errors import SettingsError
-from bfactors.identity_rule import Admitted, VerifyKey, cut_problem
+from bfactors.identity_rule import VerifyKey, cut_problem
 from bfactors.path import TrustSet
 from bfactors.ports import AdmissionView, ChargerDoor, Clock, EdgeReporter, Metrics
-from bfactors.x509 import fingerprint_sha256
 from gateways.ocpp.connection import WIRE_LOG, Connection, abort_all
 from gateways.ocpp.dialect import Dialect, loaded_dialects
 from gateways.ocpp.doorstep import Doorstep
@@ -26,7 +24,7 @@ from gateways.ocpp.option import GatewayOptions
 from gateways.ocpp.pulse import Pulse
 from gateways.ocpp.session import POLICY_VIOLATION, OcppSession
 from gateways.ocpp.tls import FrontTls
-from gateways.ocpp.upgrade import UpgradeDesk, refusal_response
+from gateways.ocpp.upgrade import UpgradeDesk
 
 _GOING_AWAY = 1001
 _NORMAL = 1000
@@ -51,8 +49,6 @@ class Gateway:
         dialects: Mapping[str, Dialect] | None = None,
         options: GatewayOptions | None = None,
     ) -> None:
-        self._node = node
-        self._incarnation = incarnation
         self._tls = tls
         self._admission = admission
         self._door = door
@@ -63,7 +59,15 @@ class Gateway:
         self._subprotocols = tuple(Subprotocol(name) for name in self._dialects)
         self._options = options or GatewayOptions()
         self._desk = UpgradeDesk(
-            admission, clock, self._trust_now, verify_key, self._options.forgives_expired_leaf
+            node=node,
+            incarnation=incarnation,
+            admission=admission,
+            reporter=reporter,
+            clock=clock,
+            metrics=metrics,
+            trust=self._trust_now,
+            verify_key=verify_key,
+            forgives_expired_leaf=self._options.forgives_expired_leaf,
         )
         self._doorstep = Doorstep(
             places=self._options.sockets_not_upgraded,
@@ -226,51 +230,10 @@ class Gateway:
     def upgrade(
         self, connection: Connection, protocol: ServerProtocol, request: Request
     ) -> OcppSession | None:
-        tls = connection.tls
-        credential = tls.credential() if tls is not None else None
-        charger_id, record, decision = self._desk.decide(request, credential, tls=tls is not None)
-        response = None
-        if isinstance(decision, Admitted):
-            response = protocol.accept(request)
-            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-                reason = (
-                    "no-common-subprotocol"
-                    if response.status_code == HTTPStatus.BAD_REQUEST
-                    else "not-an-upgrade"
-                )
-                decision = AdmissionRefused(reason, response.status_code, "")
-        if isinstance(decision, AdmissionRefused) or record is None:
-            assert isinstance(decision, AdmissionRefused)
-            protocol.send_response(response or refusal_response(protocol, decision))
-            self._metrics.count("ocpp_upgrades_refused", reason=decision.reason)
-            leaf = fingerprint_sha256(credential.leaf_der) if credential is not None else None
-            self._reporter.connection_refused(
-                charger_id, connection.remote_address, decision.reason, decision.http_status, leaf
-            )
+        info = self._desk.answer(protocol, request, connection.tls, connection.remote_address)
+        if info is None:
             return None
-        assert response is not None
-        protocol.send_response(response)
-        return self._session(connection, protocol, record, decision)
-
-    def _session(
-        self, connection: Connection, protocol: ServerProtocol, record: AdmissionRecord, admitted: Admitted
-    ) -> OcppSession:
         dialect = self._dialects[str(protocol.subprotocol)]
-        info = SessionInfo(
-            session_id=self._clock.new_id(),
-            charger_id=record.charger_id,
-            node=self._node,
-            incarnation=self._incarnation,
-            ocpp_version=dialect.version,
-            security_profile=admitted.security_profile,
-            remote_address=connection.remote_address,
-            opened_at=self._clock.now(),
-            record=record,
-            fingerprint_sha256=admitted.fingerprint_sha256,
-            certificate_id=admitted.certificate_id,
-            key_generation=admitted.key_generation,
-            flags=admitted.flags,
-        )
         return OcppSession(info, dialect, connection, self._door, self._metrics, self._handover.run)
 
     def opened(self, connection: Connection, session: OcppSession) -> None:

@@ -9,51 +9,91 @@ from urllib.parse import unquote_to_bytes
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential
+from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential, SessionInfo
 from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit
 from bfactors.path import PathCheck, TrustSet
-from bfactors.ports import AdmissionView, Clock
+from bfactors.ports import AdmissionView, Clock, EdgeReporter, Metrics
+from bfactors.x509 import fingerprint_sha256
+from gateways.ocpp.dialect import version_of
+from gateways.ocpp.tls import TlsStream
 
 _PREFIX = "/ocpp/"
 _RETRY_AFTER_S = 5
+_NO_ENDPOINT = AdmissionRefused("path-unknown", HTTPStatus.NOT_FOUND, "no charger endpoint here")
 
 
 class UpgradeDesk:
-    """Decides every upgrade of one gateway; I/O lane only."""
+    """Answers every upgrade of one gateway; I/O lane only."""
 
     def __init__(
         self,
+        *,
+        node: str,
+        incarnation: str,
         admission: AdmissionView,
+        reporter: EdgeReporter,
         clock: Clock,
+        metrics: Metrics,
         trust: Callable[[], TrustSet],
         verify_key: VerifyKey,
-        forgives_expired_leaf: Callable[[AdmissionRecord], bool] = lambda record: False,
+        forgives_expired_leaf: Callable[[AdmissionRecord], bool],
     ) -> None:
+        self._node = node
+        self._incarnation = incarnation
         self._admission = admission
+        self._reporter = reporter
         self._clock = clock
+        self._metrics = metrics
         self._trust = trust
         self._verify_key = verify_key
         self._forgives_expired_leaf = forgives_expired_leaf
         self._paths = PathCheck()
 
-    def decide(
-        self, request: Request, credential: PresentedCredential | None, *, tls: bool
-    ) -> tuple[str, AdmissionRecord, Admitted] | tuple[str, None, AdmissionRefused]:
-        """(charger id as claimed, record, decision); the id is "" if the URL names none."""
+    def answer(
+        self, protocol: ServerProtocol, request: Request, tls: TlsStream | None, remote_address: str
+    ) -> SessionInfo | None:
+        """Answer the request through `protocol`: the session's data if it was admitted, else None, counted and reported."""
+        credential = tls.credential() if tls is not None else None
         charger_id = charger_id_of(request.path)
-        if charger_id is None:
-            return (
-                "",
-                None,
-                AdmissionRefused("path-unknown", HTTPStatus.NOT_FOUND, "no charger endpoint here"),
+        record = self._admission.get(charger_id) if charger_id else None
+        decision = self._decide(charger_id, record, request, credential, has_tls=tls is not None)
+        if isinstance(decision, Admitted) and record is not None:
+            response = protocol.accept(request)
+            if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                protocol.send_response(response)
+                return self._info(record, decision, version_of(str(protocol.subprotocol)), remote_address)
+            bad = response.status_code == HTTPStatus.BAD_REQUEST
+            decision = AdmissionRefused(
+                "no-common-subprotocol" if bad else "not-an-upgrade", response.status_code, ""
             )
+        else:
+            assert isinstance(decision, AdmissionRefused)  # the rules admit nobody without a record
+            response = refusal_response(protocol, decision)
+        protocol.send_response(response)
+        self._metrics.count("ocpp_upgrades_refused", reason=decision.reason)
+        leaf = fingerprint_sha256(credential.leaf_der) if credential is not None else None
+        self._reporter.connection_refused(
+            charger_id or "", remote_address, decision.reason, decision.http_status, leaf
+        )
+        return None
+
+    def _decide(
+        self,
+        charger_id: str | None,
+        record: AdmissionRecord | None,
+        request: Request,
+        credential: PresentedCredential | None,
+        *,
+        has_tls: bool,
+    ) -> Admitted | AdmissionRefused:
+        if charger_id is None:
+            return _NO_ENDPOINT
         user, password = basic_credentials(request)
-        record = self._admission.get(charger_id)
-        decision = admit(
+        return admit(
             Upgrade(
                 charger_id=charger_id,
                 ready=self._admission.ready,
-                tls=tls,
+                tls=has_tls,
                 record=record,
                 now=self._clock.now(),
                 trust=self._trust(),
@@ -65,10 +105,25 @@ class UpgradeDesk:
                 forgive_expired_leaf=record is not None and self._forgives_expired_leaf(record),
             )
         )
-        if isinstance(decision, AdmissionRefused) or record is None:
-            assert isinstance(decision, AdmissionRefused)  # the rules refuse an unknown charger
-            return charger_id, None, decision
-        return charger_id, record, decision
+
+    def _info(
+        self, record: AdmissionRecord, admitted: Admitted, version: str, remote_address: str
+    ) -> SessionInfo:
+        return SessionInfo(
+            session_id=self._clock.new_id(),
+            charger_id=record.charger_id,
+            node=self._node,
+            incarnation=self._incarnation,
+            ocpp_version=version,
+            security_profile=admitted.security_profile,
+            remote_address=remote_address,
+            opened_at=self._clock.now(),
+            record=record,
+            fingerprint_sha256=admitted.fingerprint_sha256,
+            certificate_id=admitted.certificate_id,
+            key_generation=admitted.key_generation,
+            flags=admitted.flags,
+        )
 
 
 def charger_id_of(path: str) -> str | None:
