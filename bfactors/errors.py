@@ -7,7 +7,10 @@
     │   └── Overtaken          another partition took a unique value first; decide again on fresh state
     ├── Fenced                 another owner has taken the partition; drop memory and stop
     ├── LedgerCorrupt          a stored row contradicts its hash or its state
-    └── CaError                a CA answered with an error (see `bfactors.ca`)
+    ├── CaError                a CA answered with an error (its own tree: `bfactors.ca`)
+    ├── MalformedX509          text or DER is no certificate or CSR (`bfactors.x509`)
+    ├── MailboxClosed          an actor takes no more messages (`actors.mailbox`)
+    └── LaneClosed             a lane takes no more work (`supervisors.lane`)
 
 A refusal is not an error: it is a returned value (`bfactors.refusal.Refusal`).
 """

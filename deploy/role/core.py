@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bfactors.errors import Unavailable
-from bfactors.ports import CertificateAuthority
 from bfactors.settings import Settings
-from deploy.role.authority import Discovered, discover
+from deploy.role.authority import CaClients
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
@@ -71,12 +70,14 @@ class CoreRole:
     owner: str
     ocpp_url: Callable[[], str]
     database: Database
-    authorities: dict[str, CertificateAuthority]
-    discovered: Discovered | None = None
+    ca: CaClients
     router: EffectRouter | None = None
     told_fleet: bool = False
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _nodes: NodeReports | None = None
+
+    commands: NatsCommandDoor = field(init=False)
+    evidence_log: NatsEvidenceLog = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -99,16 +100,16 @@ class CoreRole:
             commands=self.commands,
             outbox=NatsOutbox(self.nats.connection, self.nats.replies, self.nats.publisher),
             evidence_log=self.evidence_log,
-            authorities=self.authorities,
+            authorities=self.ca.authorities,
             ocpp_url=self.ocpp_url,
         )
         self.router = start_core_actors(self.runtime, self.owner, ports)
-        self.discovered = await discover(self.authorities)
+        await self.ca.look_until_known()
         await tell_fleet(
             self.commands,
             self.runtime.clock,
-            authorities=self.discovered.registrations,
-            central_system_roots=self.discovered.central_system_roots,
+            authorities=self.ca.registrations(),
+            central_system_roots=self.ca.central_system_roots(),
             policy=self.settings.policy,
         )
         self.told_fleet = True
@@ -118,7 +119,8 @@ class CoreRole:
             await self.nats.connection.connected()
             try:
                 positions = {
-                    row["number"]: row["evidence_position"] + 1 for row in await self.database.reader.partitions()
+                    row["number"]: row["evidence_position"] + 1
+                    for row in await self.database.reader.partitions()
                 }
                 await self.nats.ensure_layout(NatsLayout(first_evidence=positions))
             except Unavailable as away:
@@ -132,8 +134,7 @@ class CoreRole:
         missing = []
         if not self.nats.connection.healthy:
             missing.append("nats")
-        if self.discovered is None:
-            missing.append("ca")
+        missing += self.ca.missing()
         if not self.told_fleet:
             missing.append("fleet-facts")
         for task in self._tasks:
@@ -146,8 +147,3 @@ class CoreRole:
         await cancel(self._tasks)
         if self._nodes is not None:
             await self._nodes.stop()
-
-    async def close(self) -> None:
-        """After the tree has ended."""
-        await self.nats.close()
-        await self.database.close()

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actors.issuance import IssuanceActor, Settled, Wanted
-from actors.renewal import RenewalActor
-from bfactors.ca import CertificateAuthority
-
+from actors.issuance.actor import IssuanceActor
+from actors.issuance.message import Settled, Wanted
+from actors.issuance.ports import IssuancePorts
 from actors.ledger.actor import LedgerActor, Ports
+from actors.renewal import RenewalActor, RenewalPorts
 from bfactors.effect import Effect, StartRenewal
 from bfactors.identity import PARTITIONS
 from bfactors.ports import CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Outbox
 from deploy.role.runtime import Runtime
+from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
 from supervisors.lane import Lane
 
@@ -25,7 +26,7 @@ class CorePorts:
     commands: CommandDoor
     outbox: Outbox
     evidence_log: EvidenceLog
-    authorities: dict[str, CertificateAuthority]
+    authorities: dict[str, AwsPrivateCa]
     ocpp_url: Callable[[], str]
 
 
@@ -79,16 +80,27 @@ def _ledger(
 
 
 def _issuance(
-    runtime: Runtime, purpose: str, authority: CertificateAuthority, ports: CorePorts
+    runtime: Runtime, purpose: str, authority: AwsPrivateCa, ports: CorePorts
 ) -> Callable[[Lane], IssuanceActor]:
     def make(lane: Lane) -> IssuanceActor:
-        return IssuanceActor(purpose, authority, ports.evidence_log, runtime.clock, runtime.metrics)
+        return IssuanceActor(
+            purpose,
+            IssuancePorts(
+                authority=authority,
+                revoker=authority,
+                evidence=ports.evidence_log,
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+            ),
+        )
 
     return make
 
 
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:
     def make(lane: Lane) -> RenewalActor:
-        return RenewalActor(purpose, ports.commands, runtime.clock)
+        return RenewalActor(
+            purpose, RenewalPorts(commands=ports.commands, clock=runtime.clock, metrics=runtime.metrics)
+        )
 
     return make

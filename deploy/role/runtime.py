@@ -43,9 +43,8 @@ class Runtime:
         future: Future[T] = self.io.run(work)
         return future.result(timeout_s)
 
-    def close(self, timeout_s: float) -> None:
-        """End tree and lane; what does not end in time is left to the process's exit."""
-        self.run(self.tree.stop(timeout_s), timeout_s + 1)
+    def close(self) -> None:
+        """End the I/O lane, last of all."""
         self.io.close()
         self.io.join(1.0)
 

@@ -1,0 +1,96 @@
+"""The configured CAs: one client for all of one account, and what each says of itself."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+from bfactors.ca import AuthorityDescription
+from bfactors.command import RegisterAuthority
+from bfactors.settings import Settings
+from deploy.role.runtime import Runtime
+from gateways.ca.aws_private_ca import AwsPrivateCa
+from gateways.ca.aws_session import AwsSettings
+from gateways.ca.call_limits import CallLimits
+from gateways.ca.discovery import discover, register_command
+from gateways.ca.retry import RetryPolicy
+
+_LOG = logging.getLogger(__name__)
+RETRY_S = 2.0
+CENTRAL_SYSTEM = "backend_server"
+PEER_KEY = "peer"
+"""The AWS peer checks no signatures; any access key does."""
+
+
+@dataclass(slots=True)
+class CaClients:
+    """`arns` and `described` by purpose; a purpose without an ARN has no CA."""
+
+    client: AwsPrivateCa
+    arns: dict[str, str]
+    described: dict[str, AuthorityDescription] = field(default_factory=dict)
+
+    @property
+    def authorities(self) -> dict[str, AwsPrivateCa]:
+        """The client of each purpose that has a CA."""
+        return dict.fromkeys(self.arns, self.client)
+
+    async def look(self) -> None:
+        """Ask the CAs that have not said what they are."""
+        found, failed = await discover(
+            self.client, {purpose: arn for purpose, arn in self.arns.items() if purpose not in self.described}
+        )
+        for each in found:
+            self.described[each.command.purpose] = each.authority
+        for lost in failed:
+            _LOG.warning("the CA of %s cannot be described: %s", lost.purpose, lost.error)
+
+    async def look_until_known(self) -> None:
+        """Ask until every CA has answered."""
+        while self.missing():
+            await self.look()
+            if self.missing():
+                await asyncio.sleep(RETRY_S)
+
+    def missing(self) -> list[str]:
+        """What is not known yet, for readiness."""
+        return [f"ca:{purpose}" for purpose in self.arns if purpose not in self.described]
+
+    def registrations(self) -> list[RegisterAuthority]:
+        """The commands that make the CAs known to the ledger."""
+        return [register_command(purpose, description) for purpose, description in self.described.items()]
+
+    def central_system_roots(self) -> tuple[str, ...]:
+        """Bundle 1: the root of the server certificates, and those of the CAs that issue to chargers."""
+        roots = {d.root_pem for d in self.described.values() if d.root_pem is not None}
+        return tuple(sorted(roots)) if CENTRAL_SYSTEM in self.described else ()
+
+    async def close(self) -> None:
+        """I/O lane."""
+        await self.client.close()
+
+
+async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
+    """Make the client and ask once; a CA that is away is asked again later. I/O lane."""
+    embedded = bool(settings.aws_endpoint_url) and not settings.aws_role_arn
+    client = AwsPrivateCa(
+        AwsSettings(
+            region=settings.aws_region,
+            endpoint_url=settings.aws_endpoint_url or None,
+            role_arn=settings.aws_role_arn or None,
+            access_key_id=PEER_KEY if embedded else None,
+            secret_access_key=PEER_KEY if embedded else None,
+        ),
+        clock=runtime.clock,
+        metrics=runtime.metrics,
+        limits=CallLimits(settings.ca_calls_per_s, monotonic=runtime.clock.monotonic),
+        retry=RetryPolicy(uniform=random.SystemRandom().uniform),
+    )
+    await client.start()
+    wanted = {
+        "charging_station": settings.aws_charging_station_ca_arn,
+        "backend_server": settings.aws_backend_server_ca_arn,
+    }
+    clients = CaClients(client, {purpose: arn for purpose, arn in wanted.items() if arn})
+    await clients.look()
+    return clients

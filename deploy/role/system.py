@@ -1,0 +1,183 @@
+"""One process's system: the roles it plays, started in order and ended in order."""
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateways.metrics import PrometheusMetrics
+
+from bfactors.errors import SettingsError
+from bfactors.refusal import Refusal
+from bfactors.settings import Settings
+from deploy.role import server_identity
+from deploy.role.admin import AdminRole
+from deploy.role.authority import CaClients, open_authorities
+from deploy.role.connect import ConnectOptions, ConnectRole
+from deploy.role.core import CoreRole, Database
+from deploy.role.custody import Pepper, write_private
+from deploy.role.runtime import Runtime, open_nats
+from gateways.nats.gateway import NatsGateway
+from gateways.ocpp.tls import ServerIdentity
+
+_LOG = logging.getLogger(__name__)
+STOP_BUDGET_S = 10.0
+START_BUDGET_S = 60.0
+ADMIN_TOKEN_NAME = "first-start"  # noqa: S105 - a name, not a token
+
+
+@dataclass(slots=True)
+class System:
+    """What one process runs. Opened and closed from the main thread; everything else happens on the lanes."""
+
+    settings: Settings
+    runtime: Runtime
+    metrics: PrometheusMetrics
+    core: CoreRole | None = None
+    connect: ConnectRole | None = None
+    admin: AdminRole | None = None
+    ca: CaClients | None = None
+    _nats: list[NatsGateway] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, settings: Settings, passwords: dict[str, str], roles: frozenset[str]) -> "System":
+        """Start the roles. Raises SettingsError, Unavailable, and nothing is left running."""
+        metrics = PrometheusMetrics()
+        system = cls(settings, Runtime.open(metrics), metrics)
+        try:
+            system.runtime.run(system._start(passwords, roles), START_BUDGET_S)
+        except BaseException:
+            system.close()
+            raise
+        return system
+
+    async def _start(self, passwords: dict[str, str], roles: frozenset[str]) -> None:
+        settings = self.settings
+        pepper = Pepper.load(settings.pepper_file, create="core" in roles)
+        if "core" in roles:
+            self.ca = await open_authorities(settings, self.runtime)
+        if "connect" in roles:
+            await self._start_connect(pepper)
+        if "core" in roles:
+            await self._start_core(pepper, passwords)
+
+    async def _start_connect(self, pepper: Pepper) -> None:
+        settings = self.settings
+        node = settings.node or f"{socket.gethostname()}-connect"
+        nats = await open_nats(settings.nats_url, settings.nats_connect_seed_file, "connect", node)
+        self._nats.append(nats)
+        options = ConnectOptions(
+            node=node,
+            host=settings.ocpp_host,
+            port=settings.ocpp_port,
+            plain_port=settings.ocpp_plain_port if settings.ocpp_plain_port >= 0 else None,
+            identities=await self._server_identities(),
+            verify_key=pepper.verify_key(),
+        )
+        connect = ConnectRole(self.runtime, nats, options)
+        await connect.start()
+        self.connect = connect
+
+    async def _server_identities(self) -> list[ServerIdentity]:
+        settings = self.settings
+        if settings.server_chain_files:
+            return server_identity.given(settings.server_chain_files, settings.server_key_files)
+        folder = settings.data_dir / "server"
+        if self.ca is None:
+            kept = [
+                ServerIdentity(folder / f"{k}.chain.pem", folder / f"{k}.key.pem")
+                for k in server_identity.KINDS
+            ]
+            if all(identity.key_path.exists() for identity in kept):
+                return kept
+            raise SettingsError(
+                "server_chain_files and server_key_files are needed: there is no CA to make them"
+            )
+        authority = self.ca.authorities.get("backend_server")
+        described = self.ca.described.get("backend_server")
+        if authority is None or described is None:
+            raise SettingsError(
+                "server_chain_files are needed, or aws_backend_server_ca_arn to have them made"
+            )
+        names = server_identity.ServerNames(fqdn=settings.server_name, addresses=("127.0.0.1",))
+        return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
+
+    async def _start_core(self, pepper: Pepper, passwords: dict[str, str]) -> None:
+        settings = self.settings
+        assert self.ca is not None
+        node = settings.node or f"{socket.gethostname()}-core"
+        owner = f"{node}/{self.runtime.clock.new_id()[:12]}"
+        database = await Database.open(settings, passwords)
+        nats = await open_nats(settings.nats_url, settings.nats_core_seed_file, "core", owner)
+        self._nats.append(nats)
+        self.core = CoreRole(
+            runtime=self.runtime,
+            nats=nats,
+            settings=settings,
+            owner=owner,
+            ocpp_url=self.ocpp_url,
+            database=database,
+            ca=self.ca,
+        )
+        await self.core.start()
+        await self._first_token(database)
+        self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing)
+        await self.admin.start(settings.admin_host, settings.admin_port)
+
+    async def _first_token(self, database: Database) -> None:
+        """At first start one token of the highest role is made and shown to nobody but its file."""
+        if self.admin_token_file.exists():
+            return
+        token = await database.tokens.create(ADMIN_TOKEN_NAME, "pki-admin")
+        if isinstance(token, Refusal):
+            _LOG.warning("the first admin token exists, but not its file; use `run.py token create`")
+            return
+        write_private(self.admin_token_file, f"{token}\n".encode())
+
+    @property
+    def admin_token_file(self) -> Path:
+        """Where the first token lies."""
+        return self.settings.data_dir / "secrets" / "admin.token"
+
+    def ocpp_url(self) -> str:
+        """Where chargers are told to connect."""
+        if self.settings.ocpp_public_url:
+            return self.settings.ocpp_public_url
+        port = self.connect.gateway.port if self.connect is not None else self.settings.ocpp_port
+        return f"wss://{self.settings.server_name}:{port}/ocpp"
+
+    def missing(self) -> list[str]:
+        """What keeps this process from being ready; empty when it is."""
+        missing: list[str] = []
+        for role in (self.core, self.connect):
+            if role is not None:
+                missing += [name for name in role.missing() if name not in missing]
+        return missing
+
+    def close(self) -> None:
+        """Sockets, actors, outbox, leases, NATS, Postgres; past the budget the process simply ends."""
+        last_resort = threading.Timer(STOP_BUDGET_S, os._exit, args=(70,))
+        last_resort.daemon = True
+        last_resort.start()
+        try:
+            self.runtime.run(self._stop(), STOP_BUDGET_S)
+        finally:
+            last_resort.cancel()
+            self.runtime.close()
+
+    async def _stop(self) -> None:
+        if self.admin is not None:
+            await self.admin.stop()
+        if self.connect is not None:
+            await self.connect.stop()
+        if self.core is not None:
+            await self.core.stop()
+        await self.runtime.tree.stop(5.0)
+        for nats in self._nats:
+            await nats.close(1.0)
+        if self.core is not None:
+            await self.core.database.close()
+        if self.ca is not None:
+            await self.ca.close()
