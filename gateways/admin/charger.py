@@ -1,0 +1,203 @@
+"""Chargers: the inventory's positions, registered and changed here."""
+
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from bfactors.admission import KeyVerifier
+from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger
+from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
+from bfactors.ledger_fold import charger_key
+from gateways.admin import field, shape
+from gateways.admin.command import Commands, result_of
+from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.inbound import given
+from gateways.admin.paging import page_of
+from gateways.admin.problem import Problem
+from gateways.admin.route import Answer, Call, Route
+from gateways.admin.unshown import UnshownKeys
+
+OcppVersion = Literal["1.6", "2.0.1", "2.1"]
+
+
+class RegisterChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A charger to add. `security_profile` is what it connects with now."""
+
+    charger_id: field.ChargerId
+    serial_number: field.SerialNumber
+    family: field.Name
+    site: field.Name
+    cohort: field.Name
+    security_profile: field.Profile
+    target_security_profile: field.Profile = 3
+    ocpp_versions: Annotated[list[OcppVersion], msgspec.Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["2.0.1"]
+    )
+    organization: field.Name | None = None
+    expected_common_name: field.Name | None = None
+    authorization_key: field.AuthorizationKey | None = None
+
+
+class ChangeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to change; absent fields stay."""
+
+    site: field.Name | UnsetType = UNSET
+    cohort: field.Name | UnsetType = UNSET
+    organization: field.Name | UnsetType = UNSET
+    expected_common_name: field.Name | UnsetType = UNSET
+
+
+class ChargerQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`q` is looked for in ids and serial numbers."""
+
+    family: field.Search | UnsetType = UNSET
+    site: field.Search | UnsetType = UNSET
+    cohort: field.Search | UnsetType = UNSET
+    connected: bool | UnsetType = UNSET
+    q: field.Search | UnsetType = UNSET
+    decommissioned: bool | UnsetType = UNSET
+    limit: field.Limit = field.DEFAULT_LIMIT
+    cursor: field.Cursor | UnsetType = UNSET
+
+
+class RegisteredCharger(shape.ChargerFacts, frozen=True, kw_only=True):
+    """A charger just registered. `authorization_key` is the key itself, shown once, if we made it."""
+
+    authorization_key: str | shape.KeyFact | None
+    key_shown: bool | UnsetType = UNSET
+
+
+class _Keys(msgspec.Struct, frozen=True):
+    keys: tuple[KeyVerifier, ...] = ()
+
+
+_KEYS = msgspec.json.Decoder(_Keys)
+
+
+class Chargers:
+    """`/api/v1/chargers`."""
+
+    def __init__(self, dependencies: AdminDependencies, commands: Commands) -> None:
+        self._reader = dependencies.reader
+        self._mint = dependencies.keys
+        self._commands = commands
+        self._unshown = UnshownKeys(dependencies.clock)
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="POST",
+                path="/api/v1/chargers",
+                operation="chargers.register",
+                summary="Register a charger",
+                description="For profiles 1 and 2 an AuthorizationKey is made when none is given, and shown in the first "
+                "answer only; a repeat with the same Idempotency-Key has `key_shown: true` instead.",
+                handler=self.register,
+                body=RegisterChargerBody,
+                answer=RegisteredCharger,
+                status=201,
+                conflicts=True,
+                secret_fields=("authorization_key",),
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/chargers",
+                operation="chargers.list",
+                summary="List chargers in the order of their ids",
+                handler=self.list,
+                query=ChargerQuery,
+                answer=shape.Page[shape.Charger],
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/chargers/{charger_id}",
+                operation="chargers.get",
+                summary="One charger with its session, slots and outstanding instructions",
+                handler=self.get,
+                answer=shape.Charger,
+            ),
+            Route(
+                method="PATCH",
+                path="/api/v1/chargers/{charger_id}",
+                operation="chargers.change",
+                summary="Move a charger, or change what its certificate is expected to say",
+                handler=self.change,
+                body=ChangeChargerBody,
+                answer=shape.Charger,
+                conflicts=True,
+            ),
+        )
+
+    async def register(self, call: Call, body: RegisterChargerBody) -> Answer:
+        for name, problem in (
+            ("charger_id", charger_id_problem(body.charger_id)),
+            ("serial_number", serial_number_problem(body.serial_number)),
+        ):
+            if problem is not None:
+                raise Problem.of_field(name, problem)
+        if body.target_security_profile < body.security_profile:
+            raise Problem.of_field("target_security_profile", "must not be below security_profile")
+        verifier, origin = None, None
+        if body.authorization_key is not None:
+            verifier, origin = self._mint.verifier(body.authorization_key), "given"
+        elif body.security_profile in (1, 2):
+            verifier, origin = self._unshown.hold(call.repetition.key, self._mint.mint).verifier, "generated"
+        command = RegisterCharger(
+            charger_id=body.charger_id,
+            managed_identity_id=call.repetition.new_id("charger"),
+            serial_number=body.serial_number,
+            family=body.family,
+            site=body.site,
+            cohort=body.cohort,
+            security_profile=body.security_profile,
+            target_security_profile=body.target_security_profile,
+            organization=body.organization,
+            expected_common_name=body.expected_common_name,
+            ocpp_versions=tuple(body.ocpp_versions),
+            key=verifier,
+            key_origin=origin,
+        )
+        answer = await self._registered(call, command)
+        charger = result_of(answer)
+        if origin == "generated":
+            text = await self._shown_once(call, body.charger_id, repeated=answer.repeated)
+            charger |= {"key_shown": True} if text is None else {"authorization_key": text}
+        return Answer(charger, 201, {"Location": f"/api/v1/chargers/{quote(body.charger_id, safe='')}"})
+
+    async def _registered(self, call: Call, command: RegisterCharger) -> CommandAnswer:
+        try:
+            return await self._commands.to_charger(call, command.charger_id, command)
+        except Problem as problem:
+            if problem.status != 503:
+                self._unshown.take(call.repetition.key)
+            raise
+
+    async def _shown_once(self, call: Call, charger_id: str, *, repeated: bool) -> str | None:
+        """The key made for this request, if nobody can have been told it yet.
+
+        When the answer to the first try was lost on its way, the repeat is the first anybody hears of the key; whether it is
+        the key that was committed is asked of the ledger.
+        """
+        held = self._unshown.take(call.repetition.key)
+        if held is None or not repeated:
+            return held.text if held is not None else None
+        row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
+        known = _KEYS.decode(row.state).keys if row is not None else ()
+        return held.text if any(key.verifier == held.verifier.verifier for key in known) else None
+
+    async def list(self, call: Call, query: ChargerQuery) -> Answer:
+        return page_of(await self._reader.chargers(**given(query)))
+
+    async def get(self, call: Call) -> Answer:
+        charger_id = call.path["charger_id"]
+        charger = await self._reader.charger(charger_id)
+        if charger is None:
+            raise Problem.unknown("charger", charger_id)
+        return Answer(charger)
+
+    async def change(self, call: Call, body: ChangeChargerBody) -> Answer:
+        charger_id = call.path["charger_id"]
+        command = ChangeCharger(charger_id=charger_id, **given(body))
+        return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))

@@ -1,0 +1,52 @@
+"""From a request to the partition that decides on it, and back."""
+
+from typing import Any
+
+import msgspec
+
+from bfactors.command import Command, CommandAnswer, CommandEnvelope
+from bfactors.identity import FLEET, partition_of
+from bfactors.ports import Clock, CommandDoor
+from gateways.admin.problem import Problem
+from gateways.admin.route import Call
+
+RETRY_AFTER_S = 1
+
+
+class Commands:
+    """Sends commands in the name of the caller. Raises Problem for a refusal and for "come again"."""
+
+    def __init__(self, door: CommandDoor, clock: Clock) -> None:
+        self._door = door
+        self._clock = clock
+
+    async def to_charger(self, call: Call, charger_id: str, command: Command) -> CommandAnswer:
+        """To the partition that holds the charger. Raises Unavailable."""
+        return await self._send(call, partition_of(charger_id), command)
+
+    async def to_fleet(self, call: Call, command: Command) -> CommandAnswer:
+        """To the partition that holds what is global. Raises Unavailable."""
+        return await self._send(call, FLEET, command)
+
+    async def _send(self, call: Call, partition: int, command: Command) -> CommandAnswer:
+        envelope = CommandEnvelope(
+            command_id=self._clock.new_id(),
+            actor=call.actor,
+            role=call.token.role if call.token is not None else "",
+            body=command,
+            idempotency_key=call.repetition.key,
+            request_hash=call.repetition.request_hash,
+        )
+        answer = await self._door.request(partition, envelope)
+        if answer.retry:
+            raise Problem.away(
+                "the owner of this part of the fleet is changing; repeat the request", RETRY_AFTER_S
+            )
+        if answer.refusal is not None:
+            raise Problem.of_refusal(answer.refusal)
+        return answer
+
+
+def result_of(answer: CommandAnswer) -> dict[str, Any]:
+    """The resource the ledger answered with."""
+    return msgspec.json.decode(answer.result, type=dict[str, Any])

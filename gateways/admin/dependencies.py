@@ -1,0 +1,35 @@
+"""Everything the admin API is given, in one value."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bfactors.ports import Clock, CommandDoor, Metrics
+from gateways.admin.ports import EventFeed, Exposition, KeyMint, Reader, ReadinessOf, Statuses, TokenStore
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminDependencies:
+    """`allowed_hosts` are the names a request's Host may bear, without port; loopback's names by default.
+
+    `events` None: this process has no stream to offer, and `/api/v1/events` answers 503.
+    """
+
+    reader: Reader
+    tokens: TokenStore
+    commands: CommandDoor
+    keys: KeyMint
+    clock: Clock
+    metrics: Metrics
+    exposition: Exposition
+    readiness: ReadinessOf
+    statuses: Statuses = tuple
+    events: EventFeed | None = None
+    allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
+    version: str = "0.1.0"
+    heartbeat_s: float = 15.0
+    """How often an idle event stream is given a comment, so that proxies keep it open."""
+    stream_limit: int = 64
+    """Event streams at the same time."""
+    answer_wait_s: ClassVar[float] = 30.0

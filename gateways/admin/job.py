@@ -1,0 +1,195 @@
+"""Certificate jobs: asked for here, decided by the ledger, followed through their timeline."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from bfactors.command import CancelJob, RequestJob
+from bfactors.ports import Clock
+from gateways.admin import field, shape
+from gateways.admin.command import Commands, result_of
+from gateways.admin.inbound import given
+from gateways.admin.paging import page_of
+from gateways.admin.ports import Body, Reader
+from gateways.admin.problem import Problem
+from gateways.admin.role import MAY_OPEN_JOB
+from gateways.admin.route import Answer, Call, Route
+
+Action = Literal["issue", "renew", "revoke", "deactivate"]
+RevocationReason = Literal[
+    "key_compromise",
+    "superseded",
+    "cessation_of_operation",
+    "privilege_withdrawn",
+    "affiliation_changed",
+    "unspecified",
+]
+KEYS_REMEMBERED = timedelta(hours=24)
+"""How long the ledger keeps its answer to an Idempotency-Key."""
+
+
+class OpenJobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The charger by its id or by the identity it carries, exactly one of them."""
+
+    charger_id: field.ChargerId | None = None
+    managed_identity_id: field.Id | None = None
+    purpose: field.Name
+    action: Action
+    certificate_id: field.Id | None = None
+    reason: field.Reason
+    revocation_reason: RevocationReason | None = None
+
+
+class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, for the audit trail."""
+
+    reason: field.Reason
+
+
+class JobQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filters on the jobs as they stand."""
+
+    state: Literal["open", "succeeded", "failed", "cancelled"] | UnsetType = UNSET
+    stage: shape.JobStage | UnsetType = UNSET
+    purpose: field.Search | UnsetType = UNSET
+    charger_id: field.Search | UnsetType = UNSET
+    overdue: bool | UnsetType = UNSET
+    limit: field.Limit = field.DEFAULT_LIMIT
+    cursor: field.Cursor | UnsetType = UNSET
+
+
+class Jobs:
+    """`/api/v1/jobs`, and the way every other resource opens one."""
+
+    def __init__(self, reader: Reader, commands: Commands, clock: Clock) -> None:
+        self._reader = reader
+        self._commands = commands
+        self._clock = clock
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="POST",
+                path="/api/v1/jobs",
+                operation="jobs.open",
+                summary="Ask for a certificate job; an open one of the same kind for the same slot is answered instead",
+                handler=self.open,
+                body=OpenJobBody,
+                answer=shape.Job,
+                status=202,
+                conflicts=True,
+                further={404: "The charger, identity or certificate is unknown"},
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/jobs",
+                operation="jobs.list",
+                summary="List jobs, newest first",
+                handler=self.list,
+                query=JobQuery,
+                answer=shape.Page[shape.Job],
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/jobs/{job_id}",
+                operation="jobs.get",
+                summary="One job with its timeline",
+                handler=self.get,
+                answer=shape.JobDetail,
+            ),
+            Route(
+                method="POST",
+                path="/api/v1/jobs/{job_id}/cancel",
+                operation="jobs.cancel",
+                summary="Give a job up; what is with the CA already is completed there and superseded",
+                handler=self.cancel,
+                body=ReasonBody,
+                answer=shape.Job,
+                conflicts=True,
+            ),
+        )
+
+    async def open(self, call: Call, body: OpenJobBody) -> Answer:
+        if (body.charger_id is None) == (body.managed_identity_id is None):
+            name = "charger_id" if body.charger_id is None else "managed_identity_id"
+            raise Problem.of_field(name, "give either charger_id or managed_identity_id")
+        if body.revocation_reason is not None and body.action != "revoke":
+            raise Problem.of_field("revocation_reason", "belongs to the action revoke only")
+        role = call.token.role if call.token is not None else ""
+        if role not in MAY_OPEN_JOB[body.action]:
+            raise Problem(403, "forbidden", f"the role {role!r} may not {body.action} certificates")
+        charger_id = body.charger_id or await self._charger_of(body.managed_identity_id or "")
+        return await self.request(
+            call,
+            charger_id=charger_id,
+            purpose=body.purpose,
+            action=body.action,
+            reason=body.reason,
+            certificate_id=body.certificate_id,
+            revocation_reason=body.revocation_reason,
+        )
+
+    async def request(
+        self,
+        call: Call,
+        *,
+        charger_id: str,
+        purpose: str,
+        action: Action,
+        reason: str,
+        certificate_id: str | None = None,
+        revocation_reason: RevocationReason | None = None,
+    ) -> Answer:
+        """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
+        job_id = call.repetition.new_id("job")
+        await self._refuse_worn_key(job_id)
+        command = RequestJob(
+            job_id=job_id,
+            charger_id=charger_id,
+            purpose=purpose,
+            action=action,
+            reason=reason,
+            certificate_id=certificate_id,
+            revocation_reason=revocation_reason,
+        )
+        job = result_of(await self._commands.to_charger(call, charger_id, command))
+        return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
+
+    async def list(self, call: Call, query: JobQuery) -> Answer:
+        return page_of(await self._reader.jobs(**given(query)))
+
+    async def get(self, call: Call) -> Answer:
+        return Answer(await self._job(call))
+
+    async def cancel(self, call: Call, body: ReasonBody) -> Answer:
+        job = await self._job(call)
+        command = CancelJob(charger_id=job["charger_id"], job_id=job["job_id"], reason=body.reason)
+        return Answer(result_of(await self._commands.to_charger(call, job["charger_id"], command)))
+
+    async def _job(self, call: Call) -> Body:
+        job = await self._reader.job(call.path["job_id"])
+        if job is None:
+            raise Problem.unknown("job", call.path["job_id"])
+        return job
+
+    async def _refuse_worn_key(self, job_id: str) -> None:
+        """The ledger forgets a key after 24 h, the id made from it would name an ended job a second time."""
+        known = await self._reader.job(job_id)
+        if known is None or known["state"] == "open":
+            return
+        if self._clock.now() - datetime.fromisoformat(known["created_at"]) > KEYS_REMEMBERED:
+            raise Problem.of_field(
+                "Idempotency-Key",
+                f"was used for job {job_id} more than 24 hours ago",
+                "idempotency-key-reused",
+            )
+
+    async def _charger_of(self, managed_identity_id: str) -> str:
+        found = await self._reader.chargers(q=managed_identity_id, decommissioned=True, limit=500)
+        if isinstance(found, dict):
+            for charger in found["items"]:
+                if charger["managed_identity_id"] == managed_identity_id:
+                    return str(charger["charger_id"])
+        raise Problem.unknown("managed-identity", managed_identity_id)

@@ -1,0 +1,163 @@
+"""What the admin API asks for and never builds: readers, tokens, keys and streams, injected by the composition."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from bfactors.admission import KeyVerifier
+from bfactors.errors import BetterFleetError
+from bfactors.ledger_row import AggregateRow
+from bfactors.refusal import Refusal
+
+Body = dict[str, Any]
+"""A JSON object as the API answers it; a list is `{"items": [...], "next_cursor": str | None}`."""
+
+
+class Token(Protocol):
+    """A verified API token, without its text."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+
+
+class TokenStore(Protocol):
+    """Raises Unavailable."""
+
+    async def verify(self, token: str) -> Token | None:
+        """Whose token this is; None for an unknown or revoked one."""
+        ...
+
+
+class Reader(Protocol):
+    """The projections. Lists answer a Refusal for a cursor or filter that cannot be used. Raises Unavailable."""
+
+    async def chargers(
+        self,
+        *,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        connected: bool | None = None,
+        q: str | None = None,
+        decommissioned: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def charger(self, charger_id: str) -> Body | None: ...
+    async def certificates(
+        self,
+        *,
+        charger_id: str | None = None,
+        managed_identity_id: str | None = None,
+        purpose: str | None = None,
+        state: str | None = None,
+        mode: str | None = None,
+        realm: str | None = None,
+        expires_before: datetime | None = None,
+        fingerprint_sha256: str | None = None,
+        serial_number: str | None = None,
+        q: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def certificate(self, certificate_id: str) -> Body | None: ...
+    async def jobs(
+        self,
+        *,
+        state: str | None = None,
+        stage: str | None = None,
+        purpose: str | None = None,
+        charger_id: str | None = None,
+        overdue: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def job(self, job_id: str) -> Body | None: ...
+    async def audit(
+        self,
+        *,
+        managed_identity_id: str | None = None,
+        charger_id: str | None = None,
+        event: str | None = None,
+        job_id: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def security_events(
+        self,
+        *,
+        charger_id: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
+
+
+class KeyMint(Protocol):
+    """Makes AuthorizationKeys and what they are verified with; the pepper stays inside."""
+
+    def mint(self) -> tuple[str, KeyVerifier]: ...
+    def verifier(self, text: str) -> KeyVerifier: ...
+
+
+class HasValue(Protocol):
+    """A member of an enumeration of texts."""
+
+    @property
+    def value(self) -> str: ...
+
+
+class SupervisorStatus(Protocol):
+    """What a supervisor of this process says of itself."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> HasValue: ...
+    @property
+    def children(self) -> int: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+class FeedItem(msgspec.Struct, frozen=True):
+    """One ledger event on its way to a browser: `position` in the stream, `data` its JSON text without line breaks."""
+
+    position: int
+    event: str
+    data: bytes
+
+
+class EventTooOld(BetterFleetError):
+    """The stream no longer holds what follows the given position; read the audit trail instead."""
+
+
+class EventFeed(Protocol):
+    """Ledger events of all partitions, as one stream."""
+
+    async def open(self, after: int | None) -> AsyncIterator[FeedItem]:
+        """Events behind a position, or from now on. Pulled at the client's pace. Raises EventTooOld, Unavailable."""
+        ...
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether this process can do its work, and what is missing if not."""
+
+    ready: bool
+    missing: tuple[str, ...] = ()
+
+
+ReadinessOf = Callable[[], Readiness | Awaitable[Readiness]]
+Statuses = Callable[[], Sequence[SupervisorStatus]]
+Exposition = Callable[[], tuple[bytes, str]]
+"""The Prometheus page and its content type."""

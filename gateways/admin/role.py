@@ -1,0 +1,63 @@
+"""Who may do what: one table, operation by role. A role that is not named beside an operation may not do it.
+
+Viewers read the fleet; auditors read the trail as well; rollout managers also pause and resume; operators run jobs and the
+inventory; PKI admins do everything, and alone revoke, change trust and policy.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Role = Literal["viewer", "operator", "pki-admin", "rollout-manager", "auditor"]
+ROLES: frozenset[str] = frozenset(get_args(Role))
+
+PUBLIC: frozenset[str] = frozenset()
+"""Without a token: health, numbers, public trust anchors and the API's own description."""
+
+_EVERYONE = ROLES
+_TRAIL = frozenset({"operator", "pki-admin", "auditor"})
+_OPERATION = frozenset({"operator", "pki-admin"})
+_ROLLOUT = frozenset({"operator", "pki-admin", "rollout-manager"})
+_PKI = frozenset({"pki-admin"})
+
+MAY: Mapping[str, frozenset[str]] = {
+    "health.live": PUBLIC,
+    "health.ready": PUBLIC,
+    "health.metrics": PUBLIC,
+    "openapi.get": PUBLIC,
+    "trust.central_system": PUBLIC,
+    "trust.purpose": PUBLIC,
+    "chargers.register": _OPERATION,
+    "chargers.list": _EVERYONE,
+    "chargers.get": _EVERYONE,
+    "chargers.change": _OPERATION,
+    "jobs.open": _OPERATION,
+    "jobs.list": _EVERYONE,
+    "jobs.get": _EVERYONE,
+    "jobs.cancel": _OPERATION,
+    "certificates.list": _EVERYONE,
+    "certificates.get": _EVERYONE,
+    "certificates.revoke": _PKI,
+    "certificates.deactivate": _OPERATION,
+    "trust_anchor_bundles.create": _PKI,
+    "trust_anchor_bundles.list": _EVERYONE,
+    "trust_anchor_bundles.get": _EVERYONE,
+    "supervisors.list": _EVERYONE,
+    "supervisors.pause": _ROLLOUT,
+    "supervisors.resume": _ROLLOUT,
+    "supervisors.drain": _ROLLOUT,
+    "policies.list": _EVERYONE,
+    "policies.effective": _EVERYONE,
+    "policies.set": _PKI,
+    "purposes.list": _EVERYONE,
+    "audit.list": _TRAIL,
+    "security_events.list": _TRAIL,
+    "events.follow": _TRAIL | _ROLLOUT,
+}
+
+MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
+    "issue": _OPERATION,
+    "renew": _OPERATION,
+    "deactivate": _OPERATION,
+    "revoke": _PKI,
+}
+"""Jobs by action: revoking needs the same role whichever route it takes."""

@@ -1,0 +1,219 @@
+"""What the API answers with, as types: documentation made from them, the bodies themselves come from the projections."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+CertificateState = Literal[
+    "issued", "installed", "active", "superseded", "inactive", "expired", "revoked", "rejected", "deleted"
+]
+Mode = Literal["managed", "brokered", "tracked-only"]
+JobStage = Literal[
+    "requested",
+    "held",
+    "awaiting-trust-anchor",
+    "awaiting-approval",
+    "awaiting-connection",
+    "awaiting-csr",
+    "awaiting-external",
+    "issuing",
+    "installing",
+    "awaiting-reconnect",
+    "awaiting-activation",
+    "revoking",
+    "deleting",
+    "done",
+]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a list; `next_cursor` is null on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """One X.509 certificate of the inventory."""
+
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str | None
+    purpose: str
+    realm: str
+    variant: str
+    mode: Mode
+    state: CertificateState
+    authority: str
+    external_ref: str | None
+    external_status: str | None
+    last_confirmed_at: datetime | None
+    stale: bool
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    issuing_ca_id: str | None
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime | None
+    installed_at: datetime | None
+    activated_at: datetime | None
+    revoked_at: datetime | None
+    revocation_requested_at: datetime | None = None
+    admit_until: datetime | None = None
+
+
+class CertificateDetail(Certificate, frozen=True, kw_only=True):
+    """With the certificate itself."""
+
+    pem: str
+    chain_pem: str
+    evidence: list[dict[str, Any]]
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """The charger's live session."""
+
+    connected_at: datetime
+    ocpp_version: str
+    security_profile: int
+    fingerprint_sha256: str | None
+    remote_address: str
+    node: str
+    flags: list[str] = []
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a managed identity holds for one purpose and variant."""
+
+    managed_identity_id: str
+    purpose: str
+    variant: str
+    current: Certificate | None
+    next: Certificate | None
+
+
+class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the ledger wants done on the charger."""
+
+    job_id: str | None
+    instruction: str
+    since: datetime
+    waiting_for: str
+
+
+class KeyFact(msgspec.Struct, frozen=True, kw_only=True):
+    """Since when the charger's AuthorizationKey is what it is, and who made it."""
+
+    active_since: datetime | None
+    pending_since: datetime | None
+    origin: str | None
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a change of security profile stands."""
+
+    state: str
+    step: str
+    reason: str | None
+
+
+class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known of a charger but its key."""
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    family: str
+    site: str
+    cohort: str
+    organization: str | None = None
+    expected_common_name: str | None = None
+    security_profile: int
+    target_security_profile: int
+    ocpp_versions: list[str] = []
+    registered_at: datetime
+    session: Session | None
+    slots: list[Slot]
+    reported_certificates: list[dict[str, Any]]
+    outstanding: list[Outstanding]
+    trust_anchors: list[dict[str, Any]] = []
+    migration: Migration | None
+    last_seen_at: datetime | None
+
+
+class Charger(ChargerFacts, frozen=True, kw_only=True):
+    """A charger with everything known of it."""
+
+    authorization_key: KeyFact | None
+
+
+class JobReason(msgspec.Struct, frozen=True):
+    """Why a job stands or failed: a stable code, and words for a person."""
+
+    code: str
+    message: str | None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """The work that takes a slot from wanted to active, or a certificate to its end."""
+
+    job_id: str
+    managed_identity_id: str
+    charger_id: str | None
+    purpose: str
+    action: str
+    state: Literal["open", "succeeded", "failed", "cancelled"]
+    stage: JobStage
+    overdue: bool
+    waiting_for: str | None
+    held_by: str | None = None
+    reason: JobReason | None
+    certificate_id: str | None
+    policy_version: int
+    created_at: datetime
+    deadline_at: datetime
+    due_at: datetime | None = None
+
+
+class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One ledger event of a job."""
+
+    at: datetime
+    event: str
+    by: str
+    evidence_ref: str | None
+    detail: dict[str, Any]
+
+
+class JobDetail(Job, frozen=True, kw_only=True):
+    """With its timeline, oldest first."""
+
+    timeline: list[TimelineStep]
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
+    """One trust anchor of a bundle."""
+
+    fingerprint_sha256: str
+    subject: str
+    not_after: datetime
+    pem: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable version of a purpose's trust anchors."""
+
+    bundle_id: str
+    purpose: str
+    realm: str
+    version: int
+    note: str
+    anchors: list[Anchor]
+    cohorts: list[dict[str, Any]]
+    created_at: datetime | msgspec.UnsetType = msgspec.UNSET
+    current: bool | msgspec.UnsetType = msgspec.UNSET

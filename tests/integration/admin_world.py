@@ -1,0 +1,397 @@
+"""The admin API on a real socket, over the real decisions: a ledger in memory that folds and commits every command."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from actors.ledger.commit import Memory, commit, recall
+from actors.ledger.item import Asked, Fact, Item
+from bfactors.admission import KeyVerifier
+from bfactors.command import CommandAnswer, CommandEnvelope
+from bfactors.errors import NotOwner, Unavailable
+from bfactors.evidence import Evidence
+from bfactors.fleet.state import FleetFacts
+from bfactors.identity import FLEET
+from bfactors.ledger_row import AggregateRow, EventRow
+from bfactors.refusal import Refusal
+from gateways.admin.app import create_app
+from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.ports import EventFeed, Readiness
+from gateways.admin.role import ROLES
+from gateways.admin.server import AdminServer, serve_admin
+from gateways.metrics import PrometheusMetrics
+from persistence.cursor import decode_cursor, encode_cursor
+from tests.fakes.ledger_store import FakeLedgerStore
+
+BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LEASE_TIME = timedelta(days=3650)
+TOKENS = {f"bf_{role}-token": role for role in sorted(ROLES)}
+CHARGER = {
+    "charger_id": "CP-1",
+    "serial_number": "SN-1",
+    "family": "acme-one",
+    "site": "north",
+    "cohort": "canary",
+    "security_profile": 2,
+}
+JOB = {"charger_id": "CP-1", "purpose": "charging_station", "action": "issue", "reason": "first certificate"}
+
+
+def token_of(role: str) -> str:
+    return f"bf_{role}-token"
+
+
+class HandClock:
+    """Time and ids in the test's hand."""
+
+    def __init__(self) -> None:
+        self.at = BEGIN
+        self._ids = itertools.count(1)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - BEGIN).total_seconds()
+
+    def new_id(self) -> str:
+        return f"id-{next(self._ids)}"
+
+
+@dataclass(frozen=True)
+class ApiToken:
+    name: str
+    role: str
+
+
+class Tokens:
+    """One live token per role, named after it."""
+
+    def __init__(self) -> None:
+        self.live = {text: ApiToken(name=f"the-{role}", role=role) for text, role in TOKENS.items()}
+        self.away = False
+
+    async def verify(self, token: str) -> ApiToken | None:
+        if self.away:
+            raise Unavailable("PostgreSQL")
+        return self.live.get(token)
+
+
+class Mint:
+    """Keys that can be told apart: key-0001, key-0002, ..."""
+
+    def __init__(self) -> None:
+        self.minted: list[str] = []
+
+    def mint(self) -> tuple[str, KeyVerifier]:
+        text = f"{len(self.minted) + 1:032d}"
+        self.minted.append(text)
+        return text, self.verifier(text)
+
+    def verifier(self, text: str) -> KeyVerifier:
+        return KeyVerifier(
+            generation=1, pepper_id="p", verifier=hashlib.sha256(text.encode()).hexdigest(), state="active"
+        )
+
+
+class LedgerDoor:
+    """`CommandDoor` whose owner lives in the same process. `lose` makes the next answers vanish, after the commit."""
+
+    def __init__(self, store: FakeLedgerStore, clock: HandClock) -> None:
+        self.store = store
+        self.clock = clock
+        self.asked: list[CommandEnvelope] = []
+        self.lose = 0
+        self.away = False
+        self.retry = False
+        self._memories: dict[int, Memory] = {}
+        self._turn = asyncio.Lock()
+
+    async def serve(self, partition: int, handle: Any) -> None:
+        raise NotImplementedError
+
+    async def withdraw(self, partition: int) -> None:
+        raise NotImplementedError
+
+    async def request(self, partition: int, command: CommandEnvelope) -> CommandAnswer:
+        if self.away:
+            raise NotOwner(f"the owner of partition {partition}", retry_after_s=7)
+        if self.retry:
+            return CommandAnswer(retry=True)
+        sent = msgspec.json.decode(msgspec.json.encode(command), type=CommandEnvelope)
+        self.asked.append(sent)
+        answer: asyncio.Future[CommandAnswer] = asyncio.get_running_loop().create_future()
+        answers = await self.commit(partition, [Asked(sent, answer)])
+        if self.lose:
+            self.lose -= 1
+            raise NotOwner(f"the owner of partition {partition}")
+        return answers[0]
+
+    async def tell(self, partition: int, evidence: Evidence) -> None:
+        await self.commit(partition, [Fact(self._position(partition), evidence)])
+
+    def _position(self, partition: int) -> int:
+        memory = self._memories.get(partition)
+        return 1 if memory is None else memory.lease.evidence_position + 1
+
+    async def commit(self, partition: int, items: Sequence[Item]) -> list[CommandAnswer]:
+        async with self._turn:
+            memory = self._memories.get(partition)
+            if memory is None:
+                lease = await self.store.claim(partition, "test", LEASE_TIME)
+                assert lease is not None
+                memory = self._memories[partition] = await recall(self.store, lease)
+            done = await commit(
+                self.store, memory, items, self.clock, "wss://csms.example:9443/ocpp", LEASE_TIME
+            )
+            memory.lease = done.lease
+            memory.facts, memory.fleet = done.fold.facts, done.fold.fleet
+            for _, after in done.fold.touched():
+                memory.keep(after)
+            return [answer for _, answer in done.answers]
+
+    def set_facts(self, facts: FleetFacts) -> None:
+        """What every partition knows of the fleet from now on."""
+        for memory in self._memories.values():
+            memory.facts = facts
+
+
+class StoreReader:
+    """`Reader` over the ledger in memory, with the real cursors."""
+
+    def __init__(self, store: FakeLedgerStore) -> None:
+        self._store = store
+        self.away = False
+
+    async def chargers(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        q, decommissioned = filters.pop("q", None), filters.pop("decommissioned", False)
+        rows = [
+            row
+            for _, row in sorted(self._store.chargers.items())
+            if _fits(row, filters)
+            and (decommissioned or not row.decommissioned)
+            and (q is None or q in f"{row.charger_id} {row.serial_number} {row.managed_identity_id}")
+        ]
+        return self._page("chargers", rows, lambda row: row.charger_id, limit, cursor)
+
+    async def charger(self, charger_id: str) -> Any:
+        return self._one(self._store.chargers.get(charger_id))
+
+    async def certificates(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        filters.pop("q", None)
+        before = filters.pop("expires_before", None)
+        rows = [
+            row
+            for _, row in sorted(self._store.certificates.items())
+            if _fits(row, filters) and (before is None or row.not_after < before)
+        ]
+        found = self._page("certificates", rows, lambda row: row.certificate_id, limit, cursor)
+        if isinstance(found, dict):
+            for item in found["items"]:
+                item.pop("pem"), item.pop("chain_pem")
+        return found
+
+    async def certificate(self, certificate_id: str) -> Any:
+        return self._one(self._store.certificates.get(certificate_id))
+
+    async def jobs(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = sorted(self._store.jobs.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
+        rows = [row for row in rows if _fits(row, filters)]
+        return self._page("jobs", rows, lambda row: row.job_id, limit, cursor)
+
+    async def job(self, job_id: str) -> Any:
+        body = self._one(self._store.jobs.get(job_id))
+        if body is not None:
+            body["timeline"] = [
+                {
+                    "at": event.recorded_at.isoformat(),
+                    "event": event.event,
+                    "by": event.actor,
+                    "evidence_ref": event.cause,
+                    "detail": msgspec.json.decode(event.payload),
+                }
+                for event in self._events()
+                if event.job_id == job_id
+            ]
+        return body
+
+    async def audit(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        after = filters.pop("after", None)
+        if after == "9999:1":
+            return Refusal("unknown-event", f"the ledger holds no event {after}", "after")
+        rows = [event for event in self._events() if _fits(event, filters)]
+        return self._page(
+            "audit", rows, lambda row: f"{row.partition}:{row.sequence}", limit, cursor, body=_audit_item
+        )
+
+    async def security_events(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = [row for row in self._store.security_events.values() if _fits(row, filters)]
+        return self._page("security_events", rows, lambda row: row.evidence_id, limit, cursor)
+
+    async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
+        self._check()
+        return self._store.aggregates.get((partition, key))
+
+    def _events(self) -> list[EventRow]:
+        rows = [event for events in self._store.events.values() for event in events]
+        return sorted(rows, key=lambda row: (row.recorded_at, row.partition, row.sequence))
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("PostgreSQL", "told to be away")
+
+    def _one(self, row: Any) -> Any:
+        self._check()
+        return None if row is None else msgspec.json.decode(row.doc)
+
+    def _page(
+        self,
+        listing: str,
+        rows: list[Any],
+        name: Callable[[Any], str],
+        limit: int,
+        cursor: str | None,
+        body: Callable[[Any], Any] = lambda row: msgspec.json.decode(row.doc),
+    ) -> Any:
+        self._check()
+        start = 0
+        if cursor is not None:
+            key = decode_cursor(listing, cursor, str)
+            if isinstance(key, Refusal):
+                return key
+            start = next((index + 1 for index, row in enumerate(rows) if name(row) == key[0]), len(rows))
+        shown = rows[start : start + limit]
+        more = len(rows) > start + limit
+        return {
+            "items": [body(row) for row in shown],
+            "next_cursor": encode_cursor(listing, (name(shown[-1]),)) if more else None,
+        }
+
+
+def _fits(row: Any, filters: dict[str, Any]) -> bool:
+    return all(value is None or getattr(row, name) == value for name, value in filters.items())
+
+
+def _audit_item(row: EventRow) -> Any:
+    item = msgspec.to_builtins(row)
+    item["payload"] = msgspec.json.decode(row.payload)
+    return item
+
+
+@dataclass
+class AdminWorld:
+    """Everything behind the API, and a client in front of it."""
+
+    store: FakeLedgerStore = field(default_factory=FakeLedgerStore)
+    clock: HandClock = field(default_factory=HandClock)
+    tokens: Tokens = field(default_factory=Tokens)
+    mint: Mint = field(default_factory=Mint)
+    metrics: PrometheusMetrics = field(default_factory=lambda: PrometheusMetrics(strict=True))
+    readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
+    statuses: Sequence[Any] = ()
+    events: EventFeed | None = None
+    heartbeat_s: float = 15.0
+    stream_limit: int = 64
+
+    def __post_init__(self) -> None:
+        self.store._now = self.clock.now
+        self.door = LedgerDoor(self.store, self.clock)
+        self.reader = StoreReader(self.store)
+        self.server: AdminServer
+        self.http: aiohttp.ClientSession
+        self._keys = itertools.count(1)
+
+    @property
+    def dependencies(self) -> AdminDependencies:
+        return AdminDependencies(
+            reader=self.reader,
+            tokens=self.tokens,
+            commands=self.door,
+            keys=self.mint,
+            clock=self.clock,
+            metrics=self.metrics,
+            exposition=self.metrics.exposition,
+            readiness=lambda: self.readiness,
+            statuses=lambda: self.statuses,
+            events=self.events,
+            heartbeat_s=self.heartbeat_s,
+            stream_limit=self.stream_limit,
+        )
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[AdminWorld]:
+        self.server = await serve_admin(create_app(self.dependencies), "127.0.0.1", 0)
+        self.http = aiohttp.ClientSession(self.server.url, timeout=aiohttp.ClientTimeout(total=20))
+        try:
+            yield self
+        finally:
+            await self.http.close()
+            await self.server.close()
+
+    # ------------------------------------------------------------ asking
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        role: str | None = "pki-admin",
+        key: str | None = "",
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        """One request. `key` "": a new Idempotency-Key for a POST; None: none at all."""
+        sent: dict[str, str] = {}
+        if role is not None:
+            sent["Authorization"] = f"Bearer {token_of(role)}"
+        if method == "POST" and key == "":
+            key = f"key-{next(self._keys)}"
+        if key:
+            sent["Idempotency-Key"] = key
+        data = raw if raw is not None else (None if body is None else msgspec.json.encode(body))
+        if data is not None:
+            sent["Content-Type"] = "application/json"
+        async with self.http.request(method, path, data=data, headers=sent | (headers or {})) as response:
+            content = await response.read()
+            is_json = "json" in response.headers.get("Content-Type", "")
+            return Reply(
+                response.status,
+                msgspec.json.decode(content) if is_json and content else content,
+                dict(response.headers),
+            )
+
+    async def register(self, **changes: Any) -> Reply:
+        return await self.ask("POST", "/api/v1/chargers", CHARGER | changes)
+
+    async def bundle(self, pems: Sequence[str], purpose: str = "backend_server") -> Reply:
+        body = {"purpose": purpose, "anchors": list(pems), "note": "first"}
+        return await self.ask("POST", "/api/v1/trust-anchor-bundles", body)
+
+    async def fleet_facts(self) -> FleetFacts:
+        row = self.store.aggregates.get((FLEET, "fleet"))
+        assert row is not None
+        facts: FleetFacts = msgspec.convert(msgspec.json.decode(row.state)["facts"], FleetFacts)
+        return facts
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def fields(self) -> list[str]:
+        """What a problem names."""
+        return [error["field"] for error in self.body["errors"]]
