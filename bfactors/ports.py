@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.evidence import Evidence
 from bfactors.instruction import InstructionOrder
@@ -195,4 +196,34 @@ class LedgerStore(Protocol):
     async def events_after(self, partition: int, sequence: int, limit: int) -> Sequence[EventRow]: ...
     async def outbox_done(self, lease: Lease, sequence: int) -> None:
         """Everything up to and including `sequence` has been published."""
+        ...
+
+
+# ---------------------------------------------------------------- core: certificate authorities
+
+
+class CertificateAuthority(Protocol):
+    """Makes certificates. Callable from any lane; each call is sent once, repeating it is the caller's business.
+
+    Every method raises the tree of `bfactors.ca`.
+    """
+
+    async def issue(self, order: SigningOrder) -> str:
+        """Ask for a certificate; returns the CA's name for it. The same order within the token's window names the same."""
+        ...
+
+    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+        """The certificate once it is made, also an expired or revoked one. Raises NotReady before that."""
+        ...
+
+    async def describe(self, authority_arn: str) -> AuthorityDescription:
+        """The CA itself: whether it signs, until when, with what, under which root."""
+        ...
+
+
+class Revoker(Protocol):
+    """The further power of a CA that can take certificates back. Callable from any lane."""
+
+    async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
+        """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
         ...

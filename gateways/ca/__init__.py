@@ -1,0 +1,1 @@
+"""Certificate authorities: one file per backend, and what keeps us below their limits."""

@@ -1,0 +1,216 @@
+"""AWS Private CA through its own client, one call at a time: limits, circuits, errors and metrics, no hidden repeats.
+
+Signing is asked for with an explicit template, absolute dates and the order's token, so that an order sent again is the
+same request to the byte and names the same certificate within the service's window of five minutes.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from bfactors.ca import (
+    TOKEN_MAX_CHARS,
+    AuthorityDescription,
+    CaError,
+    IssuedChain,
+    Permanent,
+    SigningOrder,
+    Transient,
+)
+from bfactors.ports import Clock, Metrics
+from gateways.ca.authority_chain import described
+from gateways.ca.aws_error import CAUGHT, ca_error
+from gateways.ca.aws_session import AwsClients, AwsSettings
+from gateways.ca.call_limits import CallLimits
+from gateways.ca.circuit import Circuit
+from gateways.ca.lane import run_on
+from gateways.ca.retry import RetryPolicy
+
+_URGENT_REASONS = frozenset({"key_compromise", "certificate_authority_compromise", "a_a_compromise"})
+_REASONS = _URGENT_REASONS | {
+    "unspecified",
+    "affiliation_changed",
+    "superseded",
+    "cessation_of_operation",
+    "privilege_withdrawn",
+}
+
+
+class AwsPrivateCa:
+    """`CertificateAuthority` and `Revoker` for every CA that one account, region and role reach.
+
+    Made and closed on the loop that is to own its sockets; its methods may be called from any lane.
+    """
+
+    def __init__(
+        self,
+        settings: AwsSettings,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        limits: CallLimits,
+        retry: RetryPolicy,
+        circuit: Callable[[], Circuit] = Circuit,
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._limits = limits
+        self._retry = retry
+        self._circuits: defaultdict[tuple[str, str], Circuit] = defaultdict(circuit)
+        self._clients = AwsClients(settings)
+        self._loop = asyncio.get_running_loop()
+        self._pca: Any = None
+
+    async def start(self) -> None:
+        """Make the client; no call leaves."""
+        self._pca = await self._clients.open("acm-pca")
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with Transient."""
+        self._pca = None
+        await self._clients.close()
+
+    # ------------------------------------------------------------ CertificateAuthority
+
+    async def issue(self, order: SigningOrder) -> str:
+        """Returns the certificate's ARN."""
+        parameters = signing_parameters(order)
+
+        def in_time() -> None:
+            if self._clock.now() >= order.call_before:
+                raise Transient("CallWindowPassed", "the order may not be sent any more")
+
+        answer = await self._from_any_lane(
+            "IssueCertificate", order.authority_arn, parameters, last_check=in_time
+        )
+        return str(answer["CertificateArn"])
+
+    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+        """GetCertificate. The service's chain ends with the root."""
+        parameters = {"CertificateAuthorityArn": authority_arn, "CertificateArn": external_ref}
+        answer = await self._from_any_lane("GetCertificate", authority_arn, parameters)
+        return IssuedChain(
+            leaf_pem=str(answer["Certificate"]), issuers_pem=str(answer.get("CertificateChain") or "")
+        )
+
+    async def describe(self, authority_arn: str) -> AuthorityDescription:
+        """Two reads, each repeated a few times when the service is away."""
+        parameters = {"CertificateAuthorityArn": authority_arn}
+
+        def read(operation: str) -> Callable[[], Any]:
+            return lambda: self._from_any_lane(operation, authority_arn, parameters)
+
+        found = await self._retry.run(read("DescribeCertificateAuthority"))
+        chain = await self._retry.run(read("GetCertificateAuthorityCertificate"))
+        return described(found["CertificateAuthority"], chain)
+
+    # ------------------------------------------------------------ Revoker
+
+    async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
+        """A compromised key goes before everything routine."""
+        if reason not in _REASONS:
+            raise Permanent("UnknownReason", f"{reason!r} is no reason to revoke that the CA knows")
+        parameters = {
+            "CertificateAuthorityArn": authority_arn,
+            "CertificateSerial": colon_hex(serial_number),
+            "RevocationReason": reason.upper(),
+        }
+        await self._from_any_lane(
+            "RevokeCertificate", authority_arn, parameters, emergency=reason in _URGENT_REASONS
+        )
+
+    # ------------------------------------------------------------ inside
+
+    async def _from_any_lane(
+        self,
+        operation: str,
+        authority_arn: str,
+        parameters: dict[str, Any],
+        *,
+        emergency: bool = False,
+        last_check: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        return await run_on(
+            self._loop, self._call(operation, authority_arn, parameters, emergency, last_check)
+        )
+
+    async def _call(
+        self,
+        operation: str,
+        authority_arn: str,
+        parameters: dict[str, Any],
+        emergency: bool,
+        last_check: Callable[[], None],
+    ) -> dict[str, Any]:
+        circuit = self._circuits[authority_arn, operation]
+        outcome = "cancelled"
+        try:
+            circuit.check(self._clock.monotonic())
+            await self._limits.enter(operation, emergency=emergency)
+            last_check()
+            answer = await self._sent(operation, parameters)
+        except CaError as error:
+            outcome = error.code
+            raise
+        else:
+            outcome = "ok"
+        finally:
+            self._metrics.count("bf_ca_calls_total", operation=operation, outcome=outcome)
+        return answer
+
+    async def _sent(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        circuit = self._circuits[parameters["CertificateAuthorityArn"], operation]
+        if self._pca is None:
+            raise Transient("NotStarted", "the client of AWS Private CA is closed")
+        began = self._clock.monotonic()
+        try:
+            answer: dict[str, Any] = await getattr(self._pca, _METHODS[operation])(**parameters)
+        except CAUGHT as problem:
+            error = ca_error(problem)
+            circuit.failed(error, self._clock.monotonic())
+            raise error from problem
+        finally:
+            self._metrics.observe("bf_ca_call_seconds", self._clock.monotonic() - began, operation=operation)
+        circuit.succeeded()
+        return answer
+
+
+_METHODS = {
+    "IssueCertificate": "issue_certificate",
+    "GetCertificate": "get_certificate",
+    "RevokeCertificate": "revoke_certificate",
+    "DescribeCertificateAuthority": "describe_certificate_authority",
+    "GetCertificateAuthorityCertificate": "get_certificate_authority_certificate",
+}
+
+
+def signing_parameters(order: SigningOrder) -> dict[str, Any]:
+    """IssueCertificate's parameters: nothing in them depends on when or how often they are sent. Raises Permanent."""
+    if not 1 <= len(order.token) <= TOKEN_MAX_CHARS:
+        raise Permanent("TokenLength", f"an idempotency token has 1 to {TOKEN_MAX_CHARS} characters")
+    partition = order.authority_arn.split(":")[1:2] or ["aws"]
+    return {
+        "CertificateAuthorityArn": order.authority_arn,
+        "Csr": order.csr_pem.encode(),
+        "SigningAlgorithm": order.signing_algorithm,
+        "TemplateArn": f"arn:{partition[0]}:acm-pca:::template/{order.template}",
+        "Validity": _absolute(order.not_after),
+        "ValidityNotBefore": _absolute(order.not_before),
+        "IdempotencyToken": order.token,
+    }
+
+
+def _absolute(at: datetime) -> dict[str, Any]:
+    return {"Type": "ABSOLUTE", "Value": int(at.timestamp())}
+
+
+def colon_hex(serial_number: str) -> str:
+    """`1a2b3` as `01:a2:b3`, the spelling in the service's own examples. Raises Permanent."""
+    try:
+        digits = f"{int(serial_number, 16):x}"
+    except ValueError:
+        raise Permanent("MalformedSerial", "the serial number is not hexadecimal") from None
+    digits = digits.zfill(len(digits) + len(digits) % 2)
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
