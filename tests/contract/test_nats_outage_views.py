@@ -13,6 +13,7 @@ from bfactors.instruction import CloseSession, InstructionOrder
 from deploy.embedded import EmbeddedNats
 from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.layout import NatsLayout
+from gateways.nats.outbox import NatsOutbox
 from tests.fakes.killable_nats import both_connected, kill, killable_server, killable_side
 from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen, a_record, empty
 
@@ -63,8 +64,9 @@ async def test_a_bucket_made_anew_takes_no_record_from_a_view(
     view.subscribe(seen.add)
     await empty(side.core)
     await side.core.ensure_layout(NatsLayout())
-    await side.outbox.put_admission([a_record("CP1", 4)])
-    await side.outbox.put_admission([a_record("CP2", 6)])
+    after = NatsOutbox(side.core.connection, side.core.replies, side.core.publisher)
+    await after.put_admission([a_record("CP1", 4)])
+    await after.put_admission([a_record("CP2", 6)])
     await seen.until_count(1)
     assert seen == [a_record("CP2", 6)]
     assert view.get("CP1") == a_record("CP1", 5)

@@ -15,7 +15,7 @@ from gateways.nats.node_watch import NodeWatch
 from gateways.nats.ordered_stream import OrderedStream
 from gateways.nats.presence import NodePresence, _wait_or_time
 from tests.fakes.killable_nats import both_connected, kill, killable_server, killable_side
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen
+from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen, empty
 
 TTL_S = 0.6
 RENEW_S = 0.1
@@ -147,7 +147,8 @@ async def marked(side: JetStreamSide, *incarnations: str) -> None:
 async def test_after_an_outage_longer_than_the_ttl_only_those_who_stay_silent_are_lost(
     killable: EmbeddedNats, side: JetStreamSide
 ) -> None:
-    watched = Watched(side, ttl_s=4 * TTL_S)
+    watched = Watched(side, ttl_s=3 * TTL_S)
+    watched.watch.compare([("node", "never was")])
     held = HeldRenewals()
     living = NodePresence(
         side.connect.connection,
@@ -160,6 +161,7 @@ async def test_after_an_outage_longer_than_the_ttl_only_those_who_stay_silent_ar
     living.start()
     dying = a_node(side, "dies")
     await watched.present.until(lambda seen: {"lives", "dies"} <= set(seen))
+    await watched.lost.until_count(1)  # from now on the watch believes what it sees
     held.free.clear()
     await kill(killable, side)
     await crash(dying)
@@ -167,9 +169,22 @@ async def test_after_an_outage_longer_than_the_ttl_only_those_who_stay_silent_ar
     await both_connected(side)
     await marked(side, "lives", "dies")  # for the server both have lapsed
     held.free.set()
-    await watched.lost.until_count(1)
+    await watched.lost.until_count(2)
     renewals = len(watched.present)
     await watched.present.until_count(renewals + round(TTL_S / RENEW_S))
+    assert watched.lost == [("node", "never was"), ("node", "dies")]
+    await living.leave()
+    await watched.watch.stop()
+
+
+async def test_a_node_that_dies_while_nats_loses_its_store_is_lost_as_well(side: JetStreamSide) -> None:
+    watched = Watched(side)
+    living, dying = a_node(side, "lives"), a_node(side, "dies")
+    await watched.present.until(lambda seen: {"lives", "dies"} <= set(seen))
+    await crash(dying)
+    await empty(side.core)  # there will never be a mark of its lapse
+    await side.core.ensure_layout(NatsLayout(node_ttl=timedelta(seconds=TTL_S)))
+    await watched.lost.until_count(1)
     assert watched.lost == [("node", "dies")]
     await living.leave()
     await watched.watch.stop()
