@@ -19,6 +19,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from bfactors.certificate_hash import HashData
+from bfactors.der import certificate_fields, key_algorithm_of_spki
 from bfactors.pem import MalformedX509, csr_der, join_chain, normalised_csr, pem_of, split_chain
 
 __all__ = [  # noqa: RUF022 - by subject
@@ -157,19 +158,20 @@ def certificate_of(der: bytes) -> Certificate:
     """Read one certificate from DER. Raises MalformedX509."""
     loaded = load(der)
     try:
-        spki = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        algorithm = key_algorithm_of(loaded.public_key())
+        fields = certificate_fields(der)
+        algorithm = key_algorithm_of_spki(fields.spki) or key_algorithm_of(loaded.public_key())
+        subject = loaded.subject
         signature_hash = loaded.signature_hash_algorithm
         found = _Extensions(loaded.extensions)
         return Certificate(
             der=der,
             fingerprint_sha256=fingerprint_sha256(der),
-            spki_sha256=hashlib.sha256(spki).hexdigest(),
+            spki_sha256=hashlib.sha256(fields.spki).hexdigest(),
             serial_number=f"{loaded.serial_number:x}",
-            subject_der=loaded.subject.public_bytes(),
-            issuer_der=loaded.issuer.public_bytes(),
-            common_name=_first(loaded.subject, NameOID.COMMON_NAME),
-            organizations=_all(loaded.subject, NameOID.ORGANIZATION_NAME),
+            subject_der=fields.subject,
+            issuer_der=fields.issuer,
+            common_name=_first(subject, NameOID.COMMON_NAME),
+            organizations=_all(subject, NameOID.ORGANIZATION_NAME),
             not_before=loaded.not_valid_before_utc,
             not_after=loaded.not_valid_after_utc,
             key_algorithm=algorithm,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import textwrap
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
@@ -206,6 +207,35 @@ def test_hash_data_is_what_rfc_6960_says(algorithm: str, kind: str) -> None:
     assert found.issuer_name_hash == digest(issuer.pair.certificate.subject.public_bytes()).hexdigest()
     assert found.issuer_key_hash == digest(bits).hexdigest()
     assert found.serial_number == f"{pair.certificate.serial_number:x}"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        ec.generate_private_key(ec.SECP521R1()),
+        ec.generate_private_key(ec.SECP224R1()),
+        ec.generate_private_key(ec.BrainpoolP256R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+        rsa.generate_private_key(65537, 2048),
+        rsa.generate_private_key(65537, 1025),
+        ed25519.Ed25519PrivateKey.generate(),
+        ed448.Ed448PrivateKey.generate(),
+    ],
+    ids=lambda key: key_algorithm_of(key.public_key()),
+)
+def test_a_certificates_fields_are_cut_out_as_decoding_would_find_them(key: Any) -> None:
+    pair = ISSUING.leaf("Serial number " * 4, "Depots and Søns", key=key)
+    read, loaded = certificate_of(pair.der), pair.certificate
+    spki = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert read.spki_sha256 == hashlib.sha256(spki).hexdigest()
+    assert read.key_algorithm == key_algorithm_of(loaded.public_key())
+    assert (read.subject_der, read.issuer_der) == (
+        loaded.subject.public_bytes(),
+        loaded.issuer.public_bytes(),
+    )
+    assert (read.subject, read.issuer) == (loaded.subject.rfc4514_string(), loaded.issuer.rfc4514_string())
 
 
 def test_keys_are_named_and_weighed() -> None:
