@@ -75,8 +75,8 @@ class BucketWatch:
             await batches.aclose()
 
     def _apply(self, stored: Stored) -> None:
-        name = name_of_token(stored.subject.removeprefix(self._subject_prefix))
         try:
+            name = name_of_token(stored.subject.removeprefix(self._subject_prefix))
             if stored.headers.keys() & {_OPERATION, _MARKER}:
                 self._removed(name)
             else:

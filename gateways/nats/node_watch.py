@@ -115,7 +115,11 @@ class NodeWatch:
             await batches.aclose()
 
     def _apply(self, stored: Stored) -> None:
-        node, incarnation = (name_of_token(token) for token in stored.subject.split(".")[-2:])
+        try:
+            _, _, node, incarnation = (name_of_token(token) for token in stored.subject.split("."))
+        except ValueError:
+            _LOG.error("%s is nobody's presence", stored.subject)
+            return
         if _MARKER in stored.headers:
             self._suspect((node, incarnation))
             return

@@ -112,6 +112,7 @@ async def test_an_unreadable_record_in_the_bucket_is_replaced_and_kept_out_of_th
     await view.wait_ready()
     key = f"$KV.bf_admission.{subject_token('CP1')}"
     await side.core.connection.publish(key, b"not a record")
+    await side.core.connection.publish("$KV.bf_admission.=FF", b"nor a name")
     fresh = NatsOutbox(side.core.connection, side.core.replies, side.core.publisher)
     seen = Seen()
     view.subscribe(seen.add)

@@ -78,6 +78,26 @@ async def test_a_node_that_renews_lives_and_one_that_stops_is_lost_once(side: Je
     await watched.watch.stop()
 
 
+async def test_what_is_nobodys_presence_is_passed_over(
+    side: JetStreamSide, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(side)
+    for subject_, payload in (
+        ("bf.node.short", b"{}"),
+        ("bf.node.=FF.i", b"{}"),
+        ("bf.node.node.i", b"not json"),
+        ("bf.node.node.i", b'{"node":"another","incarnation":"i"}'),
+    ):
+        await side.connect.connection.publish(subject_, payload)
+    node = a_node(side, "lives")
+    await watched.present.until_count(1)
+    assert watched.present[0] == "lives"
+    for said in ("nobody's presence", "unreadable", "names another one"):
+        assert said in caplog.text
+    await node.leave()
+    await watched.watch.stop()
+
+
 async def test_a_node_that_leaves_is_lost_at_once(side: JetStreamSide) -> None:
     watched = Watched(side)
     leaving = a_node(side, "leaves")
