@@ -80,6 +80,7 @@ class OrderedStream:
         self._retry_s = retry_s
         self._wait = wait
         self._created = ""
+        self._complaint = ""
         self._interrupted = interrupted
         self.live = False
         """Whether everything the stream holds has been seen and it is still heard of."""
@@ -103,7 +104,7 @@ class OrderedStream:
             except Skipped as skipped:
                 _LOG.info("reading %s anew: %s", self._stream, skipped)
             except Unavailable as away:
-                _LOG.warning("%s cannot be read: %s", self._stream, away)
+                self._complain(str(away))
                 await self._wait(self._retry_s)
             finally:
                 self.live = False
@@ -145,17 +146,16 @@ class OrderedStream:
 
     def _stream_replaced(self, state: _StreamState) -> None:
         """The server's store was lost and the stream made again: positions of the old one mean nothing in it."""
-        _LOG.error(
-            "%s was made anew at %s; it ends at %d and we had read to %d",
-            self._stream,
-            state.created,
-            state.last,
-            self._position,
-        )
         if self._start == "last-per-subject":
+            _LOG.error("%s was made anew at %s and is read from its start", self._stream, state.created)
             self._position = 0
-        elif state.last < self._position:
-            raise Unavailable("NATS", f"{self._stream} ends before position {self._position}")
+        elif state.first <= self._position or state.last < self._position:
+            # To go on would skip what the new stream holds, to go back would repeat positions already recorded.
+            raise Unavailable(
+                "NATS",
+                f"{self._stream} was made anew with positions from {state.first} on, which were read up to"
+                f" {self._position} before; make it with a higher first position",
+            )
 
     async def _stream_state(self) -> _StreamState:
         info = await self._api(f"STREAM.INFO.{self._stream}", None)
@@ -221,7 +221,14 @@ class OrderedStream:
                 self._position + 1,
             )
 
+    def _complain(self, text: str) -> None:
+        """Once, not twice a second for as long as it lasts."""
+        if text != self._complaint:
+            self._complaint = text
+            _LOG.error("%s cannot be read: %s", self._stream, text)
+
     def _heard(self, caught_up: bool) -> None:
+        self._complaint = ""
         self.live = self.live or caught_up
         if self.live:
             self.current_at = time.monotonic()

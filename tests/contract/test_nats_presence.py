@@ -86,7 +86,7 @@ async def test_what_is_nobodys_presence_is_passed_over(
         ("bf.node.short", b"{}"),
         ("bf.node.=FF.i", b"{}"),
         ("bf.node.node.i", b"not json"),
-        ("bf.node.node.i", b'{"node":"another","incarnation":"i"}'),
+        ("bf.node.node.j", b'{"node":"another","incarnation":"j"}'),
     ):
         await side.connect.connection.publish(subject_, payload)
     node = a_node(side, "lives")
