@@ -70,6 +70,9 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ledger_events_total", "counter", "Ledger events recorded", ("event",)),
     MetricSpec("bf_ca_calls_total", "counter", "Calls to a CA", ("operation", "outcome")),
     MetricSpec("bf_ca_call_seconds", "histogram", "Duration of a call to a CA", ("operation",), _CALL_S),
+    MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
+    MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),
+    MetricSpec("bf_renewals_started_total", "counter", "Renewals asked for", ("purpose", "outcome")),
     # both
     MetricSpec("bf_supervisor_restarts_total", "counter", "Restarts by a supervisor", ("kind",)),
     MetricSpec("bf_admin_requests_total", "counter", "Admin requests answered", ("operation", "status")),
@@ -130,9 +133,8 @@ class PrometheusMetrics:
             return None
         values = family.values(labels)
         if values is None:
-            return self._refused(
-                f"{family.spec.name} has the labels {family.spec.labels}, not {sorted(labels)}"
-            )
+            self._refused(f"{family.spec.name} has the labels {family.spec.labels}, not {sorted(labels)}")
+            return None
         return family.child(values)
 
     def _family(self, name: str, kind: Kind) -> "_Family | None":

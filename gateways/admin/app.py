@@ -12,8 +12,13 @@ from gateways.admin.edge import Entrance, problems
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
-from gateways.admin.role import MAY
+from gateways.admin.openapi import OpenApi
+from gateways.admin.policy import Policies
+from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
+from gateways.admin.stream import EVENT_STREAM, Stream
+from gateways.admin.supervisor import Supervisors
+from gateways.admin.trail import Trail
 from gateways.admin.trust import Trust
 
 BODY_MAX_BYTES = 1024 * 1024
@@ -23,12 +28,17 @@ def all_routes(dependencies: AdminDependencies) -> Sequence[Route]:
     """Every route there is, in the order they are documented."""
     fleet = Fleet(dependencies.reader)
     commands = Commands(dependencies.commands, dependencies.clock)
-    jobs = Jobs(dependencies.reader, commands, dependencies.clock)
+    reader = dependencies.reader
+    jobs = Jobs(reader, commands, dependencies.clock)
     resources = (
         Chargers(dependencies, commands),
         jobs,
-        Certificates(dependencies.reader, jobs),
+        Certificates(reader, jobs),
         Trust(fleet, commands),
+        Supervisors(dependencies.statuses, fleet, commands),
+        Policies(reader, fleet, commands),
+        Purposes(),
+        Trail(reader),
         Health(dependencies),
     )
     return tuple(route for resource in resources for route in resource.routes())
@@ -36,12 +46,15 @@ def all_routes(dependencies: AdminDependencies) -> Sequence[Route]:
 
 def create_app(dependencies: AdminDependencies) -> web.Application:
     """The admin API as an aiohttp application; `serve_admin` gives it a socket."""
-    routes = all_routes(dependencies)
+    stream = Stream(dependencies)
+    description = OpenApi(dependencies.version)
+    routes = (*all_routes(dependencies), *stream.routes(), *description.routes())
+    description.describe(routes)
     entrance = Entrance(dependencies)
     app = web.Application(middlewares=[problems], client_max_size=BODY_MAX_BYTES)
+    app.on_shutdown.append(stream.close)
     for route in routes:
         app.router.add_route(route.method, route.path, entrance.serve(route))
-    unlisted = {route.operation for route in routes} - set(MAY)
-    if unlisted:
-        raise LookupError(f"no role is named for {', '.join(sorted(unlisted))}")
+        if route.method == "GET" and route.content_type != EVENT_STREAM:
+            app.router.add_route("HEAD", route.path, entrance.serve(route))
     return app

@@ -201,9 +201,8 @@ async def _body(request: web.Request) -> Any:
 def _response(route: Route, answer: Answer) -> web.Response:
     body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
     content_type = route.content_type if answer.status == route.status else JSON
-    response = web.Response(status=answer.status, body=body, headers={**_HEADERS, **answer.headers})
-    response.headers["Content-Type"] = content_type
-    return response
+    headers = {"Content-Type": content_type, **_HEADERS, **answer.headers}
+    return web.Response(status=answer.status, body=body, headers=headers)
 
 
 def _unauthorized(detail: str, error: str) -> Problem:

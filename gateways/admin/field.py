@@ -33,6 +33,8 @@ SerialNumber = Annotated[
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_PRINTABLE)]
 """A family, site, cohort, organization or common name."""
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PRINTABLE)]
+PathName = Annotated[str, Meta(min_length=1, max_length=256)]
+"""A name in a path: one that cannot exist is unknown, not invalid."""
 Reason = Annotated[
     str,
     Meta(min_length=1, max_length=500, pattern=r"[^\u0000-\u0020\u007f-\u00a0]", description="For people"),

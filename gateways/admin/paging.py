@@ -8,11 +8,19 @@ from typing import TypeVar
 import msgspec
 
 from bfactors.refusal import Refusal
+from gateways.admin import field
 from gateways.admin.ports import Body
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer
 
 T = TypeVar("T")
+
+
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A list without filters."""
+
+    limit: field.Limit = field.DEFAULT_LIMIT
+    cursor: field.Cursor | msgspec.UnsetType = msgspec.UNSET
 
 
 def page_of(found: Body | Refusal) -> Answer:

@@ -1,0 +1,186 @@
+"""Policies: the overrides in force, what they come to for one charger, and their change."""
+
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from bfactors.command import SetPolicy
+from bfactors.policy import BUILT_IN, Policy, effective_with_origin
+from bfactors.purpose import purposes
+from gateways.admin import field, shape
+from gateways.admin.command import Commands, result_of
+from gateways.admin.fleet import Fleet
+from gateways.admin.inbound import given
+from gateways.admin.paging import PageQuery, cut
+from gateways.admin.ports import Body, Reader
+from gateways.admin.problem import Problem
+from gateways.admin.route import Answer, Call, Route
+
+DAYS_AT_MOST = 36_500
+SECONDS_AT_MOST = 10 * 365 * 86_400
+_CHOICES = {
+    "confirm_rung": ("listed", "used", "accepted"),
+    "subject_match": ("exact", "contains"),
+    "factory_certificate": ("refused", "allowed"),
+}
+
+
+def _bounded(name: str, kind: Any) -> Any:
+    """A policy field's type with the bounds within which dates and timers can be computed."""
+    if get_origin(kind) is tuple:
+        return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(max_length=16)]  # type: ignore[misc]
+    if kind is int:
+        return Annotated[int, Meta(ge=0, le=DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)]
+    if name in _CHOICES:
+        return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$")]
+    return field.Name
+
+
+PolicyValues = msgspec.defstruct(
+    "PolicyValues",
+    [(name, _bounded(name, kind) | UnsetType, UNSET) for name, kind in get_type_hints(Policy).items()],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    namespace={"__doc__": "The fields a scope overrides; absent ones are inherited."},
+)
+
+
+class SetPolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replaces every override of the scope; an empty object removes them."""
+
+    values: PolicyValues  # type: ignore[valid-type]
+    reason: field.Note = ""
+
+
+class EffectiveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose policy, for what."""
+
+    charger_id: field.ChargerId
+    purpose: field.Search
+
+
+class PolicyScope(msgspec.Struct, frozen=True, kw_only=True):
+    """What one scope says; `built-in` says everything."""
+
+    scope: str
+    values: dict[str, Any]
+    version: int
+
+
+class PolicyField(msgspec.Struct, frozen=True):
+    """A value and the scope it comes from."""
+
+    value: Any
+    origin: str
+
+
+class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a charger and purpose, field by field."""
+
+    charger_id: str
+    purpose: str
+    cohort: str
+    version: int
+    policy: dict[str, PolicyField]
+
+
+class PolicyChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The version from now on."""
+
+    scope: str
+    version: int
+
+
+class Policies:
+    """`/api/v1/policies`."""
+
+    def __init__(self, reader: Reader, fleet: Fleet, commands: Commands) -> None:
+        self._reader = reader
+        self._fleet = fleet
+        self._commands = commands
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/api/v1/policies",
+                operation="policies.list",
+                summary="The built-in policy and every override in force",
+                handler=self.list,
+                query=PageQuery,
+                answer=shape.Page[PolicyScope],
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/policies/effective",
+                operation="policies.effective",
+                summary="What holds for one charger and purpose, with the origin of every field",
+                handler=self.effective,
+                query=EffectiveQuery,
+                answer=EffectivePolicy,
+                further={404: "The charger or the purpose is unknown"},
+            ),
+            Route(
+                method="PUT",
+                path="/api/v1/policies/{scope:.+}",
+                operation="policies.set",
+                summary="Replace the overrides of one scope: purpose:<purpose> or cohort:<cohort>/<purpose>",
+                handler=self.set,
+                body=SetPolicyBody,
+                answer=PolicyChanged,
+            ),
+        )
+
+    async def list(self, call: Call, query: PageQuery) -> Answer:
+        policies = (await self._fleet.state()).facts.policies
+        built_in: Body = {
+            "scope": BUILT_IN,
+            "values": msgspec.structs.asdict(Policy()),
+            "version": policies.version,
+        }
+        rows = [
+            built_in,
+            *(
+                {"scope": override.scope, "values": override.values, "version": policies.version}
+                for override in sorted(policies.overrides, key=lambda override: override.scope)
+            ),
+        ]
+        page = cut(
+            "policies",
+            rows,
+            lambda row: str(row["scope"]),
+            lambda row: row,
+            limit=query.limit,
+            cursor=query.cursor or None,
+        )
+        return Answer(page)
+
+    async def effective(self, call: Call, query: EffectiveQuery) -> Answer:
+        if query.purpose not in purposes():
+            raise Problem.unknown("purpose", query.purpose)
+        charger = await self._reader.charger(query.charger_id)
+        if charger is None:
+            raise Problem.unknown("charger", query.charger_id)
+        policies = (await self._fleet.state()).facts.policies
+        cohort = str(charger["cohort"])
+        policy, origin = effective_with_origin(policies, purpose=query.purpose, cohort=cohort)
+        body = {
+            "charger_id": query.charger_id,
+            "purpose": query.purpose,
+            "cohort": cohort,
+            "version": policies.version,
+            "policy": {
+                name: {"value": value, "origin": origin[name]}
+                for name, value in msgspec.structs.asdict(policy).items()
+            },
+        }
+        return Answer(body)
+
+    async def set(self, call: Call, body: SetPolicyBody) -> Answer:
+        scope = call.path["scope"]
+        values: Body = given(body.values)
+        command = SetPolicy(scope=scope, values=values, reason=body.reason)
+        version = result_of(await self._commands.to_fleet(call, command))["version"]
+        return Answer({"scope": scope, "version": version})
