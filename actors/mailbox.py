@@ -148,6 +148,8 @@ class Mailbox(ABC, Generic[M]):
             self._in_flight = set()
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
+        # cancelled before its first step, the task has never reached the coroutine it was given
+        task.add_done_callback(lambda _: coroutine.close())
 
     # -- life, as the supervisor directs it -------------------------------------------------------
 

@@ -13,7 +13,8 @@ from supervisors.lane import Lane
 from supervisors.tree import Tree
 
 Post = Callable[[Callable[[], object]], bool]
-HOP_CAPACITY = 65_536
+HOP_CAPACITY = 1 << 20
+"""Never full in practice: a post may refuse only when its lane is gone; backpressure is the berth's credit."""
 
 
 class ChargerLanes:

@@ -46,6 +46,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return load(os.environ, file, flags)
 
 
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every log record carries; the rest was given as `extra` and belongs into the line."""
+
+
 class _JsonLines(logging.Formatter):
     """One JSON object a line."""
 
@@ -56,9 +60,10 @@ class _JsonLines(logging.Formatter):
             "room": record.name,
             "message": record.getMessage(),
         }
+        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+        return orjson.dumps(line, default=str).decode()
 
 
 def log_to_stderr(level: str) -> None:

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 
-from gateways.metrics import PrometheusMetrics
-
 from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper
+from deploy.role.event_feed import StreamFeed
 from deploy.role.runtime import Runtime
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.ports import Readiness
 from gateways.admin.server import AdminServer, serve_admin
+from gateways.metrics import PrometheusMetrics
+from gateways.nats.ledger_feed import LedgerFeed
 
 
 class AdminRole:
@@ -34,6 +35,7 @@ class AdminRole:
             exposition=metrics.exposition,
             readiness=lambda: Readiness(not missing(), tuple(missing())),
             statuses=runtime.tree.statuses,
+            events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )
         self._server: AdminServer | None = None
 

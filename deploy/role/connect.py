@@ -1,5 +1,6 @@
 """The connect role: chargers' sockets, their actors, and the evidence they leave. Stands alone on its snapshots."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from actors.charger import ChargerPorts
 from actors.charger_door import Door
 from bfactors.errors import SettingsError
 from bfactors.fleet.control import CLIENT_TRUST, PAUSES, read_client_trust, read_pauses
-from bfactors.fleet.state import SupervisorPause
 from bfactors.identity_rule import VerifyKey
 from deploy.role.runtime import Runtime
+from deploy.role.tree_pauses import TreePauses
 from gateways.nats.admission_view import NatsAdmissionView
 from gateways.nats.control_view import NatsControlView
 from gateways.nats.edge_reporter import NatsEdgeReporter
@@ -26,6 +27,7 @@ from gateways.ocpp.tls import FrontTls, ServerIdentity
 from supervisors.charger_lanes import ChargerLanes
 
 _LOG = logging.getLogger(__name__)
+EMPTIED_WITHIN_S = 3.0
 SNAPSHOT_AGE_LIMIT_S = 86_400.0
 
 
@@ -56,7 +58,7 @@ class ConnectRole:
         self._reporter = NatsEdgeReporter(evidence, runtime.clock, node=options.node, incarnation=incarnation)
         self._presence = NodePresence(nats.connection, nats.publisher, options.node, incarnation)
         self._tls = FrontTls(options.identities, ())
-        self._paused: dict[str, SupervisorPause] = {}
+        self._pauses = TreePauses(runtime.tree, frozenset({"family"}))
         lanes = ChargerLanes(runtime.tree, runtime.io)
         ports = ChargerPorts(
             evidence=evidence,
@@ -106,7 +108,7 @@ class ConnectRole:
             if key == CLIENT_TRUST:
                 self._trust(read_client_trust(value))
             elif key == PAUSES:
-                self._pause(read_pauses(value))
+                self._pauses.apply(read_pauses(value))
         except (msgspec.DecodeError, SettingsError) as problem:
             _LOG.error("the control value %s cannot be used: %s", key, problem)
 
@@ -115,19 +117,14 @@ class ConnectRole:
         self._presence.trust(self._tls.trust.fingerprints)
         _LOG.info("client trust now holds %d CAs", len(self._tls.trust.certificates))
 
-    def _pause(self, pauses: dict[str, SupervisorPause]) -> None:
-        families = {key: pause for key, pause in pauses.items() if pause.kind == "family"}
-        for key, pause in families.items():
-            if self._paused.get(key) != pause:
-                self._runtime.tree.apply_pause(pause.kind, pause.name, True, pause.reason)
-        for key, pause in self._paused.items():
-            if key not in families:
-                self._runtime.tree.apply_pause(pause.kind, pause.name, False, "resumed")
-        self._paused = families
-
     async def stop(self) -> None:
-        """Close sockets first, then say goodbye."""
+        """Close sockets first, let their last evidence out, then say goodbye."""
         await self.gateway.stop()
+        try:
+            async with asyncio.timeout(EMPTIED_WITHIN_S):
+                await self.door.emptied()
+        except TimeoutError:
+            _LOG.warning("%d sessions end without their last evidence stored", self.door.open_sessions)
         await self._presence.leave()
         await self._reporter.stop()
         await self._inbox.stop()

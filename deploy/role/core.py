@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from bfactors.errors import Unavailable
+from bfactors.fleet.control import PAUSES, read_pauses
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
 from deploy.role.fleet_bootstrap import tell_fleet
@@ -14,7 +17,9 @@ from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
 from deploy.role.node_reports import NodeReports
 from deploy.role.runtime import Runtime, cancel
+from deploy.role.tree_pauses import TreePauses
 from gateways.nats.command_door import NatsCommandDoor
+from gateways.nats.control_view import NatsControlView
 from gateways.nats.evidence_log import NatsEvidenceLog
 from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.gateway import NatsGateway
@@ -75,6 +80,8 @@ class CoreRole:
     told_fleet: bool = False
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _nodes: NodeReports | None = None
+    _control: NatsControlView | None = None
+    _pauses: TreePauses | None = None
 
     commands: NatsCommandDoor = field(init=False)
     evidence_log: NatsEvidenceLog = field(init=False)
@@ -87,6 +94,9 @@ class CoreRole:
         """Begin; the actors wait by themselves for what is away."""
         nats = self.nats
         self._nodes = NodeReports(nats, self.evidence_log, self.runtime.clock)
+        self._pauses = TreePauses(self.runtime.tree, frozenset({"purpose", "cohort", "scheme"}))
+        self._control = NatsControlView(nats.connection, nats.replies)
+        self._control.subscribe(self._controlled)
         self._tasks.append(asyncio.get_running_loop().create_task(self._begin(), name="core start"))
 
     async def _begin(self) -> None:
@@ -94,6 +104,8 @@ class CoreRole:
         await self._lay_out()
         assert self._nodes is not None
         self._nodes.start()
+        assert self._control is not None
+        self._control.start()
         ports = CorePorts(
             store=LaneStore(self.database.store, self.runtime.io.loop),
             reader=NatsEvidenceReader(self.nats.connection, self.nats.replies),
@@ -147,3 +159,12 @@ class CoreRole:
         await cancel(self._tasks)
         if self._nodes is not None:
             await self._nodes.stop()
+        if self._control is not None:
+            await self._control.stop()
+
+    def _controlled(self, key: str, value: bytes) -> None:
+        if key == PAUSES and self._pauses is not None:
+            try:
+                self._pauses.apply(read_pauses(value))
+            except msgspec.DecodeError as problem:
+                _LOG.error("the recorded pauses cannot be read: %s", problem)
