@@ -165,24 +165,28 @@ class AwsPrivateCa:
         if self._pca is None:
             raise Transient("NotStarted", "the client of AWS Private CA is closed")
         began = self._clock.monotonic()
+        method, member = _METHODS[operation]
         try:
-            answer: dict[str, Any] = await getattr(self._pca, _METHODS[operation])(**parameters)
+            answer: dict[str, Any] = await getattr(self._pca, method)(**parameters)
         except CAUGHT as problem:
             error = ca_error(problem)
             circuit.failed(error, self._clock.monotonic())
             raise error from problem
         finally:
             self._metrics.observe("bf_ca_call_seconds", self._clock.monotonic() - began, operation=operation)
+        if member not in answer:  # botocore takes any body with status 200 for an answer, a proxy's page too
+            raise Transient("MalformedAnswer", f"an answer without {member}", may_have_happened=True)
         circuit.succeeded()
         return answer
 
 
+# What each operation is called in the client, and what its answer cannot be without.
 _METHODS = {
-    "IssueCertificate": "issue_certificate",
-    "GetCertificate": "get_certificate",
-    "RevokeCertificate": "revoke_certificate",
-    "DescribeCertificateAuthority": "describe_certificate_authority",
-    "GetCertificateAuthorityCertificate": "get_certificate_authority_certificate",
+    "IssueCertificate": ("issue_certificate", "CertificateArn"),
+    "GetCertificate": ("get_certificate", "Certificate"),
+    "RevokeCertificate": ("revoke_certificate", "ResponseMetadata"),
+    "DescribeCertificateAuthority": ("describe_certificate_authority", "CertificateAuthority"),
+    "GetCertificateAuthorityCertificate": ("get_certificate_authority_certificate", "Certificate"),
 }
 
 

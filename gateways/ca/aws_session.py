@@ -23,6 +23,7 @@ class AwsSettings:
     sts_endpoint_url: str | None = None
     role_arn: str | None = None
     role_session_name: str = "betterfleet-core"
+    role_session_s: int = 3600
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     connect_timeout_s: float = 3.0
@@ -67,7 +68,9 @@ class AwsClients:
         endpoint = settings.sts_endpoint_url or settings.endpoint_url
         async with self._base.client("sts", endpoint_url=endpoint, config=self._config()) as sts:
             answer = await sts.assume_role(
-                RoleArn=settings.role_arn, RoleSessionName=settings.role_session_name
+                RoleArn=settings.role_arn,
+                RoleSessionName=settings.role_session_name,
+                DurationSeconds=settings.role_session_s,
             )
         issued = answer["Credentials"]
         return {
