@@ -146,7 +146,7 @@ def test_who_is_who_they_say_they_are_is_admitted() -> None:
         ),
         (MUTUAL, {"user": "somebody", "password": b"else"}, "profile 3"),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: value if isinstance(value, str) else "",  # what goes in differs from worker to worker
 )
 def test_each_rule_refuses_with_its_own_status_and_reason(
     upgrade: Upgrade, changes: dict[str, object], expected: str
