@@ -24,11 +24,31 @@ from gateways.admin.trust import Trust
 BODY_MAX_BYTES = 1024 * 1024
 
 
-def all_routes(dependencies: AdminDependencies) -> Sequence[Route]:
+def described_routes(dependencies: AdminDependencies) -> Sequence[Route]:
     """Every route there is, in the order they are documented."""
-    fleet = Fleet(dependencies.reader)
-    commands = Commands(dependencies.commands, dependencies.clock)
+    return _routes(dependencies, Stream(dependencies), OpenApi(dependencies.version))
+
+
+def create_app(dependencies: AdminDependencies) -> web.Application:
+    """The admin API as an aiohttp application; `serve_admin` gives it a socket."""
+    stream = Stream(dependencies)
+    description = OpenApi(dependencies.version)
+    routes = _routes(dependencies, stream, description)
+    description.describe(routes)
+    entrance = Entrance(dependencies)
+    app = web.Application(middlewares=[problems], client_max_size=BODY_MAX_BYTES)
+    app.on_shutdown.append(stream.close)
+    for route in routes:
+        app.router.add_route(route.method, route.path, entrance.serve(route))
+        if route.method == "GET" and route.content_type != EVENT_STREAM:
+            app.router.add_route("HEAD", route.path, entrance.serve(route))
+    return app
+
+
+def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenApi) -> tuple[Route, ...]:
     reader = dependencies.reader
+    fleet = Fleet(reader)
+    commands = Commands(dependencies.commands, dependencies.clock)
     jobs = Jobs(reader, commands, dependencies.clock)
     resources = (
         Chargers(dependencies, commands),
@@ -39,22 +59,8 @@ def all_routes(dependencies: AdminDependencies) -> Sequence[Route]:
         Policies(reader, fleet, commands),
         Purposes(),
         Trail(reader),
+        stream,
         Health(dependencies),
+        description,
     )
     return tuple(route for resource in resources for route in resource.routes())
-
-
-def create_app(dependencies: AdminDependencies) -> web.Application:
-    """The admin API as an aiohttp application; `serve_admin` gives it a socket."""
-    stream = Stream(dependencies)
-    description = OpenApi(dependencies.version)
-    routes = (*all_routes(dependencies), *stream.routes(), *description.routes())
-    description.describe(routes)
-    entrance = Entrance(dependencies)
-    app = web.Application(middlewares=[problems], client_max_size=BODY_MAX_BYTES)
-    app.on_shutdown.append(stream.close)
-    for route in routes:
-        app.router.add_route(route.method, route.path, entrance.serve(route))
-        if route.method == "GET" and route.content_type != EVENT_STREAM:
-            app.router.add_route("HEAD", route.path, entrance.serve(route))
-    return app

@@ -1,7 +1,5 @@
 """Certificates: looked at here; revoked and deactivated through jobs."""
 
-from typing import Annotated
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -13,14 +11,12 @@ from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
 
-Comment = Annotated[str, msgspec.Meta(max_length=500)]
-
 
 class RevokeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`reason` as the CA is told it; `comment` for people."""
 
     reason: RevocationReason
-    comment: Comment = ""
+    comment: field.Note = ""
 
 
 class CertificateQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,8 @@ import msgspec
 from bfactors.command import Command, CommandAnswer, CommandEnvelope
 from bfactors.identity import FLEET, partition_of
 from bfactors.ports import Clock, CommandDoor
+from bfactors.refusal import Refusal
+from gateways.admin.idempotency import HEADER
 from gateways.admin.problem import Problem
 from gateways.admin.route import Call
 
@@ -43,10 +45,17 @@ class Commands:
                 "the owner of this part of the fleet is changing; repeat the request", RETRY_AFTER_S
             )
         if answer.refusal is not None:
-            raise Problem.of_refusal(answer.refusal)
+            raise Problem.of_refusal(_naming_the_header(answer.refusal))
         return answer
 
 
 def result_of(answer: CommandAnswer) -> dict[str, Any]:
     """The resource the ledger answered with."""
     return msgspec.json.decode(answer.result, type=dict[str, Any])
+
+
+def _naming_the_header(refusal: Refusal) -> Refusal:
+    """The ledger knows keys, not headers."""
+    if refusal.code == "idempotency-key-reused":
+        return msgspec.structs.replace(refusal, field=HEADER)
+    return refusal

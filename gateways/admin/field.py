@@ -7,9 +7,12 @@ from msgspec import Meta
 
 from bfactors.identity import CHARGER_ID_MAX_CHARS, SERIAL_NUMBER_MAX_CHARS
 
+_END = r"$(?!\n)"
+"""The very end, for Python too, whose `$` also matches before a last line break; JSON Schema's engines read it alike."""
 _PRINTABLE = (
-    r"^[^\u0000-\u0020\u007f-\u00a0](?:[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u00a0])?$"
+    r"^[^\u0000-\u0020\u007f-\u00a0](?:[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u00a0])?" + _END
 )
+_TEXT = r"^[^\u0000]*" + _END
 
 ChargerId = Annotated[
     str,
@@ -17,7 +20,7 @@ ChargerId = Annotated[
         min_length=1,
         max_length=CHARGER_ID_MAX_CHARS,
         pattern=r"^[^\u0000-\u0020\u007f-\u00a0:/?#%\\](?:[^\u0000-\u001f\u007f-\u009f:/?#%\\]*"
-        r"[^\u0000-\u0020\u007f-\u00a0:/?#%\\])?$",
+        r"[^\u0000-\u0020\u007f-\u00a0:/?#%\\])?" + _END,
         description="The last part of the charger's OCPP URL: printable, without any of : / ? # % \\",
     ),
 ]
@@ -37,25 +40,32 @@ PathName = Annotated[str, Meta(min_length=1, max_length=256)]
 """A name in a path: one that cannot exist is unknown, not invalid."""
 Reason = Annotated[
     str,
-    Meta(min_length=1, max_length=500, pattern=r"[^\u0000-\u0020\u007f-\u00a0]", description="For people"),
+    Meta(
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\u0000]*[^\u0000-\u0020\u007f-\u00a0][^\u0000]*" + _END,
+        description="For people",
+    ),
 ]
-Note = Annotated[str, Meta(max_length=500)]
-Pem = Annotated[str, Meta(min_length=1, max_length=65536, description="One PEM certificate")]
+Note = Annotated[str, Meta(max_length=500, pattern=_TEXT)]
+Pem = Annotated[str, Meta(min_length=1, max_length=65536, pattern=_TEXT, description="One PEM certificate")]
 AuthorizationKey = Annotated[
     str,
     Meta(
         min_length=16,
         max_length=64,
-        pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        pattern=r"^[^\u0000-\u001f\u007f-\u009f]+" + _END,
         description="The charger's Basic password; kept only as a verifier",
     ),
 ]
 Profile = Annotated[int, Meta(ge=0, le=3, description="OCPP security profile")]
-Fingerprint = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$")]
-HexSerial = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{1,64}$")]
+Fingerprint = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}" + _END)]
+HexSerial = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{1,64}" + _END)]
 Time = Annotated[datetime, Meta(tz=True)]
-Search = Annotated[str, Meta(min_length=1, max_length=128)]
+Search = Annotated[str, Meta(min_length=1, max_length=128, pattern=_TEXT)]
 Limit = Annotated[int, Meta(ge=1, le=500)]
-Cursor = Annotated[str, Meta(min_length=1, max_length=1024)]
+Cursor = Annotated[str, Meta(max_length=1024, pattern=r"^[A-Za-z0-9_-]+" + _END)]
+Moment = Annotated[str, Meta(max_length=64, pattern=r"^[0-9TtZz:.+\- ]+" + _END)]
+"""An RFC 3339 time, or `<partition>:<sequence>` in the ledger."""
 
 DEFAULT_LIMIT = 100

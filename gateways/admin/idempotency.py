@@ -29,7 +29,7 @@ def key_problem(key: str | None) -> str | None:
     """Why a header value cannot be used as a key, or None."""
     if key is None or key == "":
         return "every POST needs this header: any text of your own, the same for every repeat of the request"
-    if not _KEY.match(key):
+    if not _KEY.fullmatch(key):
         return "must have 1 to 200 visible ASCII characters"
     return None
 

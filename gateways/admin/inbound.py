@@ -1,7 +1,8 @@
 """From bytes and query strings to typed values, every fault named by its field."""
 
 import re
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 import msgspec
 from aiohttp import web
@@ -11,6 +12,7 @@ from gateways.admin.problem import Problem
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"^Object (?P<what>contains unknown|missing required) field `(?P<field>[^`]*)`$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DEEPEST = 8
 
 
@@ -44,17 +46,38 @@ def body_of(value: Any, kind: type) -> Any:
 def query_of(request: web.Request, kind: type) -> Any:
     """The query string as its struct; an unknown or repeated parameter is refused. Raises Problem."""
     query = request.query
-    values: dict[str, str] = {}
+    values: dict[str, str | int | bool] = {}
+    kinds = _kinds(kind)
     for name, text in query.items():
         if name in values:
             raise Problem.of_field(name, "is given twice")
         if not is_clean(text) or not is_clean(name):
             raise Problem.of_field(name, "must not contain NUL characters or broken UTF-8")
-        values[name] = text
+        values[name] = _read(text, kinds.get(name, str))
     try:
-        return msgspec.convert(values, kind, strict=False)
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise _named(error, whole="query") from None
+
+
+@cache
+def _kinds(kind: type) -> dict[str, type]:
+    """Which parameters are numbers or truth values; every other stays a text."""
+    found: dict[str, type] = {}
+    for parameter in msgspec.structs.fields(kind):
+        for choice in (parameter.type, *get_args(parameter.type)):
+            if choice in (int, bool):
+                found[parameter.name] = choice
+    return found
+
+
+def _read(text: str, kind: type) -> str | int | bool:
+    """Only the spellings that JSON has; anything else is left as text, and refused as one."""
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    if kind is int and _INTEGER.fullmatch(text):
+        return int(text)
+    return text
 
 
 def no_query(request: web.Request) -> None:

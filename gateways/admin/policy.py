@@ -33,7 +33,7 @@ def _bounded(name: str, kind: Any) -> Any:
     if kind is int:
         return Annotated[int, Meta(ge=0, le=DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)]
     if name in _CHOICES:
-        return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$")]
+        return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$(?!\\n)")]
     return field.Name
 
 
@@ -124,7 +124,7 @@ class Policies:
             ),
             Route(
                 method="PUT",
-                path="/api/v1/policies/{scope:.+}",
+                path="/api/v1/policies/{scope:(?!effective$).+}",
                 operation="policies.set",
                 summary="Replace the overrides of one scope: purpose:<purpose> or cohort:<cohort>/<purpose>",
                 handler=self.set,

@@ -1,6 +1,6 @@
 """What happened: the audit trail and the security events, page by page."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,7 +19,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     charger_id: field.Search | UnsetType = UNSET
     event: field.Search | UnsetType = UNSET
     job_id: field.Search | UnsetType = UNSET
-    after: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    after: field.Moment | UnsetType = UNSET
     limit: field.Limit = field.DEFAULT_LIMIT
     cursor: field.Cursor | UnsetType = UNSET
 
