@@ -98,11 +98,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         if not job.overdue and _has_deadline(job):
             yield job.deadline_at
     for instruction in state.instructions.values():
-        if (
-            instruction.sent_session is None
-            and instruction.decision + state.revision
-            and state.session is not None
-        ):
+        if instruction.sent_session is None and instruction.not_before > now:
             yield instruction.not_before
     for certificate in state.certificates.values():
         if not certificate.is_usable:
