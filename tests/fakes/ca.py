@@ -155,8 +155,8 @@ class FakeCa:
     async def issue(self, order: SigningOrder) -> str:
         if self.time.now() >= order.call_before:
             raise Transient("CallWindowPassed", "the order may not be sent any more")
-        fault = await self._arrived("issue", order.token)
         self.orders.append(order)
+        fault = await self._arrived("issue", order.token)
         self._known(order.authority_arn)
         self._active()
         external_ref = self._same_token(order) or self._make(order)
