@@ -15,12 +15,11 @@ from bfactors.ca import (
 )
 from bfactors.effect import StartRenewal
 from tests.actors.test_issuance import Desk, lost, throttled
+from tests.actors.test_issuance_revocation import revocation
 from tests.fakes.ca import settle
 
 pytestmark = pytest.mark.timeout(20)
 
-
-from tests.actors.test_issuance_revocation import revocation
 
 # ---------------------------------------------------------------- given again, settled, places
 
