@@ -76,6 +76,7 @@ class RenewalActor(Mailbox[Message]):
         "_asked_at_s",
         "_interval_s",
         "_is_pacing",
+        "_lined_up",
         "_patience",
         "_ports",
         "_purpose",
@@ -101,6 +102,7 @@ class RenewalActor(Mailbox[Message]):
         self._interval_s = 60.0 / per_minute
         self._wanted: dict[str, StartRenewal] = {}
         self._turns: deque[str] = deque()
+        self._lined_up: set[str] = set()  # in `_turns`, or at rest before
         self._asked_at_s: dict[str, float] = {}
         self._is_pacing = False
         self.is_paused = False
@@ -128,8 +130,7 @@ class RenewalActor(Mailbox[Message]):
                 self._is_pacing = False
                 self._start_next()
             case _Rested(effect_id):
-                if effect_id in self._wanted:
-                    self._turns.append(effect_id)
+                self._turns.append(effect_id)
             case _Answered(effect_id, answer):
                 self._answered(effect_id, answer)
             case _Broke(error):
@@ -142,11 +143,14 @@ class RenewalActor(Mailbox[Message]):
         if effect.effect_id in self._wanted:
             return
         self._wanted[effect.effect_id] = effect
+        if effect.effect_id in self._lined_up:
+            return  # wanted before, settled, and wanted again
         asked_at_s = self._asked_at_s.get(effect.effect_id)
         rest_s = 0.0 if asked_at_s is None else asked_at_s + AGAIN_AFTER_S - self._ports.clock.monotonic()
         if rest_s > 0:
             self._rest(effect.effect_id, rest_s)
         else:
+            self._lined_up.add(effect.effect_id)
             self._turns.append(effect.effect_id)
 
     def _go_on(self) -> None:
@@ -159,7 +163,9 @@ class RenewalActor(Mailbox[Message]):
 
     def _start_next(self) -> None:
         while self._turns and not self.is_paused and not self._patience.is_over:
-            effect = self._wanted.get(self._turns.popleft())
+            effect_id = self._turns.popleft()
+            self._lined_up.discard(effect_id)
+            effect = self._wanted.get(effect_id)
             if effect is None:
                 continue  # settled while it waited
             self._note(effect.effect_id)
@@ -210,6 +216,9 @@ class RenewalActor(Mailbox[Message]):
             self._rest(effect_id, AGAIN_AFTER_S)
 
     def _rest(self, effect_id: str, rest_s: float) -> None:
+        if effect_id in self._lined_up:
+            return
+        self._lined_up.add(effect_id)
         self.spawn(self._wait(rest_s), lambda _: _Rested(effect_id), _Broke)
 
     async def _wait(self, duration_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ async def test_the_pace_holds_for_those_that_come_later_too() -> None:
         await desk.time.advance(0.4)
     await desk.time.advance(10)
     times = desk.times()
-    assert all(later - earlier >= 0.99 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.99 for earlier, later in pairwise(times))
 
 
 async def test_a_partition_without_an_owner_is_asked_again_with_the_same_command() -> None:
@@ -128,7 +129,7 @@ async def test_a_partition_without_an_owner_is_asked_again_with_the_same_command
     await desk.time.advance(60)
     assert len(desk.sent) == 4
     assert len({command.command_id for _, _, command in desk.sent}) == 1
-    gaps = [later - earlier for earlier, later in zip(desk.times(), desk.times()[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(desk.times())]
     assert gaps == sorted(gaps)
     assert gaps[0] >= 1
 
@@ -148,6 +149,16 @@ async def test_a_renewal_given_again_is_sent_once() -> None:
     desk.want("a")
     await desk.time.advance(60)
     assert desk.jobs() == ["job-a"]
+
+
+async def test_a_renewal_settled_and_wanted_again_before_its_turn_is_sent_once() -> None:
+    desk = Desk()
+    desk.want("b", "a")
+    for _ in range(3):
+        desk.actor.tell(Settled("a:renew"))
+        desk.want("a")
+    await desk.time.advance(AGAIN_AFTER_S * 2)
+    assert desk.jobs() == ["job-b", "job-a"]
 
 
 async def test_a_renewal_settled_before_its_turn_is_not_sent() -> None:
