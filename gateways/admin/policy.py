@@ -19,22 +19,28 @@ from gateways.admin.route import Answer, Call, Route
 
 DAYS_AT_MOST = 36_500
 SECONDS_AT_MOST = 10 * 365 * 86_400
+_AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
+_AT_LEAST_ONE = {
+    *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
+}
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),
+    "key_algorithms": Policy().key_algorithms,
 }
+"""Every text of a policy is one of a few; a new text field needs its choices here."""
 
 
 def _bounded(name: str, kind: Any) -> Any:
     """A policy field's type with the bounds within which dates and timers can be computed."""
     if get_origin(kind) is tuple:
-        return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(max_length=16)]  # type: ignore[misc]
+        fewest = 1 if name in _CHOICES else 0
+        return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(min_length=fewest, max_length=16)]  # type: ignore[misc]
     if kind is int:
-        return Annotated[int, Meta(ge=0, le=DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)]
-    if name in _CHOICES:
-        return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$(?!\\n)")]
-    return field.Name
+        most = _AT_MOST.get(name, DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)
+        return Annotated[int, Meta(ge=1 if name in _AT_LEAST_ONE else 0, le=most)]
+    return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$(?!\\n)")]
 
 
 PolicyValues = msgspec.defstruct(

@@ -17,12 +17,13 @@ import msgspec
 from actors.ledger.commit import Memory, commit, recall
 from actors.ledger.item import Asked, Fact, Item
 from bfactors.admission import KeyVerifier
+from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
 from bfactors.evidence import Evidence
-from bfactors.fleet.state import FleetFacts
-from bfactors.identity import FLEET
-from bfactors.ledger_row import AggregateRow, EventRow
+from bfactors.identity import partition_of
+from bfactors.ledger_fold import charger_key
+from bfactors.ledger_row import AggregateRow, Batch, EventRow
 from bfactors.refusal import Refusal
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
@@ -31,6 +32,7 @@ from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
 from persistence.cursor import decode_cursor, encode_cursor
+from tests.core.world import World as CoreWorld
 from tests.fakes.ledger_store import FakeLedgerStore
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -138,11 +140,10 @@ class LedgerDoor:
         return answers[0]
 
     async def tell(self, partition: int, evidence: Evidence) -> None:
-        await self.commit(partition, [Fact(self._position(partition), evidence)])
-
-    def _position(self, partition: int) -> int:
+        """One fact at the end of the partition's evidence."""
         memory = self._memories.get(partition)
-        return 1 if memory is None else memory.lease.evidence_position + 1
+        position = 1 if memory is None else memory.lease.evidence_position + 1
+        await self.commit(partition, [Fact(position, evidence)])
 
     async def commit(self, partition: int, items: Sequence[Item]) -> list[CommandAnswer]:
         async with self._turn:
@@ -160,10 +161,26 @@ class LedgerDoor:
                 memory.keep(after)
             return [answer for _, answer in done.answers]
 
-    def set_facts(self, facts: FleetFacts) -> None:
-        """What every partition knows of the fleet from now on."""
-        for memory in self._memories.values():
-            memory.facts = facts
+    async def adopt(self, world: CoreWorld) -> None:
+        """Take over a charger as another world left it: its state, its rows, and the facts it was decided under."""
+        state, partition = world.charger, partition_of(world.charger.charger_id)
+        await self.commit(partition, [])
+        memory = self._memories[partition]
+        rows = project(None, state, world.jobs, world.facts)
+        batch = Batch(
+            evidence_position=memory.lease.evidence_position,
+            fleet_position=memory.lease.fleet_position,
+            aggregates=[
+                AggregateRow(charger_key(state.charger_id), state.revision, msgspec.json.encode(state))
+            ],
+            chargers=[rows.charger],
+            certificates=rows.certificates,
+            jobs=rows.jobs,
+            instructions=rows.instructions,
+        )
+        memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
+        memory.facts = world.facts
+        memory.keep(state)
 
 
 class StoreReader:
@@ -378,11 +395,10 @@ class AdminWorld:
         body = {"purpose": purpose, "anchors": list(pems), "note": "first"}
         return await self.ask("POST", "/api/v1/trust-anchor-bundles", body)
 
-    async def fleet_facts(self) -> FleetFacts:
-        row = self.store.aggregates.get((FLEET, "fleet"))
-        assert row is not None
-        facts: FleetFacts = msgspec.convert(msgspec.json.decode(row.state)["facts"], FleetFacts)
-        return facts
+    async def adopt(self, world: CoreWorld) -> None:
+        """A charger further on its way than commands alone can bring it."""
+        self.clock.at = max(self.clock.at, world.now)
+        await self.door.adopt(world)
 
 
 @dataclass(frozen=True)
