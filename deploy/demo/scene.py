@@ -43,6 +43,11 @@ class Scene:
     revoked: str
 
     @property
+    def charger_ids(self) -> frozenset[str]:
+        """Everyone who takes part."""
+        return frozenset(planned.charger_id for planned in self.plan.planned())
+
+    @property
     def expected_active(self) -> int:
         """Everyone but the two that are meant to fail."""
         return self.plan.chargers - 2

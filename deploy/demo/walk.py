@@ -101,14 +101,16 @@ async def walk(scene: Scene, admin_url: str, token: str, show: Show) -> tuple[Ou
         outcome.old_credential_works = await _old_credential_works(fleet, scene.stays_away)
         phase("revoking one certificate")
         await _revoke(console, fleet, scene, outcome)
-        await _look(console, progress)
+        await _look(console, scene, progress)
         phase("done")
     return outcome, fleet
 
 
-async def _look(console: OperatorConsole, progress: Progress) -> None:
-    progress.chargers = await console.items("/api/v1/chargers")
-    progress.jobs = await console.items("/api/v1/jobs")
+async def _look(console: OperatorConsole, scene: Scene, progress: Progress) -> None:
+    """Only this run's chargers: the data directory may hold those of earlier ones."""
+    mine = scene.charger_ids
+    progress.chargers = [c for c in await console.items("/api/v1/chargers") if c["charger_id"] in mine]
+    progress.jobs = [j for j in await console.items("/api/v1/jobs") if j["charger_id"] in mine]
 
 
 async def _until_settled(
@@ -117,7 +119,7 @@ async def _until_settled(
     """Until everyone is active but the two that are not to be, or time is up."""
     deadline = time.monotonic() + ENROLMENT_WITHIN_S
     while time.monotonic() < deadline:
-        await _look(console, progress)
+        await _look(console, scene, progress)
         phase("walking from profile 2 to profile 3")
         stages = progress.stages()
         if stages["active"] >= scene.expected_active and stages["overdue"] and stages["refused"]:
