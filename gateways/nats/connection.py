@@ -31,9 +31,12 @@ PING_INTERVAL_S = 10
 UNANSWERED_PINGS = 2
 PENDING_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE_S = 0.1
+LOOK_S = 0.5
 DIFFERENT_ERRORS_LOGGED = 50
 
-_DIAL_ERRORS = (OSError, ValueError, TimeoutError, nats.errors.Error)
+_SOCKET_ERRORS = (OSError, RuntimeError, nats.errors.Error)
+"""RuntimeError is what uvloop says of a transport that is closed already."""
+_DIAL_ERRORS = (*_SOCKET_ERRORS, ValueError, TimeoutError)
 
 
 class NatsConnection:
@@ -131,7 +134,7 @@ class NatsConnection:
                 self._connected.set()
                 _LOG.info("connected to NATS as %s", self.settings.name)
                 self._tell(self._on_connected)
-                await closed.wait()
+                await _lost(client, closed)
                 _LOG.warning("lost the connection to NATS")
             finally:
                 was_connected = self._client is not None
@@ -210,14 +213,14 @@ class NatsConnection:
             raise Unavailable("NATS", "not connected")
         try:
             await client.publish(subject, payload, reply, headers)
-        except (nats.errors.Error, OSError) as error:
+        except _SOCKET_ERRORS as error:
             raise Unavailable("NATS", type(error).__name__) from error
 
     async def flush(self) -> None:
         """Return once the server has seen what was sent so far; without a connection, at once."""
         client = self._client
         if client is not None:
-            with contextlib.suppress(nats.errors.Error, OSError):
+            with contextlib.suppress(*_SOCKET_ERRORS):
                 # The library's ping overtakes what it has buffered and then sends the buffer, so that only the answer
                 # to a second one comes behind it.
                 await client.flush(FLUSH_TIMEOUT_S)
@@ -228,7 +231,7 @@ class NatsConnection:
         registration = Registration(subject, deliver)
         self._registrations[registration] = None
         if self._client is not None:
-            with contextlib.suppress(nats.errors.Error, OSError):  # lost just now: the next dial attaches it
+            with contextlib.suppress(*_SOCKET_ERRORS):  # lost just now: the next dial attaches it
                 await registration.attach(self._client)
         return registration
 
@@ -239,7 +242,7 @@ class NatsConnection:
             raise Unavailable("NATS", "not connected")
         try:
             await registration.attach(self._client)
-        except (nats.errors.Error, OSError) as error:
+        except _SOCKET_ERRORS as error:
             raise Unavailable("NATS", type(error).__name__) from error
         return registration
 
@@ -247,6 +250,19 @@ class NatsConnection:
         """Stop delivery; harmless when it has stopped already."""
         self._registrations.pop(registration, None)
         await registration.detach()
+
+
+async def _lost(client: Any, closed: asyncio.Event) -> None:
+    """Return once the client is of no more use.
+
+    Its callback alone does not tell: closing with unsent bytes on a socket that was reset, the library fails on uvloop
+    (RuntimeError from the closed transport) before it gets as far as the callback, and is closed all the same.
+    """
+    while client.is_connected:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await closed.wait()
+                return
 
 
 async def _discard(client: Any) -> None:
