@@ -63,6 +63,8 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ocpp_sessions_cut", "counter", "Sessions cut for what their record became", ("reason",)),
     # core
     MetricSpec("bf_jobs", "gauge", "Open certificate jobs", ("stage", "purpose")),
+    MetricSpec("bf_jobs_overdue", "gauge", "Open certificate jobs past their time", ("purpose",)),
+    MetricSpec("bf_certificates", "gauge", "Certificates by state", ("purpose", "state")),
     MetricSpec("bf_ledger_batch_messages", "histogram", "Messages in one commit", (), _BATCH),
     MetricSpec("bf_ledger_commit_seconds", "histogram", "Duration of one commit", (), _COMMIT_S),
     MetricSpec("bf_ledger_outbox_lag", "gauge", "Events committed but not yet published", ("partition",)),

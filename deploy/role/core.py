@@ -12,6 +12,7 @@ from bfactors.errors import Unavailable
 from bfactors.fleet.control import PAUSES, read_pauses
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
+from deploy.role.database import Database
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
@@ -25,44 +26,10 @@ from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
-from persistence.database import open_pool
-from persistence.ledger_store import PostgresLedgerStore
-from persistence.migration import migrate
-from persistence.reader import LedgerReader
-from persistence.role import ensure_roles
-from persistence.token import TokenStore
 from supervisors.effect_router import EffectRouter
 
 _LOG = logging.getLogger(__name__)
 WAIT_S = 1.0
-
-
-@dataclass(slots=True)
-class Database:
-    """The core's connections, each under its own role."""
-
-    store: PostgresLedgerStore
-    reader: LedgerReader
-    tokens: TokenStore
-    _token_pool: Any = None
-
-    @classmethod
-    async def open(cls, settings: Settings, passwords: dict[str, str]) -> "Database":
-        """Create roles where we may, migrate, connect. Raises Unavailable, SettingsError."""
-        if settings.postgres_superuser_dsn:
-            await ensure_roles(settings.postgres_superuser_dsn, passwords)
-        applied = await migrate(settings.postgres_owner_dsn)
-        if applied:
-            _LOG.info("database migrated: %s", ", ".join(f"{number:04d}" for number in applied))
-        store = await PostgresLedgerStore.open(settings.postgres_writer_dsn)
-        reader = await LedgerReader.open(settings.postgres_reader_dsn)
-        pool = await open_pool(settings.postgres_writer_dsn, size=2, application="bf-token")
-        return cls(store, reader, TokenStore(pool), pool)
-
-    async def close(self) -> None:
-        await self.store.close()
-        await self.reader.close()
-        self._token_pool.terminate()
 
 
 @dataclass(slots=True)

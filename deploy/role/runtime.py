@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from deploy.role.clock import SystemClock
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.settings import NatsSettings
 from supervisors.lane import Lane
+from supervisors.status import SupervisorStatus
 from supervisors.tree import Tree
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Runtime:
     def open(cls, metrics: Metrics) -> "Runtime":
         """Start the I/O lane and the tree. Children processes must have been spawned before."""
         io = Lane.open("io")
-        tree = Tree(exit_process=exit_now, io_lane=io)
+        tree = Tree(exit_process=exit_now, io_lane=io, publish=RestartCount(metrics).published)
         return cls(io, tree, SystemClock(), metrics)
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
@@ -47,6 +48,22 @@ class Runtime:
         """End the I/O lane, last of all."""
         self.io.close()
         self.io.join(1.0)
+
+
+class RestartCount:
+    """Counts supervisors' restarts from their statuses; called on supervisors' threads, each name on one."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._known: dict[tuple[str, str], int] = {}
+
+    def published(self, status: SupervisorStatus) -> None:
+        """Count what is new since this supervisor's last word."""
+        key = (status.kind, status.name)
+        more = status.restarts - self._known.get(key, 0)
+        self._known[key] = status.restarts
+        if more > 0:
+            self._metrics.count("bf_supervisor_restarts_total", more, kind=status.kind)
 
 
 def exit_now(reason: str) -> None:
@@ -67,7 +84,7 @@ async def open_nats(url: str, seed_file: Path, role: str, name: str) -> NatsGate
     return gateway
 
 
-async def cancel(tasks: list[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel and wait."""
     for task in tasks:
         task.cancel()

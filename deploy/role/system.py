@@ -1,13 +1,12 @@
 """One process's system: the roles it plays, started in order and ended in order."""
 
+import asyncio
 import logging
 import os
 import socket
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from gateways.metrics import PrometheusMetrics
 
 from bfactors.errors import SettingsError
 from bfactors.refusal import Refusal
@@ -16,9 +15,12 @@ from deploy.role import server_identity
 from deploy.role.admin import AdminRole
 from deploy.role.authority import CaClients, open_authorities
 from deploy.role.connect import ConnectOptions, ConnectRole
-from deploy.role.core import CoreRole, Database
+from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper, write_private
-from deploy.role.runtime import Runtime, open_nats
+from deploy.role.database import Database
+from deploy.role.fleet_numbers import keep_counting
+from deploy.role.runtime import Runtime, cancel, open_nats
+from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
 from gateways.ocpp.tls import ServerIdentity
 
@@ -40,6 +42,7 @@ class System:
     admin: AdminRole | None = None
     ca: CaClients | None = None
     _nats: list[NatsGateway] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings, passwords: dict[str, str], roles: frozenset[str]) -> "System":
@@ -122,6 +125,8 @@ class System:
             ca=self.ca,
         )
         await self.core.start()
+        counting = keep_counting(database, self.metrics)
+        self._tasks.append(asyncio.get_running_loop().create_task(counting, name="count the fleet"))
         await self._first_token(database)
         self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing)
         await self.admin.start(settings.admin_host, settings.admin_port)
@@ -168,6 +173,7 @@ class System:
             self.runtime.close()
 
     async def _stop(self) -> None:
+        await cancel(self._tasks)
         if self.admin is not None:
             await self.admin.stop()
         if self.connect is not None:

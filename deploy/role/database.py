@@ -1,0 +1,39 @@
+"""The core's way to PostgreSQL: roles, migrations, and one set of connections per database role."""
+
+import logging
+from dataclasses import dataclass
+
+from bfactors.settings import Settings
+from persistence.ledger_store import PostgresLedgerStore
+from persistence.migration import migrate
+from persistence.reader import LedgerReader
+from persistence.role import ensure_roles
+from persistence.token import TokenStore
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Database:
+    """The core's connections, each under its own role."""
+
+    store: PostgresLedgerStore
+    reader: LedgerReader
+    tokens: TokenStore
+
+    @classmethod
+    async def open(cls, settings: Settings, passwords: dict[str, str]) -> "Database":
+        """Create roles where we may, migrate, connect. Raises Unavailable, SettingsError."""
+        if settings.postgres_superuser_dsn:
+            await ensure_roles(settings.postgres_superuser_dsn, passwords)
+        applied = await migrate(settings.postgres_owner_dsn)
+        if applied:
+            _LOG.info("database migrated: %s", ", ".join(f"{number:04d}" for number in applied))
+        store = await PostgresLedgerStore.open(settings.postgres_writer_dsn)
+        reader = await LedgerReader.open(settings.postgres_reader_dsn)
+        return cls(store, reader, await TokenStore.open(settings.postgres_writer_dsn))
+
+    async def close(self) -> None:
+        await self.store.close()
+        await self.reader.close()
+        await self.tokens.close()
