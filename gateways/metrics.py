@@ -1,7 +1,8 @@
 """Numbers over prometheus_client: the one place that knows it, with every metric's name, labels and meaning in one table.
 
-A name without `bf_` is taken to begin with it. No label holds a charger's id or serial; a metric whose label values run away
-all the same is folded into `_other` past a bound, so that no client can fill the memory of Prometheus.
+A name without `bf_` is taken to begin with it; on the page every counter ends with `_total`, also one not written so here.
+No label holds a charger's id or serial; a metric whose label values run away all the same is folded into `_other` past a
+bound, so that no client can fill the memory of Prometheus.
 """
 
 import logging
@@ -121,9 +122,10 @@ class PrometheusMetrics:
         """Set a gauge for exactly these labels: what is not named any more disappears (for counts read as a whole)."""
         family = self._family(name, "gauge")
         if family is not None:
-            family.forget()
-            for labels, value in values:
+            present = [(dict(labels), value) for labels, value in values]
+            for labels, value in present:
                 self.gauge(name, value, **labels)
+            family.forget_others({family.values(labels) for labels, _ in present})
 
     def exposition(self) -> tuple[bytes, str]:
         """The page Prometheus reads, and its content type."""
@@ -195,6 +197,8 @@ class _Family:
             child = self._children[values] = self._family.labels(*values)
         return child
 
-    def forget(self) -> None:
-        self._children.clear()
-        self._family.clear()
+    def forget_others(self, kept: set[tuple[str, ...] | None]) -> None:
+        """Take every child away but these; a reader of the page never misses one that stays."""
+        for values in [values for values in self._children if values not in kept]:
+            del self._children[values]
+            self._family.remove(*values)
