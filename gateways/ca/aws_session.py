@@ -1,5 +1,6 @@
 """AWS credentials and clients: the default chain, or a role assumed through STS and assumed again before it lapses."""
 
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ class AwsClients:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._base = self._session()
+        for name in ("boto3", "botocore", "aiobotocore"):
+            # At DEBUG they write whole requests and answers: CSRs, session tokens.
+            logging.getLogger(name).setLevel(logging.INFO)
 
     async def open(self, service: str) -> Any:
         """A client of one service, open until `close`."""

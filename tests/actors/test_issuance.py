@@ -36,6 +36,7 @@ class Desk:
         self.evidence: dict[str, v.Evidence] = {}
         self.journal = self.ca.calls
         self.log_is_away = False
+        self.ledger_lags = False
         self.failures: list[BaseException] = []
         self.outstanding: dict[str, Effect] = {}
         self.settings = settings
@@ -72,7 +73,8 @@ class Desk:
         if evidence.evidence_id not in self.evidence:
             self.evidence[evidence.evidence_id] = evidence
             self.journal.append(("acked", v.kind_name(evidence.body)))
-            self._fold(evidence.body)
+            if not self.ledger_lags:
+                self._fold(evidence.body)
         await settle(1)
 
     def _fold(self, body: v.EvidenceBody) -> None:

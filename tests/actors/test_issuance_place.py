@@ -54,6 +54,19 @@ async def test_what_is_reported_is_not_carried_out_again_before_it_is_settled() 
     assert desk.called("issue") == 1
 
 
+async def test_a_new_life_ahead_of_the_ledger_tells_the_same_facts_under_the_same_ids() -> None:
+    desk = Desk()
+    desk.ledger_lags = True
+    await desk.ask()
+    told = dict(desk.evidence)
+    assert desk.kinds() == ["IssuanceRequested", "IssuanceCompleted"]
+    desk.restart()
+    await desk.time.advance(10)
+    assert desk.called("issue") == 2
+    assert len(desk.ca.made) == 1
+    assert desk.evidence == told
+
+
 async def test_only_so_many_certificates_are_in_the_making_and_the_rest_follow_in_order() -> None:
     desk = Desk(issuing_at_once=2)
     desk.ca.ready_after = timedelta(seconds=1)

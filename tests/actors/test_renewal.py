@@ -187,6 +187,7 @@ async def test_nothing_is_sent_while_paused_and_all_of_it_afterwards() -> None:
     desk.want("a", "b")
     await desk.time.advance(600)
     assert desk.sent == []
+    assert desk.actor.is_idle
     desk.actor.set_paused(False)
     await desk.time.advance(2)
     assert desk.jobs() == ["job-a", "job-b"]

@@ -20,7 +20,7 @@ from gateways.ca.call_limits import CallLimits
 from gateways.ca.discovery import discover
 from gateways.ca.token_bucket import TokenBucket, Turnstile
 from simulator.aws import Role
-from tests.contract.test_ca_aws import REALM, aws_side, made, order_for
+from tests.contract.test_ca_aws import REALM, aws_settings, aws_side, made, order_for
 from tests.core import pki
 from tests.fakes.ca import FakeCa, LeapingTime, ManualTime
 
@@ -159,9 +159,19 @@ async def test_a_session_near_its_end_is_replaced_before_it_lapses(tmp_path: Pat
 
 
 def test_a_secret_key_is_not_shown_with_the_settings() -> None:
-    from tests.contract.test_ca_aws import aws_settings
-
     assert "unused" not in repr(aws_settings("http://localhost"))
+
+
+async def test_no_csr_and_no_session_token_is_logged_even_at_debug(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    async with aws_side(tmp_path, roles=(ISSUER,), settings={"role_arn": ISSUER_ARN}) as side:
+        order = order_for(side)
+        await side.ca.issue(order)
+    assert order.csr_pem.splitlines()[1] not in caplog.text
+    assert "SessionToken" not in caplog.text
+    assert "X-Amz-Security-Token" not in caplog.text
 
 
 # ---------------------------------------------------------------- pace
