@@ -1,0 +1,260 @@
+"""The chargers of a run, in a process of their own and as cheap as can be: mutual TLS 1.3, an upgrade, prepared frames.
+
+Written against sockets and `ssl` only, so that neither side of a comparison shares code with its client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import struct
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Coroutine
+from itertools import cycle
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import uvloop
+
+from bench import pki
+from bench.process import serve, settings_of_this_process
+from supervisors.descriptor_limit import raise_descriptor_limit
+
+T = TypeVar("T")
+
+AT_ONCE = 16
+_PATIENCE_S = 60.0
+_HOST = "127.0.0.1"
+_FINAL_TEXT, _FINAL_CLOSE, _MASKED = 0x81, 0x88, 0x80
+
+
+class Line(asyncio.Protocol):
+    """One charger's socket. `on_text` is called with each whole text message."""
+
+    def __init__(self, tls: ssl.SSLContext, charger_id: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self._charger_id = charger_id
+        self._plain = b""
+        self._shaken = False
+        self._transport: asyncio.Transport
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_text: Callable[[bytes], None] = lambda text: None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._shake()
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        if not self._shaken and not self._shake():
+            return
+        try:
+            while part := self._tls.read(65536):
+                self._plain += part
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._fail(error)
+        if not self.opened.done():
+            self._upgraded()
+        if self.opened.done():
+            self._frames()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(ConnectionError(f"{self._charger_id} was cut off: {exc}"))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def send(self, payload: bytes) -> None:
+        """One text message; the mask is zero, which costs the server what any other mask does."""
+        self._write(_frame(_FINAL_TEXT, payload))
+
+    def close(self) -> None:
+        """Leave as a charger does: a close frame, then the socket."""
+        self._write(_frame(_FINAL_CLOSE, struct.pack("!H", 1000)))
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _shake(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except ssl.SSLError as error:
+            self._fail(error)
+            return False
+        assert self._tls.version() == "TLSv1.3"
+        self._shaken = True
+        key = b64encode(os.urandom(16)).decode()
+        lines = (
+            f"GET /ocpp/{self._charger_id} HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp2.0.1", "", "",
+        )  # fmt: skip
+        self._write("\r\n".join(lines).encode())
+        return True
+
+    def _upgraded(self) -> None:
+        head, found, rest = self._plain.partition(b"\r\n\r\n")
+        if not found:
+            return
+        if not head.startswith(b"HTTP/1.1 101"):
+            self._fail(ConnectionError(head.decode(errors="replace")))
+            return
+        self._plain = rest
+        self.opened.set_result(None)
+
+    def _frames(self) -> None:
+        while len(self._plain) >= 2:
+            length, start = self._plain[1], 2
+            if length == 126:
+                if len(self._plain) < 4:
+                    return
+                length, start = struct.unpack_from("!H", self._plain, 2)[0], 4
+            if len(self._plain) < start + length:
+                return
+            opcode, payload = self._plain[0] & 0x0F, self._plain[start : start + length]
+            self._plain = self._plain[start + length :]
+            if opcode == 1:
+                self.on_text(payload)
+            elif opcode == 8:
+                self._transport.close()
+
+    def _write(self, plain: bytes) -> None:
+        self._tls.write(plain)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._transport.write(self._outgoing.read())
+
+    def _fail(self, error: Exception) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    length = bytes((_MASKED | size,)) if size < 126 else bytes((_MASKED | 126,)) + struct.pack("!H", size)
+    return bytes((first,)) + length + b"\0\0\0\0" + payload
+
+
+class Dialer:
+    """All lines of this process; on its loop only."""
+
+    def __init__(self, files: pki.Files, port: int) -> None:
+        self._files = files
+        self._port = port
+        self._tls = ssl.create_default_context(cafile=str(files.root))
+        self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._csrs = cycle(pki.read_csrs(files))
+        self._sent = 0
+        self._lines: list[Line] = []
+
+    async def connect(self, first: int, count: int) -> None:
+        """Chargers `first` to `first + count - 1`, some at a time."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(number: int) -> Line:
+            async with gate:
+                # An SSL object keeps the certificate its context had when it was made.
+                self._tls.load_cert_chain(*self._files.charger(number))
+                line = Line(self._tls, pki.charger_id(number))
+                await asyncio.get_running_loop().create_connection(lambda: line, _HOST, self._port)
+                await line.opened
+                return line
+
+        self._lines += await asyncio.gather(*(one(first + n) for n in range(count)))
+
+    async def leave(self) -> None:
+        """Close every line and wait until the server has closed it too."""
+        lines, self._lines = self._lines, []
+        for line in lines:
+            line.close()
+        await asyncio.gather(*(line.closed for line in lines))
+
+    async def boot(self) -> None:
+        """Every charger boots."""
+        station = {"vendorName": "Bench", "model": "One"}
+        payload = {"reason": "PowerUp", "chargingStation": station}
+        await self._exchange("BootNotification", lambda: payload, 1, len(self._lines))
+
+    async def sign(self, exchanges: int, lines: int) -> None:
+        """So many SignCertificate calls, over so many lines at once, each line with one call in flight."""
+        kind = "ChargingStationCertificate"
+        await self._exchange(
+            "SignCertificate",
+            lambda: {"csr": next(self._csrs), "certificateType": kind},
+            exchanges // lines,
+            lines,
+        )
+
+    async def _exchange(
+        self, action: str, payload: Callable[[], dict[str, Any]], each: int, lines: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        done = [self._run(line, action, payload, each, loop.create_future()) for line in self._lines[:lines]]
+        await asyncio.gather(*done)
+
+    def _run(
+        self,
+        line: Line,
+        action: str,
+        payload: Callable[[], dict[str, Any]],
+        each: int,
+        done: asyncio.Future[None],
+    ) -> asyncio.Future[None]:
+        left = each
+
+        def ask() -> None:
+            self._sent += 1
+            line.send(json.dumps([2, f"m{self._sent}", action, payload()]).encode())
+
+        def answered(text: bytes) -> None:
+            nonlocal left
+            if b'"Accepted"' not in text:
+                done.set_exception(ConnectionError(text.decode(errors="replace")))
+                return
+            left -= 1
+            if left:
+                ask()
+            else:
+                done.set_result(None)
+
+        line.on_text = answered
+        ask()
+        return done
+
+
+def main() -> None:
+    settings = settings_of_this_process()
+    raise_descriptor_limit()
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(_PATIENCE_S)
+
+    async def made() -> Dialer:
+        return Dialer(pki.Files(Path(settings["folder"])), settings["port"])
+
+    dialer = run(made())
+    serve(
+        {
+            "connect": lambda first, count: run(dialer.connect(first, count)),
+            "leave": lambda: run(dialer.leave()),
+            "boot": lambda: run(dialer.boot()),
+            "sign": lambda exchanges, lines: run(dialer.sign(exchanges, lines)),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
