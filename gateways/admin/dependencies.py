@@ -1,7 +1,6 @@
 """Everything the admin API is given, in one value."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bfactors.ports import Clock, CommandDoor, Metrics
 from gateways.admin.ports import EventFeed, Exposition, KeyMint, Reader, ReadinessOf, Statuses, TokenStore
@@ -32,4 +31,3 @@ class AdminDependencies:
     """How often an idle event stream is given a comment, so that proxies keep it open."""
     stream_limit: int = 64
     """Event streams at the same time."""
-    answer_wait_s: ClassVar[float] = 30.0

@@ -87,7 +87,8 @@ class Problem(BetterFleetError):
     def response(self) -> web.Response:
         """The answer itself."""
         body = msgspec.json.encode(self.document())
-        return web.Response(status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers)
+        headers = {"Cache-Control": "no-store", **self.headers}
+        return web.Response(status=self.status, body=body, content_type=CONTENT_TYPE, headers=headers)
 
 
 _CODES = {

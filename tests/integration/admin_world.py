@@ -114,6 +114,7 @@ class LedgerDoor:
         self.clock = clock
         self.asked: list[CommandEnvelope] = []
         self.lose = 0
+        self.lose_as_retry = False
         self.away = False
         self.retry = False
         self._memories: dict[int, Memory] = {}
@@ -136,6 +137,8 @@ class LedgerDoor:
         answers = await self.commit(partition, [Asked(sent, answer)])
         if self.lose:
             self.lose -= 1
+            if self.lose_as_retry:
+                return CommandAnswer(retry=True)
             raise NotOwner(f"the owner of partition {partition}")
         return answers[0]
 

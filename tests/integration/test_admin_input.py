@@ -37,6 +37,7 @@ def without(body: dict[str, Any], name: str) -> dict[str, Any]:
         (CHARGERS, CHARGER | {"serial_number": "x" * 26}, "serial_number", "invalid-value"),
         (CHARGERS, CHARGER | {"serial_number": "http://x"}, "serial_number", "invalid-value"),
         (CHARGERS, CHARGER | {"site": "x\x00y"}, "site", "invalid-value"),
+        (CHARGERS, CHARGER | {"si\x00te": "x"}, "body", "invalid-value"),
         (CHARGERS, CHARGER | {"site": "two\nlines"}, "site", "invalid-value"),
         (CHARGERS, CHARGER | {"site": "trailing\n"}, "site", "invalid-value"),
         (CHARGERS, CHARGER | {"site": " "}, "site", "invalid-value"),

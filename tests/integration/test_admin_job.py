@@ -93,6 +93,17 @@ async def test_a_key_from_days_ago_does_not_name_an_ended_job_anew(world: AdminW
     assert refused.fields == ["Idempotency-Key"]
 
 
+async def test_a_key_from_days_ago_still_finds_the_job_it_opened_while_that_is_open(
+    world: AdminWorld,
+) -> None:
+    await world.register()
+    first = await world.ask("POST", "/api/v1/jobs", JOB, key="k1")
+    world.store.idempotency.clear()
+    world.clock.at += timedelta(hours=25)
+    again = await world.ask("POST", "/api/v1/jobs", JOB, key="k1")
+    assert (again.status, again.body["job_id"]) == (202, first.body["job_id"])
+
+
 async def test_an_action_the_ledger_does_not_know_is_refused(world: AdminWorld) -> None:
     await world.register()
     refused = await world.ask("POST", "/api/v1/jobs", JOB | {"action": "polish"})
