@@ -152,10 +152,16 @@ async def test_an_idle_stream_is_kept_open_by_comments() -> None:
 
 
 async def test_streams_are_counted_and_bounded() -> None:
-    async with served(Feed(), stream_limit=1) as world, following(world):
-        refused = await world.ask("GET", EVENTS)
-        assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
-        assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
+    feed = Feed()
+    async with served(feed, stream_limit=1, heartbeat_s=0.01) as world:
+        async with following(world):
+            refused = await world.ask("GET", EVENTS)
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+            assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
+        async with asyncio.timeout(WITHIN_S):
+            await feed.let_go.wait()
+        async with following(world):
+            assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
 
 
 async def test_a_client_that_does_not_read_is_not_read_ahead_for() -> None:
