@@ -159,7 +159,8 @@ async def test_streams_are_counted_and_bounded() -> None:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
         async with asyncio.timeout(WITHIN_S):
-            await feed.let_go.wait()
+            while b"bf_admin_streams 0.0" not in world.metrics.exposition()[0]:
+                await asyncio.sleep(0)
         async with following(world):
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
 
