@@ -8,7 +8,7 @@ from statistics import median
 
 from bench import pki
 from bench.process import ProcessFailed, Subject
-from bench.round import Result, interleave, ratios
+from bench.round import Result, interleave, ratios, shares
 
 TARGET = 2.0
 
@@ -44,6 +44,7 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
 
         connect(warm)
         shake(warm, "port")
+        threads = server.ask("threads")
         found = interleave(
             rounds,
             {
@@ -53,10 +54,11 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
             },
             said,
         )
+        spent = shares(threads, server.ask("threads"), rounds * each)
     to_stock = ratios(found["ours"], found["handshake"])
     to_port = ratios(found["ours"], found["port_handshake"])
     ours = f"{found['ours'].scaled(1e6)} us CPU a charger"
-    details = {"rounds": rounds, "chargers_a_round": each}
+    details = {"rounds": rounds, "chargers_a_round": each, "us_by_thread_with_closing": spent}
     return [
         Result(
             name="connect",

@@ -13,7 +13,6 @@ import struct
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
-from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -40,6 +39,8 @@ class Line(asyncio.Protocol):
         self._charger_id = charger_id
         self._plain = b""
         self._shaken = False
+        self.calls = 0
+        """Sent on this line."""
         self._transport: asyncio.Transport
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -153,8 +154,7 @@ class Dialer:
         self._port = port
         self._tls = ssl.create_default_context(cafile=str(files.root))
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._csrs = cycle(pki.read_csrs(files))
-        self._sent = 0
+        self._csrs = pki.read_csrs(files)
         self._lines: list[Line] = []
 
     async def connect(self, first: int, count: int) -> None:
@@ -183,38 +183,31 @@ class Dialer:
         """Every charger boots."""
         station = {"vendorName": "Bench", "model": "One"}
         payload = {"reason": "PowerUp", "chargingStation": station}
-        await self._exchange("BootNotification", lambda: payload, 1, len(self._lines))
+        await asyncio.gather(
+            *(self._run(line, "BootNotification", lambda _: payload, 1) for line in self._lines)
+        )
 
     async def sign(self, exchanges: int, lines: int) -> None:
         """So many SignCertificate calls, over so many lines at once, each line with one call in flight."""
-        kind = "ChargingStationCertificate"
-        await self._exchange(
-            "SignCertificate",
-            lambda: {"csr": next(self._csrs), "certificateType": kind},
-            exchanges // lines,
-            lines,
+        each = exchanges // lines
+        await asyncio.gather(
+            *(self._run(line, "SignCertificate", self._request, each) for line in self._lines[:lines])
         )
 
-    async def _exchange(
-        self, action: str, payload: Callable[[], dict[str, Any]], each: int, lines: int
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        done = [self._run(line, action, payload, each, loop.create_future()) for line in self._lines[:lines]]
-        await asyncio.gather(*done)
+    def _request(self, number: int) -> dict[str, Any]:
+        """A line's CSR differs from its last one: that one would be answered from memory."""
+        csr = self._csrs[number % len(self._csrs)]
+        return {"csr": csr, "certificateType": "ChargingStationCertificate"}
 
     def _run(
-        self,
-        line: Line,
-        action: str,
-        payload: Callable[[], dict[str, Any]],
-        each: int,
-        done: asyncio.Future[None],
+        self, line: Line, action: str, payload: Callable[[int], dict[str, Any]], each: int
     ) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
         left = each
 
         def ask() -> None:
-            self._sent += 1
-            line.send(json.dumps([2, f"m{self._sent}", action, payload()]).encode())
+            line.calls += 1
+            line.send(json.dumps([2, f"m{line.calls}", action, payload(line.calls)]).encode())
 
         def answered(text: bytes) -> None:
             nonlocal left

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -118,9 +119,9 @@ def settings_of_this_process() -> dict[str, Any]:
 
 
 def serve(handlers: Mapping[str, Handler], **ready: Any) -> None:
-    """Answer requests until the pipe closes; `cpu` and `rss` every process can answer. Belongs to the main thread."""
+    """Answer requests until the pipe closes, `cpu`, `threads` and `rss` always among them. Belongs to the main thread."""
     answers: IO[bytes] = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    known: dict[str, Handler] = {"cpu": _cpu, "rss": _rss, **handlers}
+    known: dict[str, Handler] = {"cpu": _cpu, "rss": _rss, "threads": _threads, **handlers}
     answers.write(json.dumps(ready).encode() + b"\n")
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -130,6 +131,15 @@ def serve(handlers: Mapping[str, Handler], **ready: Any) -> None:
 
 def _cpu() -> dict[str, Any]:
     return {"cpu_s": time.process_time()}
+
+
+def _threads() -> dict[str, Any]:
+    """CPU seconds of every Python thread that is alive."""
+    found = {}
+    for thread in threading.enumerate():
+        task = Path(f"/proc/self/task/{thread.native_id}/schedstat")
+        found[thread.name] = int(task.read_text(encoding="ascii").split()[0]) / 1e9
+    return found
 
 
 def _rss() -> dict[str, Any]:

@@ -78,6 +78,12 @@ def interleave(rounds: int, sides: Mapping[str, Side], said: Callable[[str], Non
     return {name: Spread(tuple(found)) for name, found in values.items()}
 
 
+def shares(before: Mapping[str, float], after: Mapping[str, float], count: int) -> dict[str, float]:
+    """Microseconds of CPU a thread spent on each of `count` things, the busiest thread first; idle ones left out."""
+    spent = {name: (after[name] - before.get(name, 0.0)) / count * 1e6 for name in after}
+    return {name: round(us, 1) for name, us in sorted(spent.items(), key=lambda item: -item[1]) if us >= 1.0}
+
+
 def ratios(ours: Spread, peer: Spread) -> tuple[float, ...]:
     """Ours over the peer's, round by round; the median of these is what is reported."""
     return tuple(a / b for a, b in zip(ours.values, peer.values, strict=True))

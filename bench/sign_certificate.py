@@ -16,7 +16,7 @@ from statistics import median
 
 from bench import pki
 from bench.process import ProcessFailed, Subject
-from bench.round import Result, Spread, interleave, ratios
+from bench.round import Result, Spread, interleave, ratios, shares
 
 TARGET = 0.30
 _MODES = {"saturated": 100, "one in flight": 1}
@@ -43,6 +43,7 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
         for pair in pairs.values():
             pair.begin(chargers)
         found: dict[str, dict[str, Spread]] = {}
+        spent: dict[str, dict[str, float]] = {}
         asked = 0
         for mode, lines in _MODES.items():
             count = exchanges if lines > 1 else exchanges // 4
@@ -50,12 +51,14 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
                 pair.cpu_s_an_exchange(lines, 2 * lines)
             said(mode)
             sides = {name: partial(pair.cpu_s_an_exchange, lines, count) for name, pair in pairs.items()}
+            threads = ours.ask("threads")
             found[mode] = interleave(rounds, sides, said)
+            spent[mode] = shares(threads, ours.ask("threads"), rounds * count)
             asked += 2 * lines + rounds * count
         stored = int(ours.ask("settled", sessions=chargers, opened=chargers)["evidence"]["CsrReceived"])
         if stored != asked:
             raise ProcessFailed(f"{stored} CSRs became evidence, {asked} were sent")
-    return [_result(mode, found[mode], rounds) for mode in _MODES]
+    return [_result(mode, found[mode], spent[mode], rounds) for mode in _MODES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Pair:
         return (self.server.cpu_s() - before) / count
 
 
-def _result(mode: str, found: dict[str, Spread], rounds: int) -> Result:
+def _result(mode: str, found: dict[str, Spread], spent: dict[str, float], rounds: int) -> Result:
     each_round = ratios(found["ours"], found["ocpp package"])
     on_uvloop = ratios(found["ours"], found["ocpp package on uvloop"])
     is_bound = mode == "saturated"
@@ -95,6 +98,7 @@ def _result(mode: str, found: dict[str, Spread], rounds: int) -> Result:
             "evidence_log": "acknowledges at once, in process",
             "ratio_to_peer_on_uvloop": round(median(on_uvloop), 4),
             "peer_on_uvloop_us": str(found["ocpp package on uvloop"].scaled(1e6)),
+            "us_by_thread": spent,
             "rounds": rounds,
         },
     )

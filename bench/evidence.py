@@ -1,0 +1,135 @@
+"""From a filled evidence stream to hash-chained rows, against one event a transaction; and what the chaining costs.
+
+Real NATS and PostgreSQL, both flushing to disk before they acknowledge. Our side is the ledger's actor as it is; the
+peer is the same code with batches of one; without hashes it is the same code again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import depot
+from bench.process import ProcessFailed, Subject
+from bench.round import Result, Spread, interleave, ratios
+from deploy.embedded import DataDirectory, EmbeddedNats, EmbeddedPostgres
+from persistence.role import ROLES
+
+TARGET = 20.0
+CHAINING_TARGET = 1.10
+_ROUNDS = 5
+
+
+def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Result]:
+    """Evidence a second. Every run has a partition of its own: 15 of them, hence 5 rounds of 3 sides."""
+    rounds, waves, singles = (1, 2, 50) if quick else (_ROUNDS, 10, 250)
+    wanted = [waves, waves, 1] * rounds
+    counted = waves * depot.EVIDENCE_A_WAVE
+    with _servers(folder) as data:
+        # Filling needs no promise about power loss; measuring does.
+        with _nats(data, durable=False) as nats, _core(folder, data, nats) as core:
+            core.ask("prepare", waves=wanted)
+        with _nats(data, durable=True) as nats, _core(folder, data, nats) as core:
+            runs: dict[str, list[dict[str, Any]]] = {"batched": [], "unchained": [], "one by one": []}
+            ours = {name: iter(range(1 + at, 1 + len(wanted), 3)) for at, name in enumerate(runs)}
+
+            def run(name: str, count: int, batch_limit: int, keeps_hash: bool) -> float:
+                found = core.ask(
+                    "run",
+                    partition=next(ours[name]),
+                    count=count,
+                    batch_limit=batch_limit,
+                    keeps_hash=keeps_hash,
+                    awaits_outbox=name == "batched" and len(runs[name]) == rounds - 1,
+                )
+                if found["events"] < found["evidence"]:
+                    raise ProcessFailed(f"evidence without an event: {found}")
+                runs[name].append(found)
+                return float(found["evidence"] / found["seconds"])
+
+            found = interleave(
+                rounds,
+                {
+                    "batched": lambda: run("batched", counted, 0, True),
+                    "unchained": lambda: run("unchained", counted, 0, False),
+                    "one by one": lambda: run("one by one", singles, 1, True),
+                },
+                said,
+            )
+    cpu = {name: Spread(tuple(r["cpu_s"] / r["evidence"] for r in each)) for name, each in runs.items()}
+    return [_throughput(found, cpu, runs), _chaining(found, cpu)]
+
+
+def _throughput(
+    found: dict[str, Spread], cpu: dict[str, Spread], runs: dict[str, list[dict[str, Any]]]
+) -> Result:
+    each_round = ratios(found["batched"], found["one by one"])
+    last = runs["batched"][-1]
+    batches = [run["evidence"] / run["commits"] for run in runs["batched"]]
+    return Result(
+        name="evidence",
+        ratio=median(each_round),
+        target=TARGET,
+        at_least=True,
+        ratios=each_round,
+        ours=f"{found['batched']} a second",
+        peer=f"{found['one by one']} a second, one event a transaction",
+        details={
+            "evidence_a_commit": round(median(batches), 1),
+            "published_a_second": round(last["events"] / last["published_seconds"]),
+            "published": "the last batched run, to the last event's acknowledgement by NATS, flushed one by one",
+            "cpu_us_a_piece": str(cpu["batched"].scaled(1e6)),
+            "cpu_us_a_piece_one_by_one": str(cpu["one by one"].scaled(1e6)),
+        },
+    )
+
+
+def _chaining(found: dict[str, Spread], cpu: dict[str, Spread]) -> Result:
+    each_round = ratios(cpu["batched"], cpu["unchained"])
+    by_time = ratios(found["unchained"], found["batched"])
+    return Result(
+        name="evidence, chained to unchained",
+        ratio=median(each_round),
+        target=CHAINING_TARGET,
+        ratios=each_round,
+        ours=f"{cpu['batched'].scaled(1e6)} us CPU a piece",
+        peer=f"{cpu['unchained'].scaled(1e6)} us, without hashes",
+        details={"ratio_by_wall_time": round(median(by_time), 4)},
+    )
+
+
+@contextmanager
+def _servers(folder: Path) -> Iterator[tuple[DataDirectory, EmbeddedPostgres]]:
+    folder.chmod(0o711)  # PostgreSQL's account must pass through to its own folder
+    with DataDirectory.open(folder / "data") as data:
+        postgres = EmbeddedPostgres.start(data)
+        try:
+            yield data, postgres
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def _nats(servers: tuple[DataDirectory, EmbeddedPostgres], *, durable: bool) -> Iterator[EmbeddedNats]:
+    nats = EmbeddedNats.start(servers[0], durable=durable)
+    try:
+        yield nats
+    finally:
+        nats.stop()
+
+
+def _core(folder: Path, servers: tuple[DataDirectory, EmbeddedPostgres], nats: EmbeddedNats) -> Subject:
+    postgres = servers[1]
+    return Subject(
+        "bench.ledger",
+        folder,
+        superuser_dsn=postgres.dsn(),
+        owner_dsn=postgres.dsn("bf_owner"),
+        writer_dsn=postgres.dsn("bf_writer"),
+        passwords={role: postgres.password(role) for role in ROLES},
+        nats_url=nats.url,
+        seed_file=str(nats.seed_file("core")),
+    )
