@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bfactors.errors import Unavailable
 from gateways.admin import stream as stream_module
 from gateways.admin.ports import EventTooOld, FeedItem
+from gateways.metrics import PrometheusMetrics
 from tests.integration.admin_world import AdminWorld, token_of
 
 WITHIN_S = 5.0
@@ -100,9 +102,22 @@ async def following(world: AdminWorld, last: str | None = None, query: str = "")
 
 
 @asynccontextmanager
-async def served(feed: Feed, **options: float) -> AsyncIterator[AdminWorld]:
-    async with AdminWorld(events=feed, **options).served() as world:  # type: ignore[arg-type] # floats and ints
+async def served(feed: Feed, **options: Any) -> AsyncIterator[AdminWorld]:
+    async with AdminWorld(events=feed, **options).served() as world:
         yield world
+
+
+class StreamCount(PrometheusMetrics):
+    """Tells when the last stream has been counted out."""
+
+    def __init__(self) -> None:
+        super().__init__(strict=True)
+        self.none_open = asyncio.Event()
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        super().gauge(name, value, **labels)
+        if name == "bf_admin_streams" and value == 0:
+            self.none_open.set()
 
 
 async def test_events_arrive_as_they_happen_with_position_name_and_data() -> None:
@@ -152,15 +167,14 @@ async def test_an_idle_stream_is_kept_open_by_comments() -> None:
 
 
 async def test_streams_are_counted_and_bounded() -> None:
-    feed = Feed()
-    async with served(feed, stream_limit=1, heartbeat_s=0.01) as world:
+    metrics = StreamCount()
+    async with served(Feed(), stream_limit=1, heartbeat_s=0.01, metrics=metrics) as world:
         async with following(world):
             refused = await world.ask("GET", EVENTS)
             assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
         async with asyncio.timeout(WITHIN_S):
-            while b"bf_admin_streams 0.0" not in world.metrics.exposition()[0]:
-                await asyncio.sleep(0)
+            await metrics.none_open.wait()
         async with following(world):
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
 
