@@ -197,7 +197,7 @@ class LedgerReader:
         return await self._rows("charger_counts")
 
     async def partitions(self) -> Sequence[Mapping[str, Any]]:
-        """Rows of `number, owner, epoch, live, sequence, outbox_backlog, evidence_position, quarantined`."""
+        """Rows of `number, owner, epoch, live, sequence, outbox_backlog, evidence_position, quarantined, database_now`."""
         return await self._rows("partitions")
 
     # ------------------------------------------------------------ inside

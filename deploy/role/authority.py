@@ -29,6 +29,8 @@ class CaClients:
     client: AwsPrivateCa
     arns: dict[str, str]
     described: dict[str, AuthorityDescription] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    """Purposes whose CA was known and did not answer when last asked."""
 
     @property
     def authorities(self) -> dict[str, AwsPrivateCa]:
@@ -47,14 +49,25 @@ class CaClients:
 
     async def look_until_known(self) -> None:
         """Ask until every CA has answered."""
-        while self.missing():
+        while len(self.described) < len(self.arns):
             await self.look()
-            if self.missing():
+            if len(self.described) < len(self.arns):
                 await asyncio.sleep(RETRY_S)
 
+    async def look_again(self) -> None:
+        """Ask every CA that is known whether it still answers."""
+        _, failed = await discover(self.client, {p: self.arns[p] for p in self.described})
+        silent = {lost.purpose for lost in failed}
+        for lost in failed:
+            if lost.purpose not in self.silent:
+                _LOG.warning("the CA of %s does not answer: %s", lost.purpose, lost.error)
+        for purpose in self.silent - silent:
+            _LOG.info("the CA of %s answers again", purpose)
+        self.silent = silent
+
     def missing(self) -> list[str]:
-        """What is not known yet, for readiness."""
-        return [f"ca:{purpose}" for purpose in self.arns if purpose not in self.described]
+        """Which CAs are not known yet or do not answer, for readiness."""
+        return [f"ca:{p}" for p in self.arns if p not in self.described or p in self.silent]
 
     def registrations(self) -> list[RegisterAuthority]:
         """The commands that make the CAs known to the ledger."""

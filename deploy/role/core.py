@@ -12,6 +12,7 @@ from bfactors.errors import Unavailable
 from bfactors.fleet.control import PAUSES, read_pauses
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
+from deploy.role.core_health import CoreHealth
 from deploy.role.database import Database
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_store import LaneStore
@@ -52,10 +53,12 @@ class CoreRole:
 
     commands: NatsCommandDoor = field(init=False)
     evidence_log: NatsEvidenceLog = field(init=False)
+    health: CoreHealth = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
         self.evidence_log = NatsEvidenceLog(self.nats.publisher, self.owner)
+        self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
 
     async def start(self) -> None:
         """Begin; the actors wait by themselves for what is away."""
@@ -64,7 +67,9 @@ class CoreRole:
         self._pauses = TreePauses(self.runtime.tree, frozenset({"purpose", "cohort", "scheme"}))
         self._control = NatsControlView(nats.connection, nats.replies)
         self._control.subscribe(self._controlled)
-        self._tasks.append(asyncio.get_running_loop().create_task(self._begin(), name="core start"))
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._begin(), name="core start"))
+        self._tasks.append(loop.create_task(self.health.run(), name="core health"))
 
     async def _begin(self) -> None:
         """Everything that needs NATS, in order, for as long as it takes."""
@@ -113,7 +118,7 @@ class CoreRole:
         missing = []
         if not self.nats.connection.healthy:
             missing.append("nats")
-        missing += self.ca.missing()
+        missing += self.health.missing()
         if not self.told_fleet:
             missing.append("fleet-facts")
         for task in self._tasks:

@@ -85,5 +85,6 @@ SELECT family, cohort, connected, count(*) AS count FROM charger WHERE NOT decom
 
 -- name: partitions
 SELECT number, owner, epoch, lease_until > clock_timestamp() AS live, sequence, sequence - outbox_position AS outbox_backlog,
-       evidence_position, (SELECT count(*) FROM quarantined_evidence q WHERE q.partition = number) AS quarantined
+       evidence_position, (SELECT count(*) FROM quarantined_evidence q WHERE q.partition = number) AS quarantined,
+       clock_timestamp() AS database_now
   FROM partition ORDER BY number;

@@ -1,0 +1,172 @@
+"""One part is away for a while: sessions stay up, readiness says what is missing, and work goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from simulator.charger import Charger, Happening
+from tests.faults.depot import Depot, assert_ledger_intact, depot, pause, peer_statistics
+from tests.faults.plant import Plant
+
+CHARGERS = 12
+SOON_S = 20.0
+CA_NOTICED_S = 30.0
+
+
+async def enrolled(fleet: Depot) -> None:
+    """Everyone on profile 3."""
+    await fleet.order()
+    await fleet.all_active(60)
+
+
+def sessions(fleet: Depot) -> dict[str, int]:
+    return {c.configuration.charger_id: c.snapshot().connections for c in fleet.fleet.chargers}
+
+
+def proven(fleet: Depot) -> dict[str, int]:
+    return {c.configuration.charger_id: c.snapshot().sessions for c in fleet.fleet.chargers}
+
+
+async def all_back(chargers: list[Charger], before: dict[str, int]) -> None:
+    """Each has had a further session taken in."""
+    for charger in chargers:
+        had = before[charger.configuration.charger_id]
+        await charger.wait_for(lambda seen, had=had: seen.sessions > had and seen.is_accepted, SOON_S)
+
+
+async def cut_and_back(fleet: Depot, charger_id: str, within_s: float = SOON_S) -> None:
+    """The charger loses its connection and must be taken in again."""
+    charger = fleet.fleet.charger(charger_id)
+    before = charger.snapshot().sessions
+    charger.cut()
+    await charger.wait_for(lambda seen: seen.sessions > before and seen.is_accepted, within_s)
+
+
+async def seen_by_ledger(fleet: Depot, charger_id: str, after: str, within_s: float = SOON_S) -> None:
+    """The ledger knows of a session opened after `after` (RFC 3339)."""
+    body: dict[str, object] = {}
+    for _ in range(int(within_s * 4)):
+        status, found = await fleet.operator.get(f"/api/v1/chargers/{charger_id}")
+        if status == 200 and (body := found["session"] or {}).get("connected_at", "") > after:  # type: ignore[operator]
+            return
+        await pause()
+    raise AssertionError(f"the ledger still knows {body}, wanted later than {after}")
+
+
+async def connected_at(fleet: Depot, charger_id: str) -> str:
+    _, body = await fleet.operator.get(f"/api/v1/chargers/{charger_id}")
+    return str(body["session"]["connected_at"])
+
+
+async def test_while_postgres_is_away_sessions_stay_and_what_was_acknowledged_is_decided_later(
+    plant: Plant,
+) -> None:
+    async with depot(plant, CHARGERS) as fleet:
+        await enrolled(fleet)
+        moved = fleet.ids[3]
+        before, opened = sessions(fleet), await connected_at(fleet, moved)
+        os.kill(plant.postgres.pid, signal.SIGKILL)
+        await fleet.operator.missing_becomes({"postgres"}, SOON_S)
+        status, problem = await fleet.operator.post(
+            "/api/v1/jobs",
+            {"charger_id": moved, "purpose": "charging_station", "action": "renew", "reason": "away"},
+        )
+        assert status == 503, problem
+        await cut_and_back(fleet, moved)
+        assert fleet.fleet.count().accepted == CHARGERS
+        plant.postgres.restart()
+        await fleet.operator.missing_becomes((), SOON_S)
+        await seen_by_ledger(fleet, moved, opened)
+        before[moved] += 1
+        assert sessions(fleet) == before
+        await fleet.assert_active_exactly_once()
+        await assert_ledger_intact(plant)
+
+
+async def test_while_nats_is_away_sessions_stay_and_nothing_is_accepted_that_could_be_lost(
+    plant: Plant,
+) -> None:
+    async with depot(plant, CHARGERS) as fleet:
+        await enrolled(fleet)
+        moved = fleet.ids[5]
+        before, opened = sessions(fleet), await connected_at(fleet, moved)
+        os.kill(plant.nats.pid, signal.SIGKILL)
+        await fleet.operator.missing_becomes({"nats"}, SOON_S)
+        await cut_and_back(fleet, moved)
+        charger = fleet.fleet.charger(moved)
+        refused = charger.journal.counters[Happening.CALL_FAILED.value]
+        charger._signing.begin()  # a charger that wants a certificate just now
+        await charger.wait_for(
+            lambda seen: seen.counters.get(Happening.CALL_FAILED.value, 0) > refused, SOON_S
+        )
+        assert "InternalError" in charger.snapshot().last_errors[-1]
+        plant.nats.restart()
+        await fleet.operator.missing_becomes((), SOON_S)
+        await seen_by_ledger(fleet, moved, opened)
+        before[moved] += 1
+        assert sessions(fleet) == before
+        await assert_ledger_intact(plant)
+
+
+@pytest.mark.timeout(150)
+async def test_while_aws_is_away_orders_wait_with_a_reason_and_are_carried_out_afterwards(
+    plant: Plant,
+) -> None:
+    async with depot(plant, CHARGERS) as fleet:
+        issued_before = (await peer_statistics(plant))["certificates"]
+        os.kill(plant.aws.pid, signal.SIGKILL)
+        await fleet.order()
+        await fleet.operator.missing_becomes({"ca:charging_station", "ca:backend_server"}, CA_NOTICED_S)
+        jobs = await fleet.jobs()
+        assert {job["stage"] for job in jobs} == {"issuing"}, jobs
+        assert {job["waiting_for"] for job in jobs} == {"ca"}
+        assert all(job["reason"] is not None for job in jobs), jobs
+        assert fleet.fleet.count().accepted == CHARGERS
+        plant.restart_aws()
+        await fleet.all_active(60)
+        await fleet.operator.missing_becomes((), CA_NOTICED_S)
+        await fleet.assert_active_exactly_once()
+        stats = await peer_statistics(plant)
+        arn = plant.aws.authorities["charger-identity"].issuing_arn
+        assert stats["certificates"][arn]["issued"] - issued_before[arn]["issued"] == CHARGERS
+        assert stats["token_conflicts"] == []
+        await assert_ledger_intact(plant)
+
+
+async def test_with_core_and_postgres_away_every_charger_returns_but_the_one_revoked(plant: Plant) -> None:
+    async with depot(plant, CHARGERS) as fleet:
+        await enrolled(fleet)
+        revoked = fleet.fleet.charger(fleet.ids[7])
+        _, body = await fleet.operator.get(f"/api/v1/chargers/{fleet.ids[7]}")
+        certificate_id = body["slots"][0]["current"]["certificate_id"]
+        status, problem = await fleet.operator.post(
+            f"/api/v1/certificates/{certificate_id}/revoke", {"reason": "key_compromise", "comment": "test"}
+        )
+        assert status == 202, problem
+        await revoked.wait_for(lambda seen: not seen.is_accepted, SOON_S)
+        sessions_of_revoked = revoked.snapshot().sessions
+        opened = {c: await connected_at(fleet, c) for c in fleet.ids if c != fleet.ids[7]}
+        plant.core.kill()
+        os.kill(plant.postgres.pid, signal.SIGKILL)
+        others = [c for c in fleet.fleet.chargers if c is not revoked]
+        before = proven(fleet)
+        fleet.fleet.drop_all()
+        fleet.fleet.return_all()
+        await all_back(others, before)
+        before = proven(fleet)
+        plant.connect.kill()  # and once more from a snapshot that this process has never seen
+        plant.connect.start()
+        await plant.connect.ready()
+        await all_back(others, before)
+        failures = revoked.journal.error_count
+        await revoked.wait_for(lambda seen: seen.errors >= failures + 2, SOON_S)
+        assert revoked.snapshot().sessions == sessions_of_revoked
+        plant.postgres.restart()
+        plant.core.start()
+        await plant.core.ready()
+        for charger_id, at in opened.items():
+            await seen_by_ledger(fleet, charger_id, at)
+        await assert_ledger_intact(plant)
