@@ -40,7 +40,7 @@ _STATE = msgspec.json.Decoder(ChargerState)
 
 LEASE_TIME = timedelta(seconds=12)
 RENEW_S = 4.0
-CLAIM_AGAIN_S = 3.0
+CLAIM_AGAIN_S = 1.0
 BATCH_LIMIT = 500
 PENDING_LIMIT = 4_000
 TICK_S = 1.0
