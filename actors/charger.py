@@ -14,7 +14,9 @@ from bfactors.errors import Unavailable
 from bfactors.evidence import Evidence
 from bfactors.exchange import ExchangeRules, ExchangeState, Input, Moment, Output, start, step
 from bfactors.exchange.message import (
+    Ask,
     Close,
+    Decided,
     EvidenceFailed,
     EvidenceStored,
     Finished,
@@ -30,8 +32,9 @@ from bfactors.exchange.message import (
     Send,
     SetTimer,
     Tick,
+    Undecided,
 )
-from bfactors.ports import Clock, EvidenceLog, Metrics, Relay, Session
+from bfactors.ports import Clock, Decisions, EvidenceLog, Metrics, Relay, Session
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +72,13 @@ class Owner(Protocol):
         ...
 
 
+class NobodyDecides:
+    """Stands where no other part of BetterFleet is: every question gets the default answer."""
+
+    async def ask(self, charger_id: str, action: str, message_id: str, payload: bytes) -> bytes:
+        raise Unavailable("the deciding service", "there is none")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargerPorts:
     """What all chargers' actors of a node share."""
@@ -77,6 +87,7 @@ class ChargerPorts:
     relay: Relay
     clock: Clock
     metrics: Metrics
+    decisions: Decisions = field(default_factory=NobodyDecides)
     rules: ExchangeRules = field(default_factory=ExchangeRules)
     schedule: Schedule = on_this_loop
 
@@ -177,6 +188,12 @@ class ChargerActor(Mailbox[Input]):
                     lambda _: RelayStored(token),
                     lambda error: RelayFailed(_if_away(error, token)),
                 )
+            case Ask(token):
+                self.spawn(
+                    self._have_decided(output),
+                    lambda payload: Decided(token, payload),
+                    lambda error: Undecided(_if_away(error, token)),
+                )
             case Close(code, reason):
                 self._session.close(code, reason)
             case SetTimer(at_s):
@@ -199,6 +216,13 @@ class ChargerActor(Mailbox[Input]):
         charger_id = self._session.info.charger_id
         async with asyncio.timeout(_APPEND_TIMEOUT_S):
             await self._ports.relay.publish(charger_id, relay.action, relay.message_id, relay.payload)
+
+    async def _have_decided(self, question: Ask) -> bytes:
+        charger_id = self._session.info.charger_id
+        async with asyncio.timeout(_APPEND_TIMEOUT_S):
+            return await self._ports.decisions.ask(
+                charger_id, question.action, question.message_id, question.payload
+            )
 
     def _tick(self) -> None:
         self._timer = None

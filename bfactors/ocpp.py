@@ -51,7 +51,14 @@ class Relayed(msgspec.Struct, frozen=True, tag=True):
     confirm: bool = False
 
 
-StationMessage = BootNotified | HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed
+class DecisionAsked(msgspec.Struct, frozen=True, tag=True):
+    """A call the rest of BetterFleet answers, e.g. Authorize; its word becomes our reply."""
+
+    action: str
+    payload: bytes
+
+
+StationMessage = BootNotified | HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed | DecisionAsked
 
 # ---------------------------------------------------------------- what we answer
 
@@ -81,6 +88,12 @@ class DefaultReply(msgspec.Struct, frozen=True, tag=True):
     """The dialect's ordinary answer to that action: empty where the specification allows, its defaults elsewhere."""
 
 
+class DecidedReply(msgspec.Struct, frozen=True, tag=True):
+    """What the rest of BetterFleet answered: the payload as it came, not validated yet."""
+
+    payload: bytes
+
+
 class CallErrorReply(msgspec.Struct, frozen=True, tag=True):
     """A CALLERROR. `code` is a name of OCPP-J section 4.3."""
 
@@ -88,7 +101,7 @@ class CallErrorReply(msgspec.Struct, frozen=True, tag=True):
     description: str = ""
 
 
-Reply = BootReply | HeartbeatReply | CsrReply | DefaultReply | CallErrorReply
+Reply = BootReply | HeartbeatReply | CsrReply | DefaultReply | DecidedReply | CallErrorReply
 
 # ---------------------------------------------------------------- how our own calls end: four different facts
 

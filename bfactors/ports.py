@@ -102,6 +102,14 @@ class Relay(Protocol):
     async def publish(self, charger_id: str, action: str, message_id: str, payload: bytes) -> None: ...
 
 
+class Decisions(Protocol):
+    """Asks the rest of BetterFleet what to answer a charger. Callable from any lane."""
+
+    async def ask(self, charger_id: str, action: str, message_id: str, payload: bytes) -> bytes:
+        """The payload to answer with, not validated. Raises Unavailable: nobody answered in time, or NATS is away."""
+        ...
+
+
 class InstructionInbox(Protocol):
     """Delivers orders addressed to sessions of this node. Callable from any lane; the callback runs on the I/O lane."""
 

@@ -12,6 +12,8 @@ import msgspec
 from bfactors.errors import SettingsError
 
 PREFIX = "BF_"
+AUTHORIZE_DEFAULTS = ("Accepted", "Blocked", "Expired", "Invalid", "Unknown")
+"""Those of OCPP's authorization statuses that can be said of a token nobody has looked at."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The TLS port chargers connect to; 0 takes any free one."""
     ocpp_plain_port: int = -1
     """Plain WebSocket for profiles 0 and 1; -1: off."""
+    authorize_default: str = "Unknown"
+    """What Authorize is answered when nobody decides within 5 s: Accepted, Blocked, Expired, Invalid or Unknown."""
     ocpp_public_url: str = ""
     """What chargers are told to connect to; default: wss://<ocpp_host name>:<port>/ocpp."""
     server_name: str = "localhost"
@@ -135,6 +139,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("postgres_owner_dsn, postgres_writer_dsn and postgres_reader_dsn belong together")
     if len(settings.server_chain_files) != len(settings.server_key_files):
         raise SettingsError("server_chain_files and server_key_files must be as many")
+    if settings.authorize_default not in AUTHORIZE_DEFAULTS:
+        raise SettingsError(f"authorize_default must be one of {', '.join(AUTHORIZE_DEFAULTS)}")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsError("log_level must be debug, info, warning or error")
     if settings.ca_calls_per_s <= 0:

@@ -54,6 +54,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_evidence_buffered", "gauge", "Evidence that waits for NATS"),
     MetricSpec("bf_ocpp_frames_refused", "counter", "Frames answered with CALLERROR", ("reason",)),
     MetricSpec("bf_ocpp_answers_dropped", "counter", "Answers nobody had asked for", ("reason",)),
+    MetricSpec("bf_ocpp_decisions_unusable", "counter", "Decisions that broke their schema", ("action",)),
     MetricSpec("bf_ocpp_sockets_not_upgraded", "gauge", "Sockets before their WebSocket upgrade"),
     MetricSpec("bf_ocpp_sockets_refused", "counter", "Sockets turned away at the door", ("reason",)),
     MetricSpec("bf_ocpp_handshakes_started", "counter", "TLS handshakes begun"),

@@ -56,6 +56,19 @@ class RelayFailed(msgspec.Struct, frozen=True):
     token: int
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """The rest of BetterFleet answered the question asked under this token."""
+
+    token: int
+    payload: bytes
+
+
+class Undecided(msgspec.Struct, frozen=True):
+    """Nobody answered the question asked under this token in time, or nobody could be asked."""
+
+    token: int
+
+
 class RecordChanged(msgspec.Struct, frozen=True):
     """The admission record of the session's charger has a newer revision."""
 
@@ -107,6 +120,8 @@ Input = (
     | EvidenceFailed
     | RelayStored
     | RelayFailed
+    | Decided
+    | Undecided
     | RecordChanged
     | Tick
     | SessionEnded
@@ -134,6 +149,15 @@ class Record(msgspec.Struct, frozen=True):
 
 class RelayOut(msgspec.Struct, frozen=True):
     """Publish the charger's other traffic; its outcome comes back as RelayStored or RelayFailed with the token."""
+
+    token: int
+    action: str
+    message_id: str
+    payload: bytes
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Have the rest of BetterFleet decide; its word comes back as Decided, its silence as Undecided, with the token."""
 
     token: int
     action: str
@@ -172,4 +196,4 @@ class Retire(msgspec.Struct, frozen=True):
     """Nothing is left to do: the session is over and everything it owed the evidence log is stored (or given up)."""
 
 
-Output = Send | Record | RelayOut | Close | SetTimer | Finished | Retire
+Output = Send | Record | RelayOut | Ask | Close | SetTimer | Finished | Retire

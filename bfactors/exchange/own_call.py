@@ -32,16 +32,17 @@ def ordered(turn: Turn, order: InstructionOrder) -> None:
 
 
 def pump(turn: Turn) -> None:
-    """Announce the next order, if the charger is free and fit to be called. A pause never holds a CloseSession."""
+    """Announce the next order, if the charger is free and fit to be called.
+
+    A CloseSession is no call: it goes first, and waits for no pause, no BootNotification and no answer.
+    """
     state = turn.state
-    order = next((o for o in state.orders if not state.is_paused or isinstance(o.body, CloseSession)), None)
-    if (
-        state.phase != "open"
-        or order is None
-        or state.announced is not None
-        or state.outstanding is not None
-        or not station_call.is_ready_for_calls(turn)
-    ):
+    if state.phase != "open" or state.announced is not None:
+        return
+    order = next((o for o in state.orders if isinstance(o.body, CloseSession)), None)
+    if order is None and not state.is_paused and state.outstanding is None:
+        order = state.orders[0] if state.orders and station_call.is_ready_for_calls(turn) else None
+    if order is None:
         return
     if record.attempt(turn, _sent(order), _message_id(order), by_charger=False, wait_s=None) is not None:
         turn.change(orders=tuple(o for o in state.orders if o is not order), announced=order)

@@ -24,6 +24,8 @@ class ExchangeRules(msgspec.Struct, frozen=True, kw_only=True):
     """How long a charger's call, or an order, waits for its evidence to be acknowledged."""
     relay_wait_s: float = 10.0
     relay_retry_s: float = 1.0
+    decision_wait_s: float = 5.0
+    """How long a charger waits for somebody's decision (Authorize) before it gets the configured default."""
     retry_first_s: float = 0.5
     """The first pause after evidence failed; it doubles up to `retry_longest_s`."""
     retry_longest_s: float = 30.0
@@ -66,7 +68,7 @@ class WaitingCall(msgspec.Struct, frozen=True):
     """A charger's call that has no answer on the socket yet.
 
     `content` is a hash of its message: with id and action it tells a repetition from a re-used id. `reply` set: ready,
-    but an earlier call must be answered first. Otherwise it waits for `evidence_id` or `relay` until `deadline_s`.
+    but an earlier call must be answered first. Otherwise it waits for `evidence_id`, `relay` or `decision` until `deadline_s`.
     """
 
     message_id: str
@@ -77,6 +79,8 @@ class WaitingCall(msgspec.Struct, frozen=True):
     evidence_id: str | None = None
     relay: RelayOut | None = None
     relay_again_s: float | None = None
+    decision: int | None = None
+    """The token of the question asked for it: past the deadline it gets the default, not an error."""
     reply: Reply | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 
 from bfactors.evidence import BootReported, CsrReceived, Evidence, SecurityEventReported
 from bfactors.exchange import record, waiting
-from bfactors.exchange.message import Finished, RelayOut
+from bfactors.exchange.message import Ask, Finished, RelayOut
 from bfactors.exchange.state import ExchangeState
 from bfactors.exchange.turn import Turn
 from bfactors.identity_rule import boot_serial_problem
@@ -18,6 +18,8 @@ from bfactors.ocpp import (
     CallErrorReply,
     CsrPresented,
     CsrReply,
+    DecidedReply,
+    DecisionAsked,
     DefaultReply,
     HeartbeatReply,
     HeartbeatSent,
@@ -86,10 +88,17 @@ def relay_failed(turn: Turn, token: int) -> None:
     waiting.relay_failed(turn, token)
 
 
+def decided(turn: Turn, token: int, payload: bytes | None) -> None:
+    """Somebody's answer to the question asked under this token; None: nobody answered."""
+    waiting.decision_settled(turn, token, DefaultReply() if payload is None else DecidedReply(payload))
+
+
 # ---------------------------------------------------------------- who is served
 
 
-def _is_served(turn: Turn, message: HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed) -> bool:
+def _is_served(
+    turn: Turn, message: HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed | DecisionAsked
+) -> bool:
     state = turn.state
     match standing(state):
         case "accepted":
@@ -179,6 +188,10 @@ def _serve(turn: Turn, call: InboundCall) -> None:
             _record_first(turn, body, call.message_id)
         case Relayed():
             _relay(turn, message, call.message_id)
+        case DecisionAsked():
+            question = Ask(turn.state.next_token, message.action, call.message_id, message.payload)
+            turn.change(next_token=turn.state.next_token + 1)
+            waiting.wait_for_decision(turn, question)
         case BootNotified():  # answered before anybody asks who is served
             _boot(turn, message, call.message_id)
         case _:

@@ -6,6 +6,7 @@ from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.evidence import CsrReceived, InstructionSent, SecurityEventReported
 from bfactors.exchange import own_call, record, station_call, waiting
 from bfactors.exchange.message import (
+    Decided,
     EvidenceFailed,
     EvidenceStored,
     FrameArrived,
@@ -25,6 +26,7 @@ from bfactors.exchange.message import (
     SetTimer,
     Suspected,
     Tick,
+    Undecided,
 )
 from bfactors.exchange.state import ExchangeRules, ExchangeState
 from bfactors.exchange.turn import Turn
@@ -59,6 +61,10 @@ def step(state: ExchangeState, message: Input, now: Moment) -> Stepped:
             station_call.relay_stored(turn, token)
         case RelayFailed(token):
             station_call.relay_failed(turn, token)
+        case Decided(token, payload):
+            station_call.decided(turn, token, payload)
+        case Undecided(token):
+            station_call.decided(turn, token, None)
         case RecordChanged(changed):
             _record_changed(turn, changed)
         case Tick():

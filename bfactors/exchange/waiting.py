@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from bfactors.exchange.message import Finished, RelayOut, Send
+from bfactors.exchange.message import Ask, Finished, RelayOut, Send
 from bfactors.exchange.state import RememberedAnswer, WaitingCall
 from bfactors.exchange.turn import Turn
-from bfactors.ocpp import CallErrorReply, OutboundReply, Reply
+from bfactors.ocpp import CallErrorReply, DefaultReply, OutboundReply, Reply
 
 _UNREADABLE_ID = "-1"  # what the gateway puts where no message id could be read: no call's identity
 
@@ -48,12 +48,23 @@ def wait_for_relay(turn: Turn, relay: RelayOut) -> None:
     turn.emit(relay)
 
 
+def wait_for_decision(turn: Turn, question: Ask) -> None:
+    """The call just taken up is answered as somebody else decides, or by default."""
+    deadline_s = turn.now_s + turn.state.rules.decision_wait_s
+    _change_last(turn, decision=question.token, deadline_s=deadline_s)
+    turn.emit(question)
+
+
 def evidence_settled(turn: Turn, evidence_id: str, reply: Reply) -> None:
     _change(turn, lambda call: call.evidence_id == evidence_id, reply=reply)
 
 
 def relay_settled(turn: Turn, token: int, reply: Reply) -> None:
     _change(turn, lambda call: call.relay is not None and call.relay.token == token, reply=reply)
+
+
+def decision_settled(turn: Turn, token: int, reply: Reply) -> None:
+    _change(turn, lambda call: call.decision == token, reply=reply)
 
 
 def relay_failed(turn: Turn, token: int) -> None:
@@ -64,6 +75,9 @@ def relay_failed(turn: Turn, token: int) -> None:
 
 def time_passed(turn: Turn) -> None:
     """Give up what has waited too long - never Accepted, then - and try relays again that are due."""
+    _change(
+        turn, lambda call: call.decision is not None and call.deadline_s <= turn.now_s, reply=DefaultReply()
+    )
     late = CallErrorReply("InternalError", "cannot be stored now, try again")
     _change(turn, lambda call: call.deadline_s <= turn.now_s, reply=late)
     for call in turn.state.waiting:

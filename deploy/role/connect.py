@@ -16,12 +16,14 @@ from deploy.role.runtime import Runtime
 from deploy.role.tree_pauses import TreePauses
 from gateways.nats.admission_view import NatsAdmissionView
 from gateways.nats.control_view import NatsControlView
+from gateways.nats.decisions import NatsDecisions
 from gateways.nats.edge_reporter import NatsEdgeReporter
 from gateways.nats.evidence_log import NatsEvidenceLog
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.presence import NodePresence
 from gateways.nats.relay import NatsRelay
+from gateways.ocpp.dialect import loaded_dialects
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
 from supervisors.charger_lanes import ChargerLanes
@@ -41,6 +43,7 @@ class ConnectOptions:
     plain_port: int | None
     identities: Sequence[ServerIdentity]
     verify_key: VerifyKey
+    authorize_default: str = "Unknown"
 
 
 class ConnectRole:
@@ -63,6 +66,7 @@ class ConnectRole:
         ports = ChargerPorts(
             evidence=evidence,
             relay=NatsRelay(nats.publisher),
+            decisions=NatsDecisions(nats.connection, nats.replies),
             clock=runtime.clock,
             metrics=runtime.metrics,
         )
@@ -77,6 +81,10 @@ class ConnectRole:
             clock=runtime.clock,
             metrics=runtime.metrics,
             verify_key=options.verify_key,
+            dialects={
+                name: dialect.authorizing(options.authorize_default)
+                for name, dialect in loaded_dialects().items()
+            },
         )
 
     async def start(self) -> None:

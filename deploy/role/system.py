@@ -78,6 +78,7 @@ class System:
             plain_port=settings.ocpp_plain_port if settings.ocpp_plain_port >= 0 else None,
             identities=await self._server_identities(),
             verify_key=pepper.verify_key(),
+            authorize_default=settings.authorize_default,
         )
         connect = ConnectRole(self.runtime, nats, options)
         await connect.start()

@@ -35,6 +35,10 @@ class Dialect(Protocol):
     @property
     def schemas(self) -> SchemaSet: ...
 
+    def authorizing(self, status: str) -> "Dialect":
+        """This dialect, with Authorize answered by a status (in OCPP 2.0.1's words) when nobody decides."""
+        ...
+
     def message_of(self, action: str, payload: Payload) -> StationMessage:
         """A charger's valid call. Raises Unsupported."""
         ...

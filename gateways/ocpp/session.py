@@ -14,6 +14,8 @@ from bfactors.ocpp import (
     Answered,
     CallErrorReply,
     CallFailed,
+    DecidedReply,
+    DefaultReply,
     Inbound,
     InboundAnswer,
     InboundCall,
@@ -215,6 +217,13 @@ class OcppSession:
             return
         payload = self._dialect.reply_of(outbound.action, reply)
         violation = self._dialect.schemas.response_violation(outbound.action, payload)
+        if violation is not None and isinstance(reply, DecidedReply):
+            self._metrics.count("ocpp_decisions_unusable", action=outbound.action)
+            _LOG.warning(
+                "a decision breaks its schema", extra={"action": outbound.action, "violation": violation[1]}
+            )
+            self._send_reply(OutboundReply(outbound.message_id, outbound.action, DefaultReply()))
+            return
         if violation is not None:
             _LOG.error(
                 "our answer breaks its schema", extra={"action": outbound.action, "violation": violation[1]}

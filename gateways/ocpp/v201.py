@@ -4,7 +4,7 @@ Source: the official 2.0.1 schemas; OCPP 2.0.1 part 2, use cases A02, A05, B01, 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -29,6 +29,8 @@ from bfactors.ocpp import (
     CallErrorReply,
     CsrPresented,
     CsrReply,
+    DecidedReply,
+    DecisionAsked,
     DefaultReply,
     HeartbeatReply,
     HeartbeatSent,
@@ -59,7 +61,7 @@ _ADDITIONAL_INFO_MAX_CHARS = 512
 
 _RELAYED = frozenset(
     {
-        "Authorize", "ClearedChargingLimit", "DataTransfer", "FirmwareStatusNotification", "LogStatusNotification",
+        "ClearedChargingLimit", "DataTransfer", "FirmwareStatusNotification", "LogStatusNotification",
         "MeterValues", "NotifyChargingLimit", "NotifyCustomerInformation", "NotifyDisplayMessages",
         "NotifyEVChargingNeeds", "NotifyEVChargingSchedule", "NotifyEvent", "NotifyMonitoringReport", "NotifyReport",
         "PublishFirmwareStatusNotification", "ReportChargingProfiles", "ReservationStatusUpdate",
@@ -68,6 +70,8 @@ _RELAYED = frozenset(
 )  # fmt: skip
 _CONFIRMED = frozenset({"TransactionEvent"})
 """Relayed calls answered only once the relay has stored them."""
+_DECIDED = frozenset({"Authorize"})
+"""Calls somebody else in BetterFleet decides; without an answer in time they get the default."""
 
 
 def _boot(payload: Payload) -> StationMessage:
@@ -124,6 +128,12 @@ class Ocpp201:
     schemas: SchemaSet = field(default_factory=lambda: SchemaSet("ocpp.v201"))
     version: str = "2.0.1"
 
+    def authorizing(self, status: str) -> "Ocpp201":
+        """This dialect, with Authorize answered `status` when nobody decides."""
+        return replace(
+            self, default_replies={**self.default_replies, "Authorize": {"idTokenInfo": {"status": status}}}
+        )
+
     def message_of(self, action: str, payload: Payload) -> StationMessage:
         """A charger's valid call. Raises Unsupported."""
         decode = _MESSAGES.get(action)
@@ -131,6 +141,8 @@ class Ocpp201:
             return decode(payload)
         if action in _RELAYED:
             return Relayed(action=action, payload=orjson.dumps(payload), confirm=action in _CONFIRMED)
+        if action in _DECIDED:
+            return DecisionAsked(action=action, payload=orjson.dumps(payload))
         raise Unsupported(f"{action} is not served here")
 
     def call_of(self, instruction: InstructionKind) -> tuple[str, Payload]:
@@ -191,10 +203,21 @@ class Ocpp201:
                 return _csr_reply(reply)
             case DefaultReply():
                 return self.default_replies.get(action, {})
+            case DecidedReply():
+                return _object_of(reply.payload)
             case CallErrorReply():
                 raise ValueError("a CALLERROR has no payload")
             case _:
                 assert_never(reply)
+
+
+def _object_of(text: bytes) -> Payload:
+    """What is no JSON object is an empty one: its schema says whether that will do."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _named(table: Mapping[str, str], purpose_name: str) -> str:

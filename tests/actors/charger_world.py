@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from actors.charger import ChargerActor, ChargerPorts
+from actors.charger import ChargerActor, ChargerPorts, NobodyDecides
 from actors.charger_berth import Post
 from actors.charger_door import Door
 from actors.mailbox import Mailbox
@@ -28,7 +28,7 @@ from bfactors.ocpp import (
     Reply,
     StationMessage,
 )
-from bfactors.ports import ChargerDoor, EvidenceLog
+from bfactors.ports import ChargerDoor, Decisions, EvidenceLog
 from bfactors.subject import instruction
 from tests.core.exchange_bench import session_info
 from tests.fakes.nats import InMemoryEvidenceLog, InMemoryInstructionInbox, InMemoryNats, InMemoryRelay
@@ -251,7 +251,12 @@ class Inbox(InMemoryInstructionInbox):
 class Node:
     """A connect node."""
 
-    def __init__(self, rules: ExchangeRules | None = None, log: EvidenceLog | None = None) -> None:
+    def __init__(
+        self,
+        rules: ExchangeRules | None = None,
+        log: EvidenceLog | None = None,
+        decisions: Decisions | None = None,
+    ) -> None:
         self.time = ManualTime()
         self.nats = InMemoryNats()
         self.numbers = Numbers()
@@ -263,6 +268,7 @@ class Node:
             relay=InMemoryRelay(self.nats),
             clock=self.time,
             metrics=self.numbers,
+            decisions=decisions or NobodyDecides(),
             rules=rules or ExchangeRules(),
             schedule=self.time.schedule,
         )

@@ -20,6 +20,8 @@ from bfactors.ocpp import (
     CallErrorReply,
     CsrPresented,
     CsrReply,
+    DecidedReply,
+    DecisionAsked,
     DefaultReply,
     Disconnected,
     HeartbeatReply,
@@ -369,3 +371,37 @@ async def test_a_port_that_is_away_is_not_a_failure() -> None:
     await node.connect()
     await node.time.advance(60)
     assert node.lanes.failures == []
+
+
+class Decider:
+    """Another part of BetterFleet; None: it is away."""
+
+    def __init__(self, word: bytes | None) -> None:
+        self.word = word
+        self.asked: list[tuple[str, str, str, bytes]] = []
+
+    async def ask(self, charger_id: str, action: str, message_id: str, payload: bytes) -> bytes:
+        self.asked.append((charger_id, action, message_id, payload))
+        if self.word is None:
+            raise Unavailable("the deciding service")
+        return self.word
+
+
+async def test_authorize_is_answered_as_another_part_of_betterfleet_decides() -> None:
+    decider = Decider(b"yes")
+    node = Node(decisions=decider)
+    session = await node.connect()
+    session.call(BOOT, "1")
+    session.call(DecisionAsked("Authorize", b"{}"), "2")
+    await settle()
+    assert decider.asked == [("CH-1", "Authorize", "2", b"{}")]
+    assert session.replies["2"] == DecidedReply(b"yes")
+
+
+@pytest.mark.parametrize("decider", [None, Decider(None)])
+async def test_authorize_gets_the_default_when_nobody_decides(decider: Decider | None) -> None:
+    node = Node(decisions=decider)
+    session = await node.connect()
+    session.call(DecisionAsked("Authorize", b"{}"), "2")
+    await settle()
+    assert session.replies["2"] == DefaultReply()

@@ -6,6 +6,8 @@ import pytest
 from bfactors import evidence as v
 from bfactors.exchange import ExchangeRules
 from bfactors.exchange.message import (
+    Ask,
+    Decided,
     FrameArrived,
     Leave,
     NewerSession,
@@ -18,6 +20,7 @@ from bfactors.exchange.message import (
     Retire,
     SessionEnded,
     Suspected,
+    Undecided,
 )
 from bfactors.instruction import CloseSession, ObtainCsr, Reboot
 from bfactors.ocpp import (
@@ -27,6 +30,8 @@ from bfactors.ocpp import (
     CallFailed,
     CsrPresented,
     CsrReply,
+    DecidedReply,
+    DecisionAsked,
     DefaultReply,
     Disconnected,
     HeartbeatReply,
@@ -40,6 +45,7 @@ from tests.core.exchange_bench import BOOT, DAWN, Bench, record, session_info
 
 CSR = CsrPresented("charging_station", "MIIB")
 TAMPERED = SecurityEventNotified("TamperDetectionActivated", "2026-03-01T05:59:00Z", None)
+AUTHORIZE = DecisionAsked("Authorize", b"{}")
 METERS = Relayed("MeterValues", b"{}")
 TRANSACTION = Relayed("TransactionEvent", b"{}", confirm=True)
 
@@ -344,6 +350,34 @@ def test_a_transaction_the_relay_did_not_store_is_tried_again_and_given_up_after
     assert tries == 10
 
 
+# ---------------------------------------------------------------- decisions of others
+
+
+def test_a_token_is_authorized_as_somebody_else_decides() -> None:
+    bench = Bench.introduced().call(AUTHORIZE, "7", "Authorize")
+    assert bench.replies == []
+    assert bench.outputs(Ask) == [Ask(0, "Authorize", "7", b"{}")]
+    assert bench.give(Decided(0, b'{"x":1}')).reply == DecidedReply(b'{"x":1}')
+
+
+def test_a_token_nobody_decides_on_gets_the_default_at_once_or_after_five_seconds() -> None:
+    bench = Bench.introduced().call(AUTHORIZE, "7", "Authorize")
+    assert bench.give(Undecided(0)).reply == DefaultReply()
+    bench.call(AUTHORIZE, "8", "Authorize")
+    assert bench.wait(4.9).replies == []
+    assert bench.wait(0.2).reply == DefaultReply()
+    assert bench.give(Decided(1, b"{}")).replies == [], "the charger has its answer"
+
+
+def test_a_decision_goes_to_the_call_it_was_asked_for() -> None:
+    bench = Bench.introduced().call(AUTHORIZE, "7", "Authorize").call(AUTHORIZE, "8", "Authorize")
+    assert bench.give(Decided(1, b"second")).replies == []
+    assert bench.give(Decided(0, b"first")).replies == [
+        ("7", DecidedReply(b"first")),
+        ("8", DecidedReply(b"second")),
+    ]
+
+
 # ---------------------------------------------------------------- order and repetition
 
 
@@ -523,6 +557,17 @@ def test_orders_wait_only_so_long_for_a_boot_that_does_not_come() -> None:
 def test_orders_do_not_wait_for_the_boot_of_a_charger_that_is_talking() -> None:
     bench = Bench.introduced(booted=False).order(1)
     assert isinstance(bench.call(HeartbeatSent(), "1").recorded[0], v.InstructionSent)
+
+
+def test_a_close_session_order_waits_for_no_boot_no_answer_and_no_other_order() -> None:
+    bench = Bench.introduced(booted=False)
+    bench.order(1, body=CloseSession("replaced"))
+    assert [type(body) for body in bench.recorded] == [v.InstructionSent]
+    assert bench.store().closes == [(1000, "replaced")]
+    bench = Bench.introduced().order(1).store()
+    assert bench.calls
+    bench.order(2).order(3, body=CloseSession("replaced"))
+    assert bench.store().closes == [(1000, "replaced")]
 
 
 def test_a_close_session_order_is_settled_and_closes() -> None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from bfactors import evidence as v
 from bfactors.exchange import ExchangeRules, Input
 from bfactors.exchange.message import (
+    Ask,
     Close,
+    Decided,
     EvidenceFailed,
     EvidenceStored,
     Finished,
@@ -30,6 +32,7 @@ from bfactors.exchange.message import (
     SessionEnded,
     SetTimer,
     Tick,
+    Undecided,
 )
 from bfactors.instruction import CloseSession, InstructionKind, ListCertificates, ObtainCsr, Reboot
 from bfactors.ocpp import (
@@ -37,6 +40,7 @@ from bfactors.ocpp import (
     CallFailed,
     CsrPresented,
     CsrReply,
+    DecisionAsked,
     HeartbeatSent,
     InboundAnswer,
     InboundCall,
@@ -58,6 +62,7 @@ MESSAGES: tuple[StationMessage, ...] = (
     SecurityEventNotified("TamperDetectionActivated", "then", None),
     Relayed("MeterValues", b"1"),
     Relayed("TransactionEvent", b"2", confirm=True),
+    DecisionAsked("Authorize", b"3"),
 )
 BODIES: tuple[InstructionKind, ...] = (
     ListCertificates(),
@@ -79,6 +84,7 @@ class World:
         self.stored: list[v.Evidence] = []
         self.acknowledged: set[str] = set()
         self.relays: list[int] = []
+        self.questions: list[int] = []
         self.sent: dict[tuple[str, int], OutboundCall] = {}
         self.outstanding: tuple[str, float] | None = None
         self.answers: dict[tuple[str, str, object], Reply] = {}
@@ -157,6 +163,8 @@ class World:
                     self._recorded(evidence)
                 case RelayOut():
                     self.relays.append(output.token)
+                case Ask():
+                    self.questions.append(output.token)
                 case Close():
                     assert not self.is_closed, "closed once"
                     self.is_closed = True
@@ -238,6 +246,7 @@ STEPS = st.one_of(
     st.tuples(st.just("log"), st.integers(0, 2), st.just(0)),
     st.tuples(st.just("log"), st.just(0), st.just(0)),
     st.tuples(st.just("relay"), st.booleans(), st.just(0)),
+    st.tuples(st.just("decision"), st.booleans(), st.just(0)),
     st.tuples(st.just("answer"), st.booleans(), st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.4, 1.0, 3.0, 7.0, 10.0, 40.0]), st.just(0)),
     st.tuples(st.just("other"), st.integers(0, 7), st.just(0)),
@@ -258,6 +267,10 @@ def perform(world: World, name: str, first: int, second: int) -> None:
             if world.relays:
                 token = world.relays.pop(0)
                 world.give(RelayStored(token) if first else RelayFailed(token))
+        case "decision":
+            if world.questions:
+                token = world.questions.pop(0)
+                world.give(Decided(token, b"{}") if first else Undecided(token))
         case "answer":
             world.answer(bool(first), bool(second))
         case "wait":

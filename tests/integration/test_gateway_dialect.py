@@ -25,6 +25,8 @@ from bfactors.ocpp import (
     BootReply,
     CsrPresented,
     CsrReply,
+    DecidedReply,
+    DecisionAsked,
     DefaultReply,
     HeartbeatReply,
     HeartbeatSent,
@@ -199,6 +201,11 @@ REPLIES: list[tuple[str, Reply, dict[str, Any]]] = [
         {"status": "Rejected", "statusInfo": {"reasonCode": "InvalidCSR", "additionalInfo": "x" * 512}},
     ),
     ("Authorize", DefaultReply(), {"idTokenInfo": {"status": "Unknown"}}),
+    (
+        "Authorize",
+        DecidedReply(b'{"idTokenInfo":{"status":"Blocked"}}'),
+        {"idTokenInfo": {"status": "Blocked"}},
+    ),
     ("DataTransfer", DefaultReply(), {"status": "UnknownVendorId"}),
 ]
 
@@ -223,6 +230,26 @@ CALLED_BY_CHARGERS = (
 @pytest.mark.parametrize("action", CALLED_BY_CHARGERS)
 def test_the_default_reply_of_every_action_keeps_the_schema(action: str) -> None:
     assert DIALECT.schemas.response_violation(action, DIALECT.reply_of(action, DefaultReply())) is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"no", b"[]", b'{"idTokenInfo":{"status":"Perhaps"}}'])
+def test_a_decision_that_is_none_breaks_the_schema(answer: bytes) -> None:
+    payload = DIALECT.reply_of("Authorize", DecidedReply(answer))
+    assert DIALECT.schemas.response_violation("Authorize", payload) is not None
+
+
+def test_what_an_undecided_token_is_answered_can_be_configured() -> None:
+    lenient = DIALECT.authorizing("Accepted")
+    assert lenient.reply_of("Authorize", DefaultReply()) == {"idTokenInfo": {"status": "Accepted"}}
+    assert lenient.reply_of("DataTransfer", DefaultReply()) == {"status": "UnknownVendorId"}
+    assert DIALECT.reply_of("Authorize", DefaultReply()) == {"idTokenInfo": {"status": "Unknown"}}
+
+
+def test_a_token_is_asked_about_as_it_came() -> None:
+    payload = {"idToken": {"idToken": "A1", "type": "ISO14443"}}
+    asked = DIALECT.message_of("Authorize", payload)
+    assert isinstance(asked, DecisionAsked)
+    assert orjson.loads(asked.payload) == payload
 
 
 def test_default_replies_can_be_configured() -> None:
@@ -260,7 +287,7 @@ def test_other_traffic_is_relayed_as_it_came_and_transactions_are_confirmed() ->
     confirmed = {
         action
         for action in CALLED_BY_CHARGERS
-        if action != "SecurityEventNotification" and DIALECT.message_of(action, {}).confirm  # type: ignore[union-attr]
+        if action not in ("Authorize", "SecurityEventNotification") and DIALECT.message_of(action, {}).confirm  # type: ignore[union-attr]
     }
     assert confirmed == {"TransactionEvent"}
 

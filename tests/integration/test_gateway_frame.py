@@ -17,6 +17,7 @@ from bfactors.ocpp import (
     Answered,
     CallErrorReply,
     CallFailed,
+    DecidedReply,
     DefaultReply,
     HeartbeatReply,
     Inbound,
@@ -237,6 +238,27 @@ async def test_a_call_the_charger_could_not_be_sent_fails_without_leaving(
     assert failed.outcome.code == "NotSendable"
     await ask(charger, [2, "hb", "Heartbeat", {}])
     assert await answer(charger) == HEARTBEAT
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        (b'{"idTokenInfo":{"status":"Accepted"}}', "Accepted"),
+        (b'{"idTokenInfo":{"status":"Perhaps"}}', "Unknown"),
+        (b"not JSON", "Unknown"),
+    ],
+)
+async def test_a_decision_is_validated_before_the_charger_gets_it(
+    world: World, charger: ClientConnection, word: bytes, status: str
+) -> None:
+    def decide(session: Session, inbound: Inbound) -> None:
+        assert isinstance(inbound, InboundCall)
+        session.send(OutboundReply(inbound.message_id, inbound.action, DecidedReply(word)))
+
+    world.door.react = decide
+    await ask(charger, [2, "a", "Authorize", {"idToken": {"idToken": "A1", "type": "ISO14443"}}])
+    assert await answer(charger) == [3, "a", {"idTokenInfo": {"status": status}}]
+    assert world.counts.counted["ocpp_decisions_unusable Authorize"] == (status == "Unknown")
 
 
 # ---------------------------------------------------------------- anything at all
