@@ -38,6 +38,13 @@ class ChangeCharger(_Command, frozen=True, kw_only=True):
     expected_common_name: str | None = None
 
 
+class ResumeCharger(_Command, frozen=True, kw_only=True):
+    """Let a charger go on that was paused because a piece of its evidence is quarantined."""
+
+    charger_id: str
+    reason: str
+
+
 class RequestJob(_Command, frozen=True, kw_only=True):
     """Open a certificate job. `action`: issue, renew, revoke, deactivate."""
 
@@ -98,6 +105,7 @@ class SetPolicy(_Command, frozen=True, kw_only=True):
 Command = (
     RegisterCharger
     | ChangeCharger
+    | ResumeCharger
     | RequestJob
     | CancelJob
     | RegisterAuthority

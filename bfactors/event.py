@@ -51,6 +51,22 @@ class ChargerChanged(_Event, frozen=True, kw_only=True):
     expected_common_name: str
 
 
+class ChargerResumed(_Event, frozen=True, kw_only=True):
+    """An operator looked at what paused this charger and let it go on."""
+
+    charger_id: str
+    reason: str
+    actor: str
+
+
+class AdmissionRuleChanged(_Event, frozen=True, kw_only=True):
+    """Policy compares this charger's name in another way from now on; its admission record follows."""
+
+    charger_id: str
+    subject_match: str
+    policy_version: int
+
+
 class ChargerSessionOpened(_Event, frozen=True, kw_only=True):
     """A session was admitted; it is the charger's live one, and earlier ones are over."""
 
@@ -504,6 +520,8 @@ class NodeForgotten(_Event, frozen=True, kw_only=True):
 ChargerEvent = (
     ChargerRegistered
     | ChargerChanged
+    | ChargerResumed
+    | AdmissionRuleChanged
     | ChargerSessionOpened
     | ChargerSessionClosed
     | ChargerBootReported

@@ -4,7 +4,7 @@ States are folded in memory while a batch is built, so the tenth message about a
 each touched charger is projected once per batch, however many messages it had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,9 +82,16 @@ class Fold:
         self.states = dict(loaded.states)
         self.jobs: dict[str, dict[str, JobState]] = {}
         self.displaced: list[tuple[str, SessionFact]] = []
+        self.looked_at: set[str] = set()
+        """Chargers whose clock rang: their orders and their next moment may be others, even if no event followed."""
         self.facts_changed = False
+        self.policies_changed = False
         self.fleet_changed = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
+
+    @property
+    def partition(self) -> int:
+        return self._lease.partition
 
     # ------------------------------------------------------------ messages
 
@@ -102,15 +109,21 @@ class Fold:
             return
         self._charger_evidence(evidence, evidence.charger_id)
 
-    def evidence_for(self, evidence: v.Evidence, charger_ids: list[str]) -> None:
-        """Fold a fact that concerns several chargers (a lost node)."""
-        for charger_id in charger_ids:
-            self._charger_evidence(evidence, charger_id)
-
-    def record_only(self, evidence: v.Evidence, position: int) -> None:
-        """The fact was folded otherwise; note that it was taken."""
+    def node_lost(
+        self, evidence: v.Evidence, lost: v.NodeLost, charger_ids: Sequence[str], position: int
+    ) -> None:
+        """Fold the loss of a node: for the chargers the store knows on it, and those that this batch put there."""
         self.batch.evidence_position = max(self.batch.evidence_position, position)
         self.batch.inbox.append(evidence.evidence_id)
+        here = {
+            charger_id
+            for charger_id, state in self.states.items()
+            if state is not None
+            and state.session is not None
+            and state.session.incarnation == lost.incarnation
+        }
+        for charger_id in sorted(here.union(charger_ids)):
+            self._charger_evidence(evidence, charger_id)
 
     def seen(self, evidence: v.Evidence, position: int) -> None:
         """A late duplicate: only the position moves."""
@@ -119,7 +132,7 @@ class Fold:
     def command(self, envelope: c.CommandEnvelope) -> c.CommandAnswer:
         """Fold one command and answer it (the answer is given once the batch is committed)."""
         body = envelope.body
-        if isinstance(body, c.RegisterCharger | c.ChangeCharger | c.RequestJob | c.CancelJob):
+        if isinstance(body, charger_decide.ChargerCommand):
             answer = self._charger_command(envelope, body)
         else:
             answer = self._fleet_command(envelope, body)
@@ -128,12 +141,20 @@ class Fold:
             self.batch.idempotency.append(row)
         return answer
 
-    def quarantine(self, evidence: v.Evidence, position: int, error: str) -> None:
-        """Set aside a fact that cannot be decided on; its charger is paused, the partition goes on."""
+    def quarantine(self, evidence: v.Evidence, position: int, error: str, raw: bytes | None = None) -> None:
+        """Set aside a fact that cannot be decided on; its charger is paused, the partition goes on.
+
+        `raw` is what arrived, where that could not even be read.
+        """
         self.batch.evidence_position = max(self.batch.evidence_position, position)
         self.batch.inbox.append(evidence.evidence_id)
         self.batch.quarantine.append(
-            QuarantineRow(evidence.evidence_id, evidence.charger_id, error[:500], _encode(evidence))
+            QuarantineRow(
+                evidence.evidence_id,
+                evidence.charger_id,
+                error[:500],
+                raw if raw is not None else _encode(evidence),
+            )
         )
         event = e.EvidenceQuarantined(
             charger_id=evidence.charger_id or None, evidence_id=evidence.evidence_id, error=error[:200]
@@ -163,6 +184,8 @@ class Fold:
             self._unregistered(evidence)
             return
         decision = charger_decide.decide_evidence(state, evidence, context)
+        if isinstance(evidence.body, v.DeadlinePassed):
+            self.looked_at.add(charger_id)
         self._take(decision, evidence.source, evidence.evidence_id)
         if decision.displaced is not None:
             self.displaced.append((charger_id, decision.displaced))
@@ -214,6 +237,7 @@ class Fold:
 
     def _take_facts(self, facts: FleetFacts) -> None:
         if facts.sequence > self.facts.sequence:
+            self.policies_changed |= facts.policies.version != self.facts.policies.version
             self.facts = facts
             self.batch.fleet_position = facts.sequence
             self.facts_changed = True
@@ -306,6 +330,11 @@ class Fold:
             self.batch.instructions += rows.instructions
             self.batch.effects += rows.effects
             self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
+        for charger_id in sorted(self.looked_at):
+            state = self.states[charger_id]
+            if state is not None and state is self._before.get(charger_id):
+                due_at = clock.next_due(state, self.facts, self.now)
+                self.batch.timers.append(TimerRow(charger_key(charger_id), due_at))
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
         elif self.facts_changed and self._lease.partition != FLEET:
@@ -313,11 +342,12 @@ class Fold:
         return self.batch
 
     def touched(self) -> list[tuple[ChargerState | None, ChargerState]]:
-        """(before, after) of every charger that changed."""
+        """(before, after) of every charger that changed or was looked at."""
         return [
             (self._before.get(charger_id), after)
             for charger_id, after in self.states.items()
-            if after is not None and after is not self._before.get(charger_id)
+            if after is not None
+            and (charger_id in self.looked_at or after is not self._before.get(charger_id))
         ]
 
 

@@ -4,9 +4,14 @@ Durations are whole days or seconds as the name says. A policy set has a version
 was made under.
 """
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 import msgspec
 
 BUILT_IN = "built-in"
+KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 5
     confirm_rung: str = "listed"
     """Lowest rung that counts as a confirmed trust anchor: listed, used or accepted."""
-    key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+    key_algorithms: tuple[str, ...] = KEY_ALGORITHMS
     renewal_spread_days: int = 5
     """Renewals start up to this many days before `renew_before_days`, spread by a hash of the identity."""
     subject_match: str = "exact"
@@ -52,6 +57,15 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     overrides: tuple[PolicyOverride, ...] = ()
 
 
+_NOT_NEGATIVE = (
+    "renew_before_days",
+    "renewal_spread_days",
+    "last_safe_days",
+    "superseded_grace_days",
+    "not_before_skew_s",
+)
+
+
 def problems(policy: Policy) -> list[tuple[str, str]]:
     """Contradictions within one policy as (field, message); empty when it can be used."""
     found: list[tuple[str, str]] = []
@@ -61,8 +75,11 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("renew_before_days", "must be shorter than validity_days"))
     if any(days > policy.renew_before_days for days in policy.escalate_before_days):
         found.append(("escalate_before_days", "must lie inside the renewal window"))
-    if policy.superseded_grace_days < 0:
-        found.append(("superseded_grace_days", "must not be negative"))
+    for name in _NOT_NEGATIVE:
+        if getattr(policy, name) < 0:
+            found.append((name, "must not be negative"))
+    if not policy.key_algorithms or not set(policy.key_algorithms) <= set(KEY_ALGORITHMS):
+        found.append(("key_algorithms", f"must name some of {', '.join(KEY_ALGORITHMS)}"))
     for name in ("csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"):
         if getattr(policy, name) < 1:
             found.append((name, "must be at least 1"))
@@ -76,8 +93,16 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
 
 
 def effective(policies: PolicySet, *, purpose: str, cohort: str) -> Policy:
-    """The policy of a charger in `cohort` for `purpose`: cohort over purpose over built-in, field by field."""
-    return effective_with_origin(policies, purpose=purpose, cohort=cohort)[0]
+    """The policy of a charger in `cohort` for `purpose`: cohort over purpose over built-in, field by field.
+
+    Cheap enough to be asked in every decision. Raises as `effective_with_origin`.
+    """
+    if not policies.overrides:
+        return _DEFAULT
+    values: dict[str, object] = {}
+    for override in _in_force(policies, purpose, cohort):
+        values |= override.values
+    return _policy_of(_encode(values)) if values else _DEFAULT
 
 
 def effective_with_origin(policies: PolicySet, *, purpose: str, cohort: str) -> tuple[Policy, dict[str, str]]:
@@ -86,14 +111,26 @@ def effective_with_origin(policies: PolicySet, *, purpose: str, cohort: str) -> 
     Raises msgspec.ValidationError if an override names an unknown field or a value of the wrong type.
     """
     origin = dict.fromkeys(Policy.__struct_fields__, BUILT_IN)
-    values: dict[str, object] = {}
+    for override in _in_force(policies, purpose, cohort):
+        origin |= dict.fromkeys(override.values, override.scope)
+    return effective(policies, purpose=purpose, cohort=cohort), origin
+
+
+def _in_force(policies: PolicySet, purpose: str, cohort: str) -> Iterator[PolicyOverride]:
+    """The overrides that apply, the stronger one last."""
     for scope in (f"purpose:{purpose}", f"cohort:{cohort}/{purpose}"):
         for override in policies.overrides:
-            if override.scope != scope:
-                continue
-            for name, value in override.values.items():
-                if name not in origin:
-                    raise msgspec.ValidationError(f"unknown policy field {name!r} in {scope}")
-                values[name] = value
-                origin[name] = scope
-    return msgspec.convert(values, Policy), origin
+            if override.scope == scope:
+                yield override
+
+
+_DEFAULT = Policy()
+
+
+@lru_cache(maxsize=512)
+def _policy_of(values: bytes) -> Policy:
+    """The defaults under these overridden fields, given as JSON so that equal sets of them are one key."""
+    unknown = sorted(set(msgspec.json.decode(values)) - set(Policy.__struct_fields__))
+    if unknown:
+        raise msgspec.ValidationError(f"unknown policy field {unknown[0]!r}")
+    return msgspec.json.decode(values, type=Policy)

@@ -68,3 +68,12 @@ def purposes() -> Mapping[str, PurposeSpec]:
 def purpose(name: str) -> PurposeSpec:
     """The spec of one purpose. Raises KeyError if no file declares it."""
     return purposes()[name]
+
+
+@cache
+def session_purpose() -> PurposeSpec:
+    """The purpose whose leaves open chargers' own sessions. Raises LookupError unless there is exactly one."""
+    found = [s for s in purposes().values() if s.is_session_credential and s.identity_kind == "charger"]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} purposes open chargers' sessions")
+    return found[0]

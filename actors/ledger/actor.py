@@ -378,9 +378,7 @@ class LedgerActor(Mailbox[Message]):
         for before, after in fold.touched():
             memory.keep(after)
             _note_jobs(term, after)
-            term.announcer.tell(
-                after, admission=_admission_differs(before, after, memory), facts=memory.facts
-            )
+            term.announcer.tell(after, admission=_admission_differs(before, after), facts=memory.facts)
         for charger_id, session in fold.displaced:
             term.announcer.displace(charger_id, session)
         for row in batch.effects:
@@ -499,9 +497,9 @@ def _note_jobs(term: _Term, state: ChargerState) -> None:
         term.open_jobs.discard(state.charger_id)
 
 
-def _admission_differs(before: ChargerState | None, after: ChargerState, memory: Memory) -> bool:
-    if before is None:
-        return True
+def _admission_differs(before: ChargerState | None, after: ChargerState) -> bool:
+    if before is None or before is after:
+        return before is None
     replace = msgspec.structs.replace
-    old = replace(outgoing.admission(before, memory.facts), revision=0)
-    return old != replace(outgoing.admission(after, memory.facts), revision=0)
+    old = replace(outgoing.admission(before), revision=0)
+    return old != replace(outgoing.admission(after), revision=0)

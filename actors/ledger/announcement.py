@@ -64,7 +64,7 @@ class Announcer:
 
     async def _announce(self) -> None:
         taken = list(self._dirty.items())[:AT_ONCE]
-        records = [outgoing.admission(state, self._facts) for _, (state, changed) in taken if changed]
+        records = [outgoing.admission(state) for _, (state, changed) in taken if changed]
         if records:
             await self._outbox.put_admission(records)
         for charger_id, (state, _) in taken:

@@ -223,13 +223,13 @@ def _fold_fact(fold: Fold, fact: Fact, known: set[str], everyone: dict[str, list
     evidence = fact.evidence
     if evidence is None:
         unreadable = v.Evidence(
-            evidence_id=v.evidence_id("unreadable", str(fact.position)),
+            evidence_id=v.evidence_id("unreadable", str(fold.partition), str(fact.position)),
             charger_id="",
             source="stream",
             observed_at=fold.now,
             body=v.DeadlinePassed(at=fold.now),
         )
-        fold.quarantine(unreadable, fact.position, "not readable as evidence")
+        fold.quarantine(unreadable, fact.position, "not readable as evidence", fact.raw)
         return
     if evidence.evidence_id in known:
         fold.seen(evidence, fact.position)
@@ -237,9 +237,9 @@ def _fold_fact(fold: Fold, fact: Fact, known: set[str], everyone: dict[str, list
     known.add(evidence.evidence_id)
     for last_try in (False, True):
         try:
-            if isinstance(evidence.body, v.NodeLost) and evidence.body.incarnation in everyone:
-                fold.evidence_for(evidence, everyone[evidence.body.incarnation])
-                fold.record_only(evidence, fact.position)
+            body = evidence.body
+            if isinstance(body, v.NodeLost) and body.incarnation in everyone:
+                fold.node_lost(evidence, body, everyone[body.incarnation], fact.position)
             else:
                 fold.evidence(evidence, fact.position)
         except Exception as error:  # noqa: BLE001 - a fact that cannot be decided on must not stop the partition

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
+from bfactors.charger import request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState, open_issue
+from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy, effective
 
@@ -23,7 +25,9 @@ def rang(draft: Draft) -> None:
 def _job_due(draft: Draft, job: JobState) -> None:
     if job.due_at is None or job.due_at > draft.now:
         if job.deadline_at <= draft.now and not job.overdue and _has_deadline(job):
-            _overdue(draft, job, "deadline-passed", f"not done by {job.deadline_at:%Y-%m-%d %H:%M} UTC")
+            late = f"not done by {job.deadline_at:%Y-%m-%d %H:%M} UTC"
+            message = f"{job.reason_message} ({late})" if job.reason_message else late
+            _overdue(draft, job, job.reason_code or "deadline-passed", message)
         return
     if job.stage == "awaiting-csr":
         draft.withdraw_instructions(job.job_id)
@@ -36,7 +40,7 @@ def _job_due(draft: Draft, job: JobState) -> None:
             job.reason_message
             or "the certificate is installed, but the charger has not reconnected with it; its old credential keeps working",
         )
-    elif not job.overdue:
+    else:
         _overdue(draft, job, job.reason_code or "overdue", job.reason_message or f"still {job.stage}")
 
 
@@ -59,6 +63,10 @@ def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
     if certificate.state != "active":
         return
     policy = draft.policy(certificate.purpose)
+    if last_safe_at(draft.state, certificate, policy) <= now and not _is_being_replaced(
+        draft.state, certificate
+    ):
+        _renew_now(draft, certificate)
     if not certificate.renewal_due and renewal_at(draft.state, certificate, policy) <= now:
         draft.record(
             e.CertificateRenewalDue(certificate_id=certificate.certificate_id, due_reason="renewal-window")
@@ -75,19 +83,49 @@ def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
         )
 
 
+def _is_being_replaced(state: ChargerState, certificate: CertificateRecord) -> bool:
+    return open_issue(state, certificate.purpose) is not None
+
+
+def _renew_now(draft: Draft, certificate: CertificateRecord) -> None:
+    """Nobody has renewed it, for whatever pause or failure; in the last safe days the ledger does so itself."""
+    request.open_job(
+        draft,
+        RequestJob(
+            job_id=draft.derived_id("last-safe-days", certificate.certificate_id),
+            charger_id=draft.state.charger_id,
+            purpose=certificate.purpose,
+            action="renew",
+            reason="ends within the last safe days",
+            certificate_id=certificate.certificate_id,
+            due_reason="last-safe-days",
+        ),
+    )
+
+
+def last_safe_at(state: ChargerState, certificate: CertificateRecord, policy: Policy) -> datetime:
+    """From when on a renewal waits for no pause; never before the renewal's own window."""
+    last_safe = certificate.not_after - timedelta(days=policy.last_safe_days)
+    return max(last_safe, renewal_at(state, certificate, policy))
+
+
 def renewal_at(state: ChargerState, certificate: CertificateRecord, policy: Policy) -> datetime:
-    """When a certificate's renewal starts: inside the window, spread over the fleet by a hash of the identity."""
+    """When a certificate's renewal starts: inside the window, spread over the fleet by a hash of the identity; after
+    one that came to nothing, not before its rest is over.
+    """
     digest = hashlib.sha256(f"{state.managed_identity_id}/{certificate.purpose}".encode()).digest()
     share = int.from_bytes(digest[:4], "big") / 2**32
     lifetime = certificate.not_after - certificate.not_before
     window = min(
         timedelta(days=policy.renew_before_days + policy.renewal_spread_days * share), lifetime * 2 / 3
     )
-    return certificate.not_after - window
+    begins = certificate.not_after - window
+    again = certificate.renew_again_at
+    return begins if again is None else max(begins, again)
 
 
 def next_due(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime | None:
-    """The earliest moment at which time alone may change something."""
+    """The earliest moment at which time alone may change something; one that has passed already is due at once."""
     return min(_moments(state, facts, now), default=None)
 
 
@@ -109,6 +147,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         policy = effective(facts.policies, purpose=certificate.purpose, cohort=state.cohort)
         if not certificate.renewal_due:
             yield renewal_at(state, certificate, policy)
+        if not _is_being_replaced(state, certificate):
+            yield last_safe_at(state, certificate, policy)
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:
                 yield certificate.not_after - timedelta(days=days)

@@ -16,8 +16,7 @@ from bfactors.charger.draft import Context, Draft
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.refusal import Refusal
 
-ChargerCommand = c.RegisterCharger | c.ChangeCharger | c.RequestJob | c.CancelJob
-FleetCommand = c.RegisterAuthority | c.CreateTrustAnchorBundle | c.SetSupervisorState | c.SetPolicy
+ChargerCommand = c.RegisterCharger | c.ChangeCharger | c.ResumeCharger | c.RequestJob | c.CancelJob
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +37,9 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
         if isinstance(registered, Refusal):
             return Decision(state=state, refusal=registered)
         new, events = registered
-        return _finished(Draft(new, context, events))
+        draft = Draft(new, context, events)
+        plan.plan(draft)
+        return _finished(draft)
     if state is None:
         refusal = Refusal("unknown-charger", f"no charger is called {command.charger_id}", "charger_id", 404)
         return Decision(state=None, refusal=refusal)
@@ -48,6 +49,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
     match command:
         case c.ChangeCharger():
             outcome = request.change(draft, command)
+        case c.ResumeCharger():
+            outcome = request.resume(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.CancelJob():

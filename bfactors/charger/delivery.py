@@ -4,7 +4,7 @@ from typing import assert_never
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import trust_gate
+from bfactors.charger import activation, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
@@ -20,6 +20,7 @@ from bfactors.instruction import (
     kind_name,
 )
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+from bfactors.purpose import purpose
 
 _DONE = frozenset({"Accepted", "Scheduled", "RebootRequired", "Closed", "NotFound"})
 _CANNOT = frozenset({"NotSupported", "NotImplemented"})
@@ -78,6 +79,7 @@ def _accepted(draft: Draft, instruction: InstructionState, outcome: Answered) ->
                         evidence_ref=draft.context.cause,
                     )
                 )
+                activation.reached(draft, certificate_id, "installed")
         case InstallAnchor(fingerprint_sha256=fingerprint):
             draft.record(
                 e.TrustAnchorAccepted(
@@ -102,6 +104,12 @@ def _listed(draft: Draft, instruction: InstructionState, outcome: Answered) -> N
     )
     trust_gate.confirm_from_list(draft)
     job = draft.state.jobs.get(instruction.job_id or "")
+    certificate = draft.state.certificates.get(job.certificate_id or "") if job is not None else None
+    if job is not None and certificate is not None and certificate.state == "installed":
+        must_be_listed = purpose(job.purpose).active_rung == "listed"
+        if must_be_listed and not activation.is_listed(certificate, outcome.listed):
+            draft.retry(job, "certificate-not-listed", "the charger accepted the leaf but does not list it")
+        return
     if job is not None and (closed := trust_gate.gate(draft, job)) is not None and closed.side == "charger":
         draft.retry(
             job, "trust-anchor-not-listed", "the charger accepted the trust anchor but does not list it"
@@ -128,7 +136,7 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
         return
     if job is None:
         return
-    if isinstance(instruction.body, InstallLeaf) and not is_call_error and not instruction.unknown:
+    if isinstance(instruction.body, InstallLeaf) and _is_conclusive(draft, instruction.body, outcome):
         draft.record(
             e.CertificateRejected(
                 certificate_id=instruction.body.certificate_id, job_id=job.job_id, reason=detail
@@ -138,6 +146,17 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
         return
     kind = kind_name(instruction.body)
     draft.retry(job, f"{kind}-refused", f"the charger did not carry out {kind}: {detail}")
+
+
+def _is_conclusive(draft: Draft, body: InstallLeaf, outcome: Answered | CallFailed) -> bool:
+    """Whether this answer proves that the charger does not hold the leaf: not after an outcome nobody knows."""
+    certificate = draft.state.certificates.get(body.certificate_id)
+    return (
+        isinstance(outcome, Answered)
+        and certificate is not None
+        and certificate.state == "issued"
+        and not certificate.delivery_in_doubt
+    )
 
 
 def _unknown(draft: Draft, instruction: InstructionState, outcome: Outcome) -> None:

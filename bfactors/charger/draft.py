@@ -33,7 +33,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class Draft:
     """Accumulates the events of one decision about one charger."""
 
-    __slots__ = ("context", "events", "jobs_touched", "state")
+    __slots__ = ("_policies", "context", "events", "jobs_touched", "state")
 
     def __init__(
         self, state: ChargerState, context: Context, events: list[e.ChargerEvent] | None = None
@@ -42,6 +42,7 @@ class Draft:
         self.context = context
         self.events: list[e.ChargerEvent] = events if events is not None else []
         self.jobs_touched: dict[str, JobState] = {}
+        self._policies: dict[tuple[str, str], Policy] = {}
 
     @property
     def now(self) -> datetime:
@@ -58,11 +59,17 @@ class Draft:
             if after is not None:
                 self.jobs_touched[job_id] = after
             elif before is not None:
-                self.jobs_touched[job_id] = _ended(self.jobs_touched.get(job_id, before), event)
+                self.jobs_touched[job_id] = _ended(before, event)
 
     def policy(self, purpose: str) -> Policy:
         """The effective policy of this charger for a purpose."""
-        return effective(self.context.facts.policies, purpose=purpose, cohort=self.state.cohort)
+        key = (purpose, self.state.cohort)
+        policy = self._policies.get(key)
+        if policy is None:
+            policy = self._policies[key] = effective(
+                self.context.facts.policies, purpose=purpose, cohort=self.state.cohort
+            )
+        return policy
 
     def derived_id(self, *parts: str) -> str:
         """An id that the same message always leads to."""
@@ -86,15 +93,12 @@ class Draft:
         """Say where a job stands; recorded only if that is news. A running deadline of the same stage is kept."""
         code, message = reason if reason is not None else (None, None)
         same_place = (job.stage, job.waiting_for, job.held_by) == (stage, waiting_for, held_by)
-        if same_place and job.overdue and not failed:
-            return
-        if (
-            same_place
-            and not failed
-            and (job.reason_code, job.reason_message) == (code, message)
-            and job.due_at == due_at
-        ):
-            return
+        same_reason = (job.reason_code, job.reason_message) == (code, message)
+        if same_place and not failed:
+            if job.overdue and (same_reason or code is None):
+                return  # why it is late stays said until there is something newer to say
+            if same_reason and job.due_at == due_at:
+                return
         self.record(
             e.CertificateJobStageChanged(
                 job_id=job.job_id,
@@ -125,13 +129,18 @@ class Draft:
 
     # ------------------------------------------------------------ instructions
 
-    def open_instruction(self, job: JobState, body: InstructionKind, *, key: str = "") -> None:
-        """Want something done for a job, unless the same is outstanding already; after failures, with back-off."""
-        instruction_id = hashlib.sha256(
-            "\x1f".join((job.job_id, kind_name(body), key, str(job.failures))).encode()
-        ).hexdigest()[:32]
-        if instruction_id in self.state.instructions:
+    def open_instruction(self, job: JobState, body: InstructionKind) -> None:
+        """Want something done for a job, unless the same is outstanding already; after failures, with back-off.
+
+        Every opening has an id of its own: a charger's actor carries out one decision of an id once per session.
+        """
+        if any(i.job_id == job.job_id and i.body == body for i in self.state.instructions.values()):
             return
+        instruction_id = hashlib.sha256(
+            "\x1f".join(
+                (self.state.charger_id, job.job_id, kind_name(body), str(self.state.revision))
+            ).encode()
+        ).hexdigest()[:32]
         self.record(
             e.InstructionOpened(
                 charger_id=self.state.charger_id,

@@ -6,20 +6,17 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
+from bfactors.charger.evolve_certificate import certificate_changed, issued
+from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.state import (
-    Attempt,
     BootFact,
     BundleConfirmation,
-    CertificateRecord,
     ChargerState,
     InstructionState,
-    JobState,
     MigrationState,
     SessionFact,
-    Slot,
-    slot_key,
 )
-from bfactors.instruction import Reboot, SetNetworkProfile, SetProfilePriority, kind_name
+from bfactors.instruction import InstallLeaf, Reboot, SetNetworkProfile, SetProfilePriority, kind_name
 
 _STEP_DONE: dict[type, tuple[str, ...]] = {
     SetNetworkProfile: ("accepted",),
@@ -27,9 +24,8 @@ _STEP_DONE: dict[type, tuple[str, ...]] = {
     # a charger that resets before its answer is out has done what was wanted
     Reboot: ("accepted", "unknown", "observed"),
 }
-_ENDED = ("superseded", "inactive", "expired", "revoked", "rejected", "deleted")
-_ENDED_KEPT = 6
-"""How many ended certificates the state keeps; older ones live in the projection."""
+NODE_LOST = "node-lost"
+"""Why a session ended that its node may still hold, cut off from us for a while."""
 
 
 def evolve(state: ChargerState | None, event: e.ChargerEvent, now: datetime) -> ChargerState:
@@ -77,28 +73,32 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 organization=event.organization,
                 expected_common_name=event.expected_common_name,
             )
+        case e.AdmissionRuleChanged():
+            return replace(state, subject_match=event.subject_match)
         case e.ChargerSessionOpened():
             return replace(
-                state, session=_session(event), session_generation=event.session_generation, last_seen_at=now
+                state,
+                session=_session(event),
+                session_generation=event.session_generation,
+                lost_session_id=None,
+                last_seen_at=now,
             )
         case e.ChargerSessionClosed():
-            return replace(state, session=None, last_seen_at=now)
+            lost = event.session_id if event.reason == NODE_LOST else None
+            return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
         case e.ChargerBootReported():
-            boot = BootFact(
-                vendor=event.vendor,
-                model=event.model,
-                serial_number=event.serial_number,
-                firmware_version=event.firmware_version,
-            )
-            return replace(state, boot=boot, last_seen_at=now)
+            return _booted(state, event, now)
         case e.SecurityEventRecorded() | e.PolicyDecisionRecorded() | e.CertificateInstallRequested():
             return state
         case e.EvidenceQuarantined():
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")
+        case e.ChargerResumed():
+            return replace(state, paused_reason=None)
         case e.SecurityProfileMigrated():
             return replace(state, security_profile=event.to_profile, migration=None)
         case e.InstalledCertificatesReported():
-            return replace(state, reported=event.reported, reported_at=now)
+            # the list is the fresher truth: what it lacks is installed again, whatever was accepted before
+            return replace(state, reported=event.reported, reported_at=now, accepted_anchors=frozenset())
         case e.ChargerFactObserved():
             return replace(state, observed_facts=state.observed_facts | {event.fact})
         case e.TrustAnchorAccepted():
@@ -108,8 +108,12 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 bundle_id=event.bundle_id, rung=event.rung, confirmed_at=now, evidence_ref=event.evidence_ref
             )
             return replace(state, bundles={**state.bundles, event.bundle_purpose: confirmation})
-        case e.InstructionOpened() | e.InstructionDispatched() | e.InstructionSettled():
-            return _instruction_changed(state, event, now)
+        case e.InstructionOpened():
+            return _instruction_opened(state, event, now)
+        case e.InstructionDispatched():
+            return _instruction_dispatched(state, event, now)
+        case e.InstructionSettled():
+            return _instruction_settled(state, event)
         case (
             e.CertificateRequested()
             | e.CertificateRenewalStarted()
@@ -125,10 +129,11 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.IssuanceInDoubt()
             | e.IssuanceLapsed()
         ):
-            return _job_changed(state, event, now)
+            return job_changed(state, event, now)
+        case e.CertificateIssued():
+            return issued(state, event, now)
         case (
-            e.CertificateIssued()
-            | e.CertificateInstalled()
+            e.CertificateInstalled()
             | e.CertificateActivated()
             | e.CertificateSuperseded()
             | e.CertificateRejected()
@@ -139,7 +144,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateExpiryEscalated()
             | e.CertificateRenewalDue()
         ):
-            return _certificate_changed(state, event, now)
+            return certificate_changed(state, event, now)
         case _:
             assert_never(event)
 
@@ -159,216 +164,69 @@ def _session(event: e.ChargerSessionOpened) -> SessionFact:
     )
 
 
+def _booted(state: ChargerState, event: e.ChargerBootReported, now: datetime) -> ChargerState:
+    boot = BootFact(
+        vendor=event.vendor,
+        model=event.model,
+        serial_number=event.serial_number,
+        firmware_version=event.firmware_version,
+    )
+    is_same_firmware = state.boot is None or state.boot.firmware_version == event.firmware_version
+    # what an older firmware could not do is no fact about this one
+    observed = state.observed_facts if is_same_firmware else frozenset[str]()
+    return replace(state, boot=boot, observed_facts=observed, last_seen_at=now)
+
+
 # ---------------------------------------------------------------- instructions
 
 
-def _instruction_changed(
-    state: ChargerState,
-    event: e.InstructionOpened | e.InstructionDispatched | e.InstructionSettled,
-    now: datetime,
-) -> ChargerState:
-    instructions = dict(state.instructions)
-    match event:
-        case e.InstructionOpened():
-            before = instructions.get(event.instruction_id)
-            instructions[event.instruction_id] = InstructionState(
-                instruction_id=event.instruction_id,
-                job_id=event.job_id,
-                body=event.body,
-                decision=event.decision,
-                opened_at=before.opened_at if before else now,
-                not_before=event.not_before,
-                unknown=before is not None and before.sent_session is not None,
-            )
-        case e.InstructionDispatched():
-            before = instructions.get(event.instruction_id)
-            if before is not None and before.decision == event.decision:
-                instructions[event.instruction_id] = replace(
-                    before, sent_session=event.session_id, sent_at=now
-                )
-        case e.InstructionSettled():
-            settled = instructions.pop(event.instruction_id, None)
-            if settled is not None and event.outcome in _STEP_DONE.get(type(settled.body), ()):
-                state = _migration_step(state, settled)
-        case _:
-            assert_never(event)
-    return replace(state, instructions=instructions)
-
-
-def _migration_step(state: ChargerState, settled: InstructionState) -> ChargerState:
-    if settled.job_id is None or not isinstance(
-        settled.body, SetNetworkProfile | SetProfilePriority | Reboot
-    ):
-        return state
-    return replace(state, migration=MigrationState(job_id=settled.job_id, step=kind_name(settled.body)))
-
-
-# ---------------------------------------------------------------- jobs
-
-
-def _job_changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> ChargerState:
-    jobs = dict(state.jobs)
-    if isinstance(event, e.CertificateRequested):
-        jobs[event.job_id] = JobState(
-            job_id=event.job_id,
-            purpose=event.purpose,
-            variant=event.variant,
-            action=event.action,
-            reason=event.reason,
-            created_at=now,
-            deadline_at=event.deadline_at,
-            policy_version=event.policy_version,
-            certificate_id=event.certificate_id,
-        )
-        return replace(state, jobs=jobs)
-    job = jobs.get(event.job_id or "")  # type: ignore[union-attr]  # only job events come here
-    if job is None:
-        return state
-    match event:
-        case e.CertificateJobStageChanged():
-            jobs[job.job_id] = replace(
-                job,
-                stage=event.stage,
-                waiting_for=event.waiting_for,
-                held_by=event.held_by,
-                reason_code=event.reason_code,
-                reason_message=event.reason_message,
-                due_at=event.due_at,
-                failures=job.failures + 1 if event.failed else job.failures,
-                overdue=job.overdue and event.stage == job.stage and not event.failed,
-            )
-            if event.failed and state.migration is not None and state.migration.job_id == job.job_id:
-                state = replace(state, migration=None)  # a migration starts again from its first step
-        case e.CertificateJobOverdue():
-            jobs[job.job_id] = replace(
-                job,
-                overdue=True,
-                reason_code=event.reason_code,
-                reason_message=event.reason_message,
-                due_at=None,
-            )
-        case e.CertificateJobFailed() | e.CertificateJobSucceeded() | e.CertificateJobCancelled():
-            del jobs[job.job_id]
-            if state.migration is not None and state.migration.job_id == job.job_id:
-                state = replace(state, migration=None)
-        case e.CSRValidated() | e.CSRRefused() | e.CertificateRenewalStarted():
-            pass
-        case e.CertificateIssueRequested():
-            attempt = Attempt(
-                number=event.attempt,
-                token=event.token,
-                authority_arn=event.authority_arn,
-                template=event.template,
-                signing_algorithm=event.signing_algorithm,
-                csr_pem=event.csr_pem,
-                spki_sha256=event.spki_sha256,
-                not_before=event.not_before,
-                not_after=event.not_after,
-                call_before=event.call_before,
-            )
-            jobs[job.job_id] = replace(job, attempt=attempt, attempts=event.attempt)
-        case e.IssuanceReferenceRecorded():
-            if job.attempt is not None and job.attempt.number == event.attempt:
-                jobs[job.job_id] = replace(job, attempt=replace(job.attempt, external_ref=event.external_ref))
-        case e.IssuanceInDoubt() | e.IssuanceLapsed():
-            pass
-        case _:
-            pass
-    return replace(state, jobs=jobs)
-
-
-# ---------------------------------------------------------------- certificates
-
-
-def _certificate_changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> ChargerState:
-    if isinstance(event, e.CertificateIssued):
-        return _issued(state, event, now)
-    certificate_id: str = event.certificate_id  # type: ignore[union-attr, assignment]  # only certificate events
-    certificate = state.certificates.get(certificate_id)
-    if certificate is None:
-        return state
-    key = slot_key(certificate.purpose, certificate.variant)
-    slot = state.slots.get(key, Slot())
-    match event:
-        case e.CertificateInstalled():
-            certificate = replace(certificate, state="installed", installed_at=now)
-        case e.CertificateActivated():
-            certificate = replace(certificate, state="active", activated_at=event.activated_at)
-            slot = Slot(current=certificate_id, next=None)
-        case e.CertificateSuperseded():
-            certificate = replace(certificate, state="superseded", admit_until=event.admit_until)
-            slot = _without(slot, certificate_id)
-        case e.CertificateRejected():
-            certificate = replace(certificate, state="rejected")
-            slot = _without(slot, certificate_id)
-        case e.CertificateDeactivated():
-            certificate = replace(certificate, state="inactive")
-            slot = _without(slot, certificate_id)
-        case e.CertificateRevocationRequested():
-            certificate = replace(certificate, revocation_requested_at=now, revocation_reason=event.reason)
-            slot = _without(slot, certificate_id)
-        case e.CertificateRevoked():
-            certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
-        case e.CertificateExpired():
-            certificate = replace(certificate, state="expired")
-            slot = _without(slot, certificate_id)
-        case e.CertificateExpiryEscalated():
-            certificate = replace(certificate, escalated_days=event.days_left)
-        case e.CertificateRenewalDue():
-            certificate = replace(certificate, renewal_due=True)
-        case _:
-            pass
-    certificates = _pruned({**state.certificates, certificate_id: certificate})
-    return replace(state, certificates=certificates, slots={**state.slots, key: slot})
-
-
-def _issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> ChargerState:
-    certificate = CertificateRecord(
-        certificate_id=event.certificate_id,
-        purpose=event.purpose,
-        variant=event.variant,
-        state="issued",
-        fingerprint_sha256=event.fingerprint_sha256,
-        serial_number=event.serial_number,
-        subject=event.subject,
-        issuer=event.issuer,
-        issuing_ca_id=event.issuing_ca_id,
-        external_ref=event.external_ref,
-        spki_sha256=event.spki_sha256,
+def _instruction_opened(state: ChargerState, event: e.InstructionOpened, now: datetime) -> ChargerState:
+    before = state.instructions.get(event.instruction_id)
+    instruction = InstructionState(
+        instruction_id=event.instruction_id,
+        job_id=event.job_id,
+        body=event.body,
+        decision=event.decision,
+        opened_at=before.opened_at if before else now,
         not_before=event.not_before,
-        not_after=event.not_after,
-        chain_pem=event.chain_pem,
-        issued_at=now,
+        unknown=before is not None and (before.unknown or before.sent_session is not None),
     )
-    key = slot_key(event.purpose, event.variant)
-    slot = state.slots.get(key, Slot())
-    jobs = state.jobs
-    job = jobs.get(event.job_id)
-    if job is not None and job.attempt is not None and job.attempt.external_ref == event.external_ref:
-        jobs = {**jobs, job.job_id: replace(job, attempt=None, certificate_id=event.certificate_id)}
-    return replace(
-        state,
-        certificates={**state.certificates, event.certificate_id: certificate},
-        slots={**state.slots, key: replace(slot, next=event.certificate_id)},
-        jobs=jobs,
-    )
+    return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
-def _without(slot: Slot, certificate_id: str) -> Slot:
-    return Slot(
-        current=None if slot.current == certificate_id else slot.current,
-        next=None if slot.next == certificate_id else slot.next,
-    )
+def _instruction_dispatched(
+    state: ChargerState, event: e.InstructionDispatched, now: datetime
+) -> ChargerState:
+    before = state.instructions.get(event.instruction_id)
+    if before is None or before.decision != event.decision:
+        return state
+    instruction = replace(before, sent_session=event.session_id, sent_at=now)
+    return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
-def _pruned(certificates: dict[str, CertificateRecord]) -> dict[str, CertificateRecord]:
-    ended = [c for c in certificates.values() if c.state in _ENDED and not _revoking(c)]
-    if len(ended) <= _ENDED_KEPT:
-        return certificates
-    oldest = sorted(ended, key=lambda c: c.issued_at)[: len(ended) - _ENDED_KEPT]
-    gone = {c.certificate_id for c in oldest}
-    return {key: value for key, value in certificates.items() if key not in gone}
+def _instruction_settled(state: ChargerState, event: e.InstructionSettled) -> ChargerState:
+    settled = state.instructions.get(event.instruction_id)
+    if settled is None:
+        return state
+    instructions = {key: value for key, value in state.instructions.items() if key != event.instruction_id}
+    state = replace(state, instructions=instructions)
+    if isinstance(settled.body, InstallLeaf):
+        return _delivery_settled(state, settled, settled.body, event.outcome)
+    if event.outcome in _STEP_DONE.get(type(settled.body), ()) and settled.job_id is not None:
+        step = MigrationState(job_id=settled.job_id, step=kind_name(settled.body))
+        return replace(state, migration=step)
+    return state
 
 
-def _revoking(certificate: CertificateRecord) -> bool:
-    return certificate.revocation_requested_at is not None and certificate.state != "revoked"
+def _delivery_settled(
+    state: ChargerState, settled: InstructionState, body: InstallLeaf, outcome: str
+) -> ChargerState:
+    """Anything but a clear answer leaves open whether the charger took the leaf."""
+    was_sent = settled.unknown or settled.sent_session is not None
+    certificate = state.certificates.get(body.certificate_id)
+    if certificate is None or not was_sent or outcome in ("accepted", "observed"):
+        return state
+    if outcome == "rejected" and not settled.unknown:
+        return state
+    certificate = replace(certificate, delivery_in_doubt=True)
+    return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})

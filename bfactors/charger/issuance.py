@@ -5,9 +5,11 @@ from datetime import timedelta
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import request
+from bfactors.charger import activation, request
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import JobState
+from bfactors.charger.pause import holder
+from bfactors.charger.state import EndedJob, JobState, open_issue, slot_key
+from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
 from bfactors.check.finding import Finding
 from bfactors.command import RequestJob
@@ -18,8 +20,6 @@ from bfactors.x509 import SigningRequest, parse_certificates, pem_of
 
 CALL_WINDOW = timedelta(minutes=4)
 """How long after the decision the CA may be called: inside the CA's 5-minute token window."""
-CA_MARGIN = timedelta(hours=1)
-"""No leaf is asked for that would outlive its CA; it ends this much earlier."""
 
 
 def csr_received(draft: Draft, body: v.CsrReceived) -> None:
@@ -28,66 +28,76 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
     if spec is None or spec.identity_kind != "charger":
         return
     found = csr_check.read(body.csr)
-    job = _job_for(draft, body.purpose)
+    job = open_issue(draft.state, body.purpose) or _station_initiated(draft, body)
     if job is None:
-        job = _station_initiated(draft, body)
-        if job is None:
-            return
-    if (
-        job.attempt is not None
-        and isinstance(found, SigningRequest)
-        and job.attempt.spki_sha256 == found.spki_sha256
-    ):
+        return
+    if isinstance(found, SigningRequest) and found.spki_sha256 == _key_under_way(draft, job):
         return  # the same key again: its certificate is on its way
     trigger = draft.outstanding(job.job_id, ObtainCsr)
     if trigger is not None:
         draft.settle(trigger, "observed", "CSR received")
     refused = found if isinstance(found, Finding) else _first_finding(draft, job, found)
-    fingerprint = found.fingerprint_sha256 if isinstance(found, SigningRequest) else _digest(body.csr)
     if refused is not None:
-        draft.record(
-            e.CSRRefused(
-                job_id=job.job_id, csr_fingerprint=fingerprint, reason=refused.reason, message=refused.message
-            )
-        )
-        draft.withdraw_instructions(job.job_id)
-        draft.record(
-            e.CertificateJobFailed(
-                job_id=job.job_id, reason_code=refused.reason, reason_message=refused.message
-            )
-        )
+        _refuse(draft, job, found, body.csr, refused)
         return
     assert isinstance(found, SigningRequest)
     draft.record(
         e.CSRValidated(
             job_id=job.job_id,
-            csr_fingerprint=fingerprint,
+            csr_fingerprint=found.fingerprint_sha256,
             subject_key_id=found.subject_key_id,
             spki_sha256=found.spki_sha256,
         )
     )
-    request_issue(
-        draft, draft.state.jobs[job.job_id], pem_of(found.der, "CERTIFICATE REQUEST"), found.spki_sha256
+    authority = draft.context.facts.authorities.get(job.purpose)
+    if authority is None:
+        return  # the plan says so, and has the charger asked anew once there is one
+    _give_up_older_key(draft, job)
+    request_issue(draft, job, authority, pem_of(found.der, "CERTIFICATE REQUEST"), found.spki_sha256)
+
+
+def _key_under_way(draft: Draft, job: JobState) -> str | None:
+    if job.attempt is not None:
+        return job.attempt.spki_sha256
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    return certificate.spki_sha256 if certificate is not None else None
+
+
+def _refuse(
+    draft: Draft, job: JobState, found: SigningRequest | Finding, text: str, refused: Finding
+) -> None:
+    """A refused CSR ends its job, unless an earlier one of the charger is well on its way."""
+    fingerprint = found.fingerprint_sha256 if isinstance(found, SigningRequest) else _digest(text)
+    draft.record(
+        e.CSRRefused(
+            job_id=job.job_id, csr_fingerprint=fingerprint, reason=refused.reason, message=refused.message
+        )
     )
+    if job.attempt is None and job.certificate_id is None:
+        draft.fail(job, refused.reason, refused.message)
+
+
+def _give_up_older_key(draft: Draft, job: JobState) -> None:
+    """A newer key supersedes the older: a leaf already made for that is delivered no further.
+
+    The charger may have taken it all the same and come back with it, so it keeps the grace of a replaced one.
+    """
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    if certificate is not None and certificate.is_usable:
+        activation.supersede(draft, certificate, by=None, reason="newer-key")
+    draft.withdraw_instructions(job.job_id)
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _job_for(draft: Draft, purpose: str) -> JobState | None:
-    for job in draft.state.jobs.values():
-        if job.purpose == purpose and job.action in ("issue", "renew") and job.certificate_id is None:
-            return job
-    return None
-
-
 def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
-    """The charger asked for a certificate by itself: a job like any other (A03.FR.02)."""
-    for job in draft.state.jobs.values():
-        if job.purpose == body.purpose and job.action in ("issue", "renew"):
-            return None  # its certificate exists and is being delivered; a repeated CSR changes nothing
-    slot = draft.state.slots.get(f"{body.purpose}/default")
+    """The charger asked for a certificate by itself: a job like any other (A03.FR.02).
+
+    While a pause holds new jobs, this CSR goes no further; the charger is asked for another when the pause ends.
+    """
+    slot = draft.state.slots.get(slot_key(body.purpose, "default"))
     command = RequestJob(
         job_id=draft.derived_id("station-initiated", body.purpose),
         charger_id=draft.state.charger_id,
@@ -97,7 +107,8 @@ def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
         due_reason="charger-initiated",
     )
     opened = request.open_job(draft, command)
-    return draft.state.jobs.get(opened) if isinstance(opened, str) else None
+    job = draft.state.jobs.get(opened) if isinstance(opened, str) else None
+    return None if job is None or holder(draft, job) is not None else job
 
 
 def _first_finding(draft: Draft, job: JobState, found: SigningRequest) -> Finding | None:
@@ -114,17 +125,8 @@ def _first_finding(draft: Draft, job: JobState, found: SigningRequest) -> Findin
     )
 
 
-def request_issue(draft: Draft, job: JobState, csr_pem: str, spki_sha256: str) -> None:
+def request_issue(draft: Draft, job: JobState, authority: Authority, csr_pem: str, spki_sha256: str) -> None:
     """Record the intent: exactly what the CA will be asked, under a token of its own."""
-    authority: Authority | None = draft.context.facts.authorities.get(job.purpose)
-    if authority is None:
-        draft.stage(
-            job,
-            "held",
-            held_by="trust-gate/no-issuing-authority",
-            reason=("no-issuing-authority", f"no issuing CA is configured for {job.purpose}"),
-        )
-        return
     policy = draft.policy(job.purpose)
     now = draft.now.replace(microsecond=0)
     not_after = min(now + timedelta(days=policy.validity_days), authority.not_after - CA_MARGIN)
@@ -148,6 +150,16 @@ def request_issue(draft: Draft, job: JobState, csr_pem: str, spki_sha256: str) -
     draft.stage(draft.state.jobs[job.job_id], "issuing", waiting_for="ca")
 
 
+def follow_authority(draft: Draft, job: JobState) -> None:
+    """The purpose has another CA by now: ask that one. Whether the old one signed is in doubt."""
+    authority = draft.context.facts.authorities.get(job.purpose)
+    attempt = job.attempt
+    if authority is None or attempt is None or authority.arn == attempt.authority_arn:
+        return
+    draft.record(e.IssuanceInDoubt(job_id=job.job_id, attempt=attempt.number))
+    request_issue(draft, job, authority, attempt.csr_pem, attempt.spki_sha256)
+
+
 # ---------------------------------------------------------------- what the CA did
 
 
@@ -168,9 +180,21 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
     certificate_id = leaf.fingerprint_sha256[:32]
     if certificate_id in draft.state.certificates:
         return
-    job = draft.state.jobs.get(body.job_id)
-    wanted = job is not None and job.attempt is not None and job.attempt.number == body.attempt
-    if wanted and job is not None and job.attempt is not None and job.attempt.external_ref is None:
+    about = _job_or_its_end(draft, body.job_id)
+    if about is None:
+        draft.record(
+            e.SecurityEventRecorded(
+                charger_id=draft.state.charger_id,
+                kind="UnknownIssuance",
+                detail=f"job {body.job_id}: {body.external_ref}",
+                count=1,
+                remote_address=None,
+            )
+        )
+        return
+    attempt = about.attempt if isinstance(about, JobState) else None
+    wanted = attempt is not None and attempt.number == body.attempt
+    if wanted and attempt is not None and attempt.external_ref != body.external_ref:
         draft.record(
             e.IssuanceReferenceRecorded(
                 job_id=body.job_id, attempt=body.attempt, external_ref=body.external_ref
@@ -182,8 +206,8 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
             certificate_id=certificate_id,
             managed_identity_id=draft.state.managed_identity_id,
             charger_id=draft.state.charger_id,
-            purpose=job.purpose if job is not None else "charging_station",
-            variant=job.variant if job is not None else "default",
+            purpose=about.purpose,
+            variant=about.variant,
             issuing_ca_id=body.external_ref.rpartition("/certificate/")[0] or body.external_ref,
             external_ref=body.external_ref,
             not_before=leaf.not_before,
@@ -218,6 +242,16 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
                 reason="attempt-superseded",
             )
         )
+    else:
+        activation.reached(draft, certificate_id, "issued")
+
+
+def _job_or_its_end(draft: Draft, job_id: str) -> JobState | EndedJob | None:
+    """The job, or what is remembered of it: its certificate may come when it has ended."""
+    job = draft.state.jobs.get(job_id)
+    if job is not None:
+        return job
+    return next((ended for ended in draft.state.ended_jobs if ended.job_id == job_id), None)
 
 
 def refused(draft: Draft, body: v.IssuanceRefused) -> None:
@@ -247,7 +281,9 @@ def lapsed(draft: Draft, body: v.IssuanceAttemptLapsed) -> None:
         draft.record(e.IssuanceInDoubt(job_id=job.job_id, attempt=body.attempt))
     else:
         draft.record(e.IssuanceLapsed(job_id=job.job_id, attempt=body.attempt))
-    request_issue(draft, job, attempt.csr_pem, attempt.spki_sha256)
+    authority = draft.context.facts.authorities.get(job.purpose)
+    if authority is not None:
+        request_issue(draft, job, authority, attempt.csr_pem, attempt.spki_sha256)
 
 
 def delayed(draft: Draft, body: v.IssuanceDelayed) -> None:

@@ -7,12 +7,20 @@ from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
-from bfactors.charger.state import CertificateRecord, ChargerState
+from bfactors.charger.state import (
+    Attempt,
+    CertificateRecord,
+    ChargerState,
+    InstructionState,
+    JobState,
+    open_issue,
+)
 from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import RESEND, InstructionOrder
-from bfactors.policy import effective
+from bfactors.instruction import RESEND, InstallLeaf, InstructionOrder
+from bfactors.policy import Policy, effective
+from bfactors.purpose import purpose, session_purpose
 
 _REPEATABLE = ("repeat", "repeat-not-found-is-success")
 
@@ -28,20 +36,51 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
             continue
         if instruction.sent_session is not None and RESEND[type(instruction.body)] not in _REPEATABLE:
             continue
-        ready.append(instruction)
+        if not _is_held(state, instruction):
+            ready.append(instruction)
     ready.sort(key=lambda i: i.opened_at)
-    wait_s = effective(facts.policies, purpose="charging_station", cohort=state.cohort).answer_wait_s
     return [
         InstructionOrder(
             instruction_id=instruction.instruction_id,
             charger_id=state.charger_id,
             session_id=session.session_id,
             decision=instruction.decision,
-            answer_wait_s=wait_s,
+            answer_wait_s=_policy(state, facts, instruction).answer_wait_s,
             body=instruction.body,
         )
         for instruction in ready
     ]
+
+
+def _is_held(state: ChargerState, instruction: InstructionState) -> bool:
+    """A pause or a gate that closed keeps back what has not been sent; a leaf leaves only while it is being installed."""
+    job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
+    if job is None:
+        return False
+    return job.stage == "held" or (isinstance(instruction.body, InstallLeaf) and job.stage != "installing")
+
+
+def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionState) -> Policy:
+    job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
+    name = job.purpose if job is not None else session_purpose().name
+    return effective(facts.policies, purpose=name, cohort=state.cohort)
+
+
+def attempt_ids(state: ChargerState) -> set[str]:
+    """The issue effects of the attempts under way, whichever CA they were meant for."""
+    return {_issue_id(job, job.attempt) for job in state.jobs.values() if job.attempt is not None}
+
+
+def _issue_id(job: JobState, attempt: Attempt) -> str:
+    return f"{job.job_id}:{attempt.number}"
+
+
+def _revoke_id(certificate: CertificateRecord) -> str:
+    return f"{certificate.certificate_id}:revoke"
+
+
+def _renew_id(certificate: CertificateRecord) -> str:
+    return f"{certificate.certificate_id}:renew:{certificate.renewals + 1}"
 
 
 def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
@@ -56,7 +95,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
             continue
         found.append(
             IssueCertificate(
-                effect_id=f"{job.job_id}:{attempt.number}",
+                effect_id=_issue_id(job, attempt),
                 charger_id=state.charger_id,
                 purpose=job.purpose,
                 job_id=job.job_id,
@@ -78,7 +117,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         if certificate.revocation_requested_at is not None and certificate.state != "revoked":
             found.append(
                 RevokeCertificate(
-                    effect_id=f"{certificate.certificate_id}:revoke",
+                    effect_id=_revoke_id(certificate),
                     charger_id=state.charger_id,
                     purpose=certificate.purpose,
                     certificate_id=certificate.certificate_id,
@@ -90,43 +129,40 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         elif (
             certificate.renewal_due
             and certificate.state == "active"
-            and not _being_replaced(state, certificate)
+            and open_issue(state, certificate.purpose) is None
         ):
             found.append(
                 StartRenewal(
-                    effect_id=f"{certificate.certificate_id}:renew",
+                    effect_id=_renew_id(certificate),
                     charger_id=state.charger_id,
                     purpose=certificate.purpose,
                     certificate_id=certificate.certificate_id,
-                    job_id=evidence_id(certificate.certificate_id, "renew"),
+                    job_id=evidence_id(_renew_id(certificate)),
                     due_reason="renewal-window",
                 )
             )
     return found
 
 
-def _being_replaced(state: ChargerState, certificate: CertificateRecord) -> bool:
-    return any(
-        job.purpose == certificate.purpose and job.action in ("issue", "renew") for job in state.jobs.values()
-    )
-
-
-def admission(state: ChargerState, facts: FleetFacts) -> AdmissionRecord:
+def admission(state: ChargerState) -> AdmissionRecord:
     """Who may connect as this charger now."""
-    policy = effective(facts.policies, purpose="charging_station", cohort=state.cohort)
     return AdmissionRecord(
         charger_id=state.charger_id,
         managed_identity_id=state.managed_identity_id,
         serial_number=state.serial_number,
         expected_common_name=state.expected_common_name,
-        subject_match="contains" if policy.subject_match == "contains" else "exact",
+        subject_match="contains" if state.subject_match == "contains" else "exact",
         organization=state.organization,
         family=state.family,
         site=state.site,
         cohort=state.cohort,
         allowed_profiles=allowed_profiles(state),
         keys=state.keys,
-        credentials=tuple(_known(c) for c in state.certificates.values()),
+        credentials=tuple(
+            _known(certificate)
+            for certificate in state.certificates.values()
+            if purpose(certificate.purpose).is_session_credential
+        ),
         mode="accepted",
         revision=state.revision,
     )

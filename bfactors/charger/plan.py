@@ -3,42 +3,33 @@
 from datetime import timedelta
 
 from bfactors import event as e
-from bfactors.charger import migration, trust_gate
+from bfactors.charger import activation, issuance, migration, trust_gate
 from bfactors.charger.draft import Draft, back_off
+from bfactors.charger.pause import holder
 from bfactors.charger.state import CertificateRecord, JobState
-from bfactors.instruction import InstallLeaf, ObtainCsr
-from bfactors.purpose import purpose
+from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
+from bfactors.purpose import purpose, session_purpose
 
 
 def plan(draft: Draft) -> None:
     """Bring every open job of the charger to where it can be now."""
+    _follow_admission_rule(draft)
     for job_id in list(draft.state.jobs):
         job = draft.state.jobs.get(job_id)
         if job is not None and job.action in ("issue", "renew"):
             _plan_issue(draft, job)
 
 
-def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
-    """Which pause holds new steps of this job, as (held_by, reason); none inside the last-safe days."""
-    if draft.state.paused_reason is not None:
-        return f"charger/{draft.state.charger_id}", draft.state.paused_reason
-    if _is_urgent(draft, job):
-        return None
-    pauses = draft.context.facts.pauses
-    for key in (f"family/{draft.state.family}", f"cohort/{draft.state.cohort}", f"purpose/{job.purpose}"):
-        pause = pauses.get(key)
-        if pause is not None:
-            return key, pause.reason
-    return None
-
-
-def _is_urgent(draft: Draft, job: JobState) -> bool:
-    last_safe = timedelta(days=draft.policy(job.purpose).last_safe_days)
-    current = draft.state.slots.get(f"{job.purpose}/{job.variant}")
-    certificate = draft.state.certificates.get(current.current) if current and current.current else None
-    return (
-        job.action == "renew" and certificate is not None and certificate.not_after - draft.now <= last_safe
-    )
+def _follow_admission_rule(draft: Draft) -> None:
+    rule = draft.policy(session_purpose().name).subject_match
+    if rule != draft.state.subject_match:
+        draft.record(
+            e.AdmissionRuleChanged(
+                charger_id=draft.state.charger_id,
+                subject_match=rule,
+                policy_version=draft.context.facts.policies.version,
+            )
+        )
 
 
 def _plan_issue(draft: Draft, job: JobState) -> None:
@@ -62,6 +53,7 @@ def _plan_issue(draft: Draft, job: JobState) -> None:
 
 def _plan_without_certificate(draft: Draft, job: JobState) -> None:
     if job.attempt is not None:
+        issuance.follow_authority(draft, job)
         return  # with the CA; its evidence moves the job on
     policy = draft.policy(job.purpose)
     if job.failures >= policy.max_attempts:
@@ -73,7 +65,7 @@ def _plan_without_certificate(draft: Draft, job: JobState) -> None:
         return
     held = holder(draft, job)
     if held is not None:
-        draft.withdraw_instructions(job.job_id)
+        # what is outstanding stays so, and is not sent while the job is held: its answer may be on its way
         draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
         return
     closed = trust_gate.gate(draft, job)
@@ -93,7 +85,7 @@ def _plan_without_certificate(draft: Draft, job: JobState) -> None:
         draft.stage(job, "awaiting-connection", waiting_for="connection")
         return
     if job.stage != "awaiting-csr":
-        draft.open_instruction(job, ObtainCsr(purpose=job.purpose), key=str(job.attempts))
+        draft.open_instruction(job, ObtainCsr(purpose=job.purpose))
         due = draft.now + back_off(job.failures) + timedelta(seconds=policy.csr_wait_s)
         draft.stage(
             job, "awaiting-csr", waiting_for="charger", due_at=due, reason=trust_gate.kept_reason(job)
@@ -126,7 +118,7 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
             fingerprint_sha256=certificate.fingerprint_sha256,
             chain_pem=certificate.chain_pem,
         )
-        draft.open_instruction(job, body, key=certificate.certificate_id)
+        draft.open_instruction(job, body)
         opened = draft.outstanding(job.job_id, InstallLeaf)
         if opened is not None and not job.failures:
             draft.record(
@@ -144,6 +136,9 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
     """Installed: what brings the charger to use it, and what would prove that."""
     state = draft.state
     spec = purpose(job.purpose)
+    if spec.active_rung == "listed":
+        _plan_listing(draft, job)
+        return
     if not spec.is_session_credential:
         draft.stage(job, "awaiting-activation", waiting_for="evidence")
         return
@@ -152,7 +147,7 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
             draft.stage(job, "awaiting-activation", waiting_for=migration.RESTING)
             return
         held = holder(draft, job)
-        if held is not None and state.migration is None:
+        if held is not None and (state.migration is None or state.migration.step != "reboot"):
             draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
             return
         migration.pursue(draft, job)
@@ -166,3 +161,29 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
         else None
     )
     draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", reason=reason, due_at=due)
+
+
+def _plan_listing(draft: Draft, job: JobState) -> None:
+    """Installed, and active once the charger's own list names it."""
+    assert job.certificate_id is not None
+    certificate = draft.state.certificates[job.certificate_id]
+    reported_at = draft.state.reported_at
+    if reported_at is not None and certificate.installed_at is not None:
+        is_fresh = reported_at >= certificate.installed_at
+        if is_fresh and activation.is_listed(certificate, draft.state.reported):
+            activation.reached(draft, certificate.certificate_id, "listed")
+            draft.record(
+                e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=certificate.certificate_id)
+            )
+            return
+    if job.failures >= draft.policy(job.purpose).max_attempts:
+        draft.fail(
+            job, job.reason_code or "not-listed", job.reason_message or "the charger does not list the leaf"
+        )
+        return
+    if trust_gate.CANNOT_LIST in draft.state.observed_facts:
+        reason = ("cannot-confirm-certificate", "the charger cannot list its certificates")
+        draft.stage(job, "awaiting-activation", waiting_for="operator", reason=reason)
+        return
+    draft.open_instruction(job, ListCertificates())
+    draft.stage(job, "awaiting-activation", waiting_for="charger", reason=trust_gate.kept_reason(job))

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger.outgoing import effects
+from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import CertificateRecord, ChargerState, InstructionState, JobState, Slot
 from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
@@ -57,17 +57,25 @@ def project(
 
 
 def _effect_rows(before: ChargerState | None, after: ChargerState, facts: FleetFacts) -> list[EffectRow]:
+    if before is not None and before.jobs is after.jobs and before.certificates is after.certificates:
+        return []
     old = {effect.effect_id: effect for effect in effects(before, facts)} if before is not None else {}
     new = {effect.effect_id: effect for effect in effects(after, facts)}
-    rows = [_effect_row(effect, outstanding=True) for key, effect in new.items() if old.get(key) != effect]
-    rows += [_effect_row(effect, outstanding=False) for key, effect in old.items() if key not in new]
+    rows = [_effect_row(effect) for key, effect in new.items() if old.get(key) != effect]
+    # `old` is what it would owe under the facts of today; an attempt at a CA of yesterday is settled all the same
+    gone = (old.keys() | attempt_ids(before)) - new.keys() if before is not None else set[str]()
+    rows += [_settled_row(effect_id) for effect_id in sorted(gone)]
     return rows
 
 
-def _effect_row(effect: Effect, *, outstanding: bool) -> EffectRow:
+def _effect_row(effect: Effect) -> EffectRow:
     return EffectRow(
-        effect_id=effect.effect_id, purpose=effect.purpose, outstanding=outstanding, doc=_encode(effect)
+        effect_id=effect.effect_id, purpose=effect.purpose, outstanding=True, doc=_encode(effect)
     )
+
+
+def _settled_row(effect_id: str) -> EffectRow:
+    return EffectRow(effect_id=effect_id, purpose="", outstanding=False, doc=b"null")
 
 
 # ---------------------------------------------------------------- bodies

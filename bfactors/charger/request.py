@@ -6,7 +6,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
 from bfactors.identity import charger_id_problem, serial_number_problem
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
@@ -83,6 +83,19 @@ def change(draft: Draft, command: c.ChangeCharger) -> Refusal | None:
     return None
 
 
+def resume(draft: Draft, command: c.ResumeCharger) -> Refusal | None:
+    """Let a charger go on that its quarantined evidence had paused."""
+    if not command.reason.strip():
+        return Refusal("reason-missing", "say why", "reason")
+    if draft.state.paused_reason is None:
+        return Refusal("not-paused", "the charger is not paused", "charger_id", 409)
+    event = e.ChargerResumed(
+        charger_id=draft.state.charger_id, reason=command.reason, actor=draft.context.actor
+    )
+    draft.record(event)
+    return None
+
+
 def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
     """Open a job and return its id; an open job of the same kind for the same slot is returned instead."""
     if command.action not in _ACTIONS:
@@ -96,6 +109,8 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
         )
     if command.job_id in draft.state.jobs:
         return command.job_id
+    if any(ended.job_id == command.job_id for ended in draft.state.ended_jobs):
+        return Refusal("job-ended", "a job of this id has ended already", "job_id", 409)
     certificate = _addressed(draft.state, command)
     if isinstance(certificate, Refusal):
         return certificate
@@ -122,13 +137,16 @@ def _addressed(state: ChargerState, command: c.RequestJob) -> CertificateRecord 
 
 
 def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRecord | None) -> Refusal | str:
-    for job in draft.state.jobs.values():
-        if job.purpose == command.purpose and job.action in ("issue", "renew"):
-            return job.job_id
+    present = open_issue(draft.state, command.purpose)
+    if present is not None:
+        return present.job_id
     if command.action == "renew" and certificate is None:
         return Refusal(
             "no-certificate", "the slot holds no certificate to renew; request issue", "action", 409
         )
+    if command.action == "renew" and certificate is not None and not certificate.is_usable:
+        state = certificate.state if certificate.revocation_requested_at is None else "being revoked"
+        return Refusal("certificate-ended", f"the certificate is {state}", "certificate_id", 409)
     _request(draft, command, None)
     if command.action == "renew" and certificate is not None:
         draft.record(
@@ -162,8 +180,24 @@ def _open_revoke(draft: Draft, command: c.RequestJob, certificate: CertificateRe
             comment=command.reason,
         )
     )
+    if reason == "key_compromise":
+        _end_grace_of_key(draft, certificate)
     draft.stage(draft.state.jobs[command.job_id], "revoking", waiting_for="ca")
     return command.job_id
+
+
+def _end_grace_of_key(draft: Draft, compromised: CertificateRecord) -> None:
+    """No certificate of a compromised key opens sessions on the strength of a grace."""
+    for other in list(draft.state.certificates.values()):
+        if other.spki_sha256 == compromised.spki_sha256 and other.admit_until is not None:
+            draft.record(
+                e.CertificateSuperseded(
+                    certificate_id=other.certificate_id,
+                    superseded_by=None,
+                    admit_until=None,
+                    reason="key-compromised",
+                )
+            )
 
 
 def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
@@ -211,16 +245,21 @@ def _request(draft: Draft, command: c.RequestJob, certificate_id: str | None) ->
 
 
 def cancel(draft: Draft, command: c.CancelJob) -> Refusal | None:
-    """Give a job up. What is with the CA is completed there and superseded when it arrives."""
+    """Give a job up. What is with the CA is completed there and superseded when it arrives.
+
+    A leaf that may have reached the charger stays usable: refused at the edge, it would lock the charger out. To end
+    that too, it is deactivated or revoked.
+    """
     job: JobState | None = draft.state.jobs.get(command.job_id)
     if job is None:
         return Refusal("job-ended", "the job is not open", "job_id", 409)
     if job.action == "revoke":
         return Refusal("cannot-cancel", "a revocation cannot be taken back", "job_id", 409)
+    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    is_ours_alone = certificate is not None and not may_be_on_charger(draft.state, certificate, draft.now)
     draft.withdraw_instructions(job.job_id)
     draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=command.reason))
-    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
-    if certificate is not None and certificate.state in ("issued", "installed"):
+    if certificate is not None and is_ours_alone and certificate.is_usable:
         draft.record(
             e.CertificateSuperseded(
                 certificate_id=certificate.certificate_id,

@@ -1,17 +1,18 @@
 """What a session proves and changes: who is live, which certificate was seen, which profile is in use."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.charger import activation
 from bfactors.charger.draft import Draft
+from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import (
     CertificateRecord,
     JobState,
     SessionFact,
     certificate_by_fingerprint,
-    slot_key,
 )
 from bfactors.instruction import RESEND, InstallLeaf, ObtainCsr, Reboot
 from bfactors.purpose import purpose
@@ -21,9 +22,11 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     """A session was admitted. Returns the session it displaced, if another one was live.
 
     A session that opened before the live one (two nodes, evidence out of order) displaces nothing, but what it shows
-    of certificates still counts.
+    of certificates still counts. A session its node states again after we believed the node lost is live again, and
+    is no reconnect: what was sent on it is still on its way.
     """
     before = draft.state.session
+    is_restated = before is None and draft.state.lost_session_id == body.session_id
     fresh = before is None or before.session_id != body.session_id
     stale = fresh and before is not None and body.opened_at < before.connected_at
     displaced: SessionFact | None = None
@@ -51,7 +54,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
         _seen_live(draft, seen, body.opened_at)
     if fresh and not stale:
         _profile_seen(draft, body)
-        _reconnected(draft, body)
+        if not is_restated:
+            _reconnected(draft, body)
     return displaced
 
 
@@ -72,8 +76,7 @@ def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> No
     """A session opened with this leaf: install evidence if the charger's answer was lost, and activation."""
     if certificate.revocation_requested_at is not None or certificate.state not in ("issued", "installed"):
         return
-    spec = purpose(certificate.purpose)
-    if spec.active_rung != "seen-live":
+    if purpose(certificate.purpose).active_rung != "seen-live":
         return
     job = _job_of(draft, certificate)
     if certificate.state == "issued":
@@ -86,26 +89,10 @@ def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> No
             )
         )
         for instruction in list(draft.state.instructions.values()):
-            if isinstance(instruction.body, InstallLeaf):
+            body = instruction.body
+            if isinstance(body, InstallLeaf) and body.certificate_id == certificate.certificate_id:
                 draft.settle(instruction, "observed", "seen live")
-    key = slot_key(certificate.purpose, certificate.variant)
-    slot = draft.state.slots.get(key)
-    previous = slot.current if slot is not None else None
-    draft.record(
-        e.CertificateActivated(
-            certificate_id=certificate.certificate_id, activated_at=at, evidence_ref=draft.context.cause
-        )
-    )
-    if previous is not None and previous != certificate.certificate_id:
-        grace = timedelta(days=draft.policy(certificate.purpose).superseded_grace_days)
-        draft.record(
-            e.CertificateSuperseded(
-                certificate_id=previous,
-                superseded_by=certificate.certificate_id,
-                admit_until=draft.now + grace if grace else None,
-                reason="renewed",
-            )
-        )
+    activation.activate(draft, certificate.certificate_id, at)
 
 
 def _job_of(draft: Draft, certificate: CertificateRecord) -> JobState | None:
@@ -182,7 +169,7 @@ def node_lost(draft: Draft, body: v.NodeLost) -> None:
     """The node that held the live session is gone, and the session with it."""
     session = draft.state.session
     if session is not None and session.incarnation == body.incarnation:
-        closed(draft, session.session_id, "node-lost")
+        closed(draft, session.session_id, NODE_LOST)
 
 
 def booted(draft: Draft, body: v.BootReported) -> None:

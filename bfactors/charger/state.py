@@ -6,7 +6,7 @@ import msgspec
 
 from bfactors.admission import KeyVerifier
 from bfactors.certificate_hash import ReportedCertificate
-from bfactors.instruction import InstructionKind
+from bfactors.instruction import InstallLeaf, InstructionKind
 
 
 class SessionFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,12 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     admit_until: datetime | None = None
     escalated_days: int | None = None
     renewal_due: bool = False
+    renewals: int = 0
+    """How many renewals of it were started: each has a job id and CA tokens of its own."""
+    renew_again_at: datetime | None = None
+    """When the next renewal may start, after one that came to nothing."""
+    delivery_in_doubt: bool = False
+    """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
 
     @property
     def is_usable(self) -> bool:
@@ -116,6 +122,14 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """How often the charger or its CSR failed this job."""
 
 
+class EndedJob(msgspec.Struct, frozen=True):
+    """What a late answer to a job that has ended still needs to know of it."""
+
+    job_id: str
+    purpose: str
+    variant: str
+
+
 class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
     """One outstanding instruction."""
 
@@ -167,13 +181,19 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     key_origin: str | None = None
     key_since: datetime | None = None
     paused_reason: str | None = None
+    subject_match: str = "exact"
+    """The naming rule its admission record was made under."""
     session: SessionFact | None = None
+    lost_session_id: str | None = None
+    """The live session, if it ended only because its node was lost: the node may state it again."""
     session_generation: int = 0
     last_seen_at: datetime | None = None
     boot: BootFact | None = None
     slots: dict[str, Slot] = {}
     certificates: dict[str, CertificateRecord] = {}
     jobs: dict[str, JobState] = {}
+    ended_jobs: tuple[EndedJob, ...] = ()
+    """The latest jobs that ended: their ids open no second job."""
     instructions: dict[str, InstructionState] = {}
     accepted_anchors: frozenset[str] = frozenset()
     observed_facts: frozenset[str] = frozenset()
@@ -188,6 +208,33 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
 def slot_key(purpose: str, variant: str) -> str:
     """How a slot is named inside one identity."""
     return f"{purpose}/{variant}"
+
+
+def open_issue(state: ChargerState, purpose: str) -> JobState | None:
+    """The open job that brings a certificate of this purpose; there is one at most."""
+    for job in state.jobs.values():
+        if job.purpose == purpose and job.action in ("issue", "renew"):
+            return job
+    return None
+
+
+def may_be_on_charger(state: ChargerState, certificate: CertificateRecord, now: datetime) -> bool:
+    """Whether the charger may hold that leaf: it said so, or its order may have left.
+
+    Such a leaf is not to be refused at the edge without need, or the charger would lock itself out with it.
+    """
+    if certificate.state in ("installed", "active") or certificate.delivery_in_doubt:
+        return True
+    return any(
+        isinstance(instruction.body, InstallLeaf)
+        and instruction.body.certificate_id == certificate.certificate_id
+        and (
+            instruction.unknown
+            or instruction.sent_session is not None
+            or (state.session is not None and instruction.not_before <= now)
+        )
+        for instruction in state.instructions.values()
+    )
 
 
 def certificate_by_fingerprint(state: ChargerState, fingerprint: str | None) -> CertificateRecord | None:

@@ -4,6 +4,7 @@ The charger has confirmed every anchor of the bundle its purpose depends on, and
 issuing CA. A missing bundle is a refusal to go on, never an open gate. What is missing, a job installs and lists itself.
 """
 
+from datetime import timedelta
 from typing import Literal
 
 import msgspec
@@ -13,12 +14,14 @@ from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, JobState
 from bfactors.event import Anchor
-from bfactors.fleet.state import Bundle
+from bfactors.fleet.state import Authority, Bundle
 from bfactors.instruction import InstallAnchor, ListCertificates
 from bfactors.purpose import purpose
 
 _RUNGS = {"accepted": 0, "used": 1, "listed": 2}
 CANNOT_LIST = "cannot-list"
+CA_MARGIN = timedelta(hours=1)
+"""No leaf is asked for that would outlive its CA; it ends this much earlier."""
 _SMALLEST_TLS_PROFILE = 2
 
 
@@ -52,11 +55,26 @@ def gate(draft: Draft, job: JobState) -> GateClosed | None:
         return GateClosed(
             "no-issuing-authority", f"no issuing CA is configured for {job.purpose}", "operator"
         )
-    if spec.is_session_credential and not draft.context.facts.nodes_verify(authority.fingerprint_sha256):
+    if authority.not_after - CA_MARGIN <= draft.now:
         return GateClosed(
-            "gateway-does-not-verify-issuer", "not every live gateway verifies the issuing CA yet", "gateway"
+            "issuing-authority-expired",
+            f"the issuing CA of {job.purpose} ends {authority.not_after:%Y-%m-%d %H:%M} UTC",
+            "operator",
         )
-    return None
+    return _gateways(draft, authority) if spec.is_session_credential else None
+
+
+def _gateways(draft: Draft, authority: Authority) -> GateClosed | None:
+    facts = draft.context.facts
+    if not facts.nodes:
+        return GateClosed("gateway-does-not-verify-issuer", "no gateway is known to be live", "gateway")
+    blind = facts.blind_nodes(authority.fingerprint_sha256)
+    if not blind:
+        return None
+    names = ", ".join(blind[:5]) + (f" and {len(blind) - 5} more" if len(blind) > 5 else "")
+    return GateClosed(
+        "gateway-does-not-verify-issuer", f"does not verify the issuing CA yet: {names}", "gateway"
+    )
 
 
 def _confirmed(draft: Draft, bundle: Bundle, rung: str) -> bool:
@@ -76,6 +94,7 @@ def pursue(draft: Draft, job: JobState) -> None:
         draft.stage(job, "awaiting-trust-anchor", waiting_for="connection")
         return
     bundle = draft.context.facts.bundles[bundle_purpose]
+    _withdraw_outdated(draft, job, bundle)
     if session.security_profile < _SMALLEST_TLS_PROFILE:
         draft.stage(
             job,
@@ -93,7 +112,7 @@ def pursue(draft: Draft, job: JobState) -> None:
             job, job.reason_code or "trust-anchor-refused", job.reason_message or "the charger refused it"
         )
         return
-    if policy.confirm_rung == "listed" and CANNOT_LIST in draft.state.observed_facts:
+    if policy.confirm_rung != "accepted" and CANNOT_LIST in draft.state.observed_facts:
         draft.stage(
             job,
             "awaiting-trust-anchor",
@@ -111,13 +130,25 @@ def pursue(draft: Draft, job: JobState) -> None:
             InstallAnchor(
                 purpose=bundle_purpose, fingerprint_sha256=anchor.fingerprint_sha256, pem=anchor.pem
             ),
-            key=f"{bundle.bundle_id}/{anchor.fingerprint_sha256}",
         )
     if not missing:
         _confirm_or_list(draft, job, bundle, policy.confirm_rung)
     stays = draft.state.jobs.get(job.job_id)
-    if stays is not None and not _confirmed(draft, bundle, policy.confirm_rung) and stays.held_by is None:
+    if stays is not None and not _confirmed(draft, bundle, policy.confirm_rung):
         draft.stage(stays, "awaiting-trust-anchor", waiting_for="charger", reason=kept_reason(stays))
+
+
+def _withdraw_outdated(draft: Draft, job: JobState, bundle: Bundle) -> None:
+    """An anchor that the bundle holds no more is not to be installed."""
+    wanted = {anchor.fingerprint_sha256 for anchor in bundle.anchors}
+    for instruction in list(draft.state.instructions.values()):
+        body = instruction.body
+        if (
+            instruction.job_id == job.job_id
+            and isinstance(body, InstallAnchor)
+            and body.fingerprint_sha256 not in wanted
+        ):
+            draft.settle(instruction, "withdrawn", "not in the current bundle")
 
 
 def kept_reason(job: JobState) -> tuple[str, str] | None:
@@ -138,7 +169,7 @@ def _confirm_or_list(draft: Draft, job: JobState, bundle: Bundle, rung: str) -> 
     if all(_listed(draft.state.reported, anchor) for anchor in bundle.anchors):
         _confirm(draft, bundle, "listed")
         return
-    draft.open_instruction(job, ListCertificates(purpose=bundle.purpose), key=bundle.bundle_id)
+    draft.open_instruction(job, ListCertificates(purpose=bundle.purpose))
 
 
 def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:

@@ -49,9 +49,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
     """What a fact about a node or an address leads to; other facts change nothing here."""
     match evidence.body:
         case v.NodeTrustReported() as body:
-            known = state.facts.nodes.get(body.node)
-            trust = frozenset(body.fingerprints)
-            if known is not None and (known.incarnation, known.fingerprints) == (body.incarnation, trust):
+            known = state.facts.nodes.get(body.incarnation)
+            if known is not None and known.fingerprints == frozenset(body.fingerprints):
                 return FleetDecision(state=state)
             return _decided(
                 state,
@@ -63,8 +62,7 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
                 ),
             )
         case v.NodeLost() as body:
-            known = state.facts.nodes.get(body.node)
-            if known is None or known.incarnation != body.incarnation:
+            if body.incarnation not in state.facts.nodes:
                 return FleetDecision(state=state)
             return _decided(state, now, e.NodeForgotten(node=body.node, incarnation=body.incarnation))
         case v.HandshakeFailed() as body:
@@ -102,16 +100,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     history = state.history
     match event:
         case e.AuthorityRegistered():
-            authority = Authority(
-                purpose=event.purpose,
-                arn=event.authority_arn,
-                certificate_pem=event.certificate_pem,
-                chain_pem=event.chain_pem,
-                fingerprint_sha256=event.fingerprint_sha256,
-                signing_algorithm=event.signing_algorithm,
-                not_after=event.not_after,
-            )
-            facts = replace(facts, authorities={**facts.authorities, event.purpose: authority})
+            facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
         case e.TrustAnchorBundleCreated():
             bundle = Bundle(
                 bundle_id=event.bundle_id,
@@ -145,9 +134,10 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             trust = NodeTrust(
                 node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
             )
-            facts = replace(facts, nodes={**facts.nodes, event.node: trust})
+            facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
         case e.NodeForgotten():
-            facts = replace(facts, nodes={k: n for k, n in facts.nodes.items() if k != event.node})
+            nodes = {key: node for key, node in facts.nodes.items() if key != event.incarnation}
+            facts = replace(facts, nodes=nodes)
         case e.SecurityEventRecorded() | e.EvidenceQuarantined():
             pass
         case _:
@@ -188,12 +178,6 @@ def _register_authority(state: FleetState, command: c.RegisterAuthority, now: da
         return FleetDecision(
             state=state, refusal=Refusal("not-a-ca", "the certificate may not sign others", "certificate_pem")
         )
-    known = state.facts.authorities.get(command.purpose)
-    if known is not None and (known.arn, known.fingerprint_sha256) == (
-        command.authority_arn,
-        certificate.fingerprint_sha256,
-    ):
-        return FleetDecision(state=state, result={"authority_arn": known.arn})
     event = e.AuthorityRegistered(
         purpose=command.purpose,
         authority_arn=command.authority_arn,
@@ -203,7 +187,22 @@ def _register_authority(state: FleetState, command: c.RegisterAuthority, now: da
         signing_algorithm=command.signing_algorithm,
         not_after=certificate.not_after,
     )
-    return _decided(state, now, event, result={"authority_arn": command.authority_arn})
+    result = {"authority_arn": command.authority_arn}
+    if state.facts.authorities.get(command.purpose) == _authority(event):
+        return FleetDecision(state=state, result=result)
+    return _decided(state, now, event, result=result)
+
+
+def _authority(event: e.AuthorityRegistered) -> Authority:
+    return Authority(
+        purpose=event.purpose,
+        arn=event.authority_arn,
+        certificate_pem=event.certificate_pem,
+        chain_pem=event.chain_pem,
+        fingerprint_sha256=event.fingerprint_sha256,
+        signing_algorithm=event.signing_algorithm,
+        not_after=event.not_after,
+    )
 
 
 def _create_bundle(state: FleetState, command: c.CreateTrustAnchorBundle, now: datetime) -> FleetDecision:
@@ -234,6 +233,15 @@ def _create_bundle(state: FleetState, command: c.CreateTrustAnchorBundle, now: d
     current = state.facts.bundles.get(command.purpose)
     if current is not None and {a.fingerprint_sha256 for a in current.anchors} == set(anchors):
         return FleetDecision(state=state, result=bundle_body(current))
+    earlier = state.history.get(command.bundle_id)
+    if earlier is not None:
+        if (earlier.purpose, {a.fingerprint_sha256 for a in earlier.anchors}) == (
+            command.purpose,
+            set(anchors),
+        ):
+            return FleetDecision(state=state, result=bundle_body(earlier))  # the same command, said late
+        message = "a bundle of this id exists with other anchors; a bundle never changes"
+        return FleetDecision(state=state, refusal=Refusal("bundle-exists", message, "bundle_id", 409))
     version = 1 + max((b.version for b in state.history.values() if b.purpose == command.purpose), default=0)
     ordered = tuple(anchors[key] for key in sorted(anchors))
     event = e.TrustAnchorBundleCreated(
@@ -326,11 +334,28 @@ def _policy_refusal(facts: FleetFacts, override: PolicyOverride) -> Refusal | No
     others = tuple(o for o in facts.policies.overrides if o.scope != override.scope)
     candidate = PolicySet(version=facts.policies.version, overrides=(*others, override))
     try:
-        policy = effective(candidate, purpose=purpose_name, cohort=cohort)
+        found = problems(effective(candidate, purpose=purpose_name, cohort=cohort))
     except msgspec.ValidationError as problem:
         return Refusal("invalid-value", str(problem), "values")
-    found = problems(policy)
-    return Refusal("contradiction", f"{found[0][0]} {found[0][1]}", found[0][0]) if found else None
+    if found:
+        return Refusal("contradiction", f"{found[0][0]} {found[0][1]}", found[0][0])
+    return _contradicted_below(candidate, override, purpose_name)
+
+
+def _contradicted_below(candidate: PolicySet, override: PolicyOverride, purpose_name: str) -> Refusal | None:
+    """A purpose's values may contradict what a cohort says on top of them."""
+    if override.scope.startswith("cohort:"):
+        return None
+    for other in candidate.overrides:
+        kind, _, rest = other.scope.partition(":")
+        cohort, _, other_purpose = rest.rpartition("/")
+        if kind != "cohort" or other_purpose != purpose_name:
+            continue
+        found = problems(effective(candidate, purpose=purpose_name, cohort=cohort))
+        if found:
+            message = f"in cohort {cohort}, {found[0][0]} {found[0][1]}"
+            return Refusal("contradiction", message, found[0][0])
+    return None
 
 
 def default_bundle_id(purpose: str, anchors_pem: tuple[str, ...]) -> str:

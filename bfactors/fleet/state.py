@@ -53,7 +53,8 @@ class NodeTrust(msgspec.Struct, frozen=True, kw_only=True):
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet partition's decisions as the other partitions know them, as of `sequence`.
 
-    `bundles` holds the current version by purpose, `authorities` the issuing CA by purpose, `pauses` by `kind/name`.
+    `bundles` holds the current version by purpose, `authorities` the issuing CA by purpose, `pauses` by `kind/name`,
+    `nodes` the connect nodes' trust by incarnation: while a node restarts, both of its lives count.
     """
 
     sequence: int = 0
@@ -63,9 +64,9 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     pauses: dict[str, SupervisorPause] = {}
     nodes: dict[str, NodeTrust] = {}
 
-    def nodes_verify(self, fingerprint: str) -> bool:
-        """Whether there is a live connect node and every one verifies that issuer."""
-        return bool(self.nodes) and all(fingerprint in node.fingerprints for node in self.nodes.values())
+    def blind_nodes(self, fingerprint: str) -> list[str]:
+        """The names of the live connect nodes that do not verify that issuer."""
+        return sorted({n.node for n in self.nodes.values() if fingerprint not in n.fingerprints})
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):

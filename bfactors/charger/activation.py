@@ -1,0 +1,57 @@
+"""When a certificate counts as active: the rung its purpose names is reached, and what it replaces steps back."""
+
+from datetime import datetime, timedelta
+
+from bfactors import event as e
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger.draft import Draft
+from bfactors.charger.state import CertificateRecord, may_be_on_charger
+from bfactors.purpose import Rung, purpose
+from bfactors.x509 import HashName, hash_data, parse_certificates
+
+_ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
+
+
+def reached(draft: Draft, certificate_id: str, rung: Rung) -> None:
+    """A rung was reached; if it is the one that makes this purpose's leaves active, so is this one now."""
+    certificate = draft.state.certificates[certificate_id]
+    if certificate.is_usable and purpose(certificate.purpose).active_rung == rung:
+        activate(draft, certificate_id, draft.now)
+
+
+def activate(draft: Draft, certificate_id: str, at: datetime) -> None:
+    """The certificate is its slot's current one; those made before it are superseded, with the grace policy sets."""
+    draft.record(
+        e.CertificateActivated(
+            certificate_id=certificate_id, activated_at=at, evidence_ref=draft.context.cause
+        )
+    )
+    certificate = draft.state.certificates[certificate_id]
+    for other in list(draft.state.certificates.values()):
+        if other.certificate_id == certificate_id:
+            break  # in the order they were issued: what follows is newer and still on its way
+        if (other.purpose, other.variant) == (certificate.purpose, certificate.variant) and other.is_usable:
+            supersede(draft, other, by=certificate_id, reason="renewed")
+
+
+def supersede(draft: Draft, certificate: CertificateRecord, *, by: str | None, reason: str) -> None:
+    """Another takes its place. Where the charger may hold it, it opens sessions for the grace policy sets."""
+    grace = timedelta(days=draft.policy(certificate.purpose).superseded_grace_days)
+    may_return = bool(grace) and may_be_on_charger(draft.state, certificate, draft.now)
+    draft.record(
+        e.CertificateSuperseded(
+            certificate_id=certificate.certificate_id,
+            superseded_by=by,
+            admit_until=draft.now + grace if may_return else None,
+            reason=reason,
+        )
+    )
+
+
+def is_listed(certificate: CertificateRecord, reported: tuple[ReportedCertificate, ...]) -> bool:
+    """Whether the charger's own list names this leaf."""
+    chain = parse_certificates(certificate.chain_pem)
+    if len(chain) < 2:
+        return False  # without its issuer it has no hash data
+    ours = {hash_data(chain[0], chain[1], algorithm).folded() for algorithm in _ALGORITHMS}
+    return any(entry.hash_data.folded() in ours for entry in reported)

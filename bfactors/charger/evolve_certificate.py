@@ -1,0 +1,128 @@
+"""How a certificate's events change its record and its slot."""
+
+from datetime import datetime
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from bfactors import event as e
+from bfactors.charger.state import CertificateRecord, ChargerState, Slot, slot_key
+
+ChangeEvent = (
+    e.CertificateInstalled
+    | e.CertificateActivated
+    | e.CertificateSuperseded
+    | e.CertificateRejected
+    | e.CertificateDeactivated
+    | e.CertificateRevocationRequested
+    | e.CertificateRevoked
+    | e.CertificateExpired
+    | e.CertificateExpiryEscalated
+    | e.CertificateRenewalDue
+)
+_ENDED = ("superseded", "inactive", "expired", "revoked", "rejected", "deleted")
+_ENDED_KEPT = 6
+"""How many ended certificates the state keeps; older ones live in the projection."""
+
+
+def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> ChargerState:
+    """A new certificate is the slot's next, and its job's, if that waited for it."""
+    certificate = CertificateRecord(
+        certificate_id=event.certificate_id,
+        purpose=event.purpose,
+        variant=event.variant,
+        state="issued",
+        fingerprint_sha256=event.fingerprint_sha256,
+        serial_number=event.serial_number,
+        subject=event.subject,
+        issuer=event.issuer,
+        issuing_ca_id=event.issuing_ca_id,
+        external_ref=event.external_ref,
+        spki_sha256=event.spki_sha256,
+        not_before=event.not_before,
+        not_after=event.not_after,
+        chain_pem=event.chain_pem,
+        issued_at=now,
+    )
+    key = slot_key(event.purpose, event.variant)
+    slot = state.slots.get(key, Slot())
+    jobs = state.jobs
+    job = jobs.get(event.job_id)
+    if job is not None and job.attempt is not None and job.attempt.external_ref == event.external_ref:
+        jobs = {**jobs, job.job_id: replace(job, attempt=None, certificate_id=event.certificate_id)}
+    return replace(
+        state,
+        certificates={**state.certificates, event.certificate_id: certificate},
+        slots={**state.slots, key: replace(slot, next=event.certificate_id)},
+        jobs=jobs,
+    )
+
+
+def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) -> ChargerState:
+    """The state after an event of a certificate; one that is not remembered any more stays forgotten."""
+    certificate_id = event.certificate_id
+    certificate = state.certificates.get(certificate_id)
+    if certificate is None:
+        return state
+    key = slot_key(certificate.purpose, certificate.variant)
+    slot = state.slots.get(key, Slot())
+    match event:
+        case e.CertificateInstalled():
+            certificate = replace(certificate, state="installed", installed_at=now)
+        case e.CertificateActivated():
+            certificate = replace(certificate, state="active", activated_at=event.activated_at)
+            slot = Slot(current=certificate_id, next=_unless(slot.next, certificate_id))
+        case e.CertificateSuperseded():
+            certificate = replace(certificate, state="superseded", admit_until=event.admit_until)
+            slot = _without(slot, certificate_id)
+        case e.CertificateRejected():
+            certificate = replace(certificate, state="rejected")
+            slot = _without(slot, certificate_id)
+        case e.CertificateDeactivated():
+            certificate = replace(certificate, state="inactive")
+            slot = _without(slot, certificate_id)
+        case e.CertificateRevocationRequested():
+            certificate = replace(certificate, revocation_requested_at=now, revocation_reason=event.reason)
+            slot = _without(slot, certificate_id)
+        case e.CertificateRevoked():
+            certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
+            slot = _without(slot, certificate_id)
+        case e.CertificateExpired():
+            certificate = replace(certificate, state="expired")
+            slot = _without(slot, certificate_id)
+        case e.CertificateExpiryEscalated():
+            certificate = replace(certificate, escalated_days=event.days_left)
+        case e.CertificateRenewalDue():
+            certificate = replace(certificate, renewal_due=True)
+        case _:
+            assert_never(event)
+    certificates = {**state.certificates, certificate_id: certificate}
+    return replace(state, certificates=_pruned(state, certificates, now), slots={**state.slots, key: slot})
+
+
+def _without(slot: Slot, certificate_id: str) -> Slot:
+    return Slot(current=_unless(slot.current, certificate_id), next=_unless(slot.next, certificate_id))
+
+
+def _unless(held: str | None, certificate_id: str) -> str | None:
+    return None if held == certificate_id else held
+
+
+def _pruned(
+    state: ChargerState, certificates: dict[str, CertificateRecord], now: datetime
+) -> dict[str, CertificateRecord]:
+    """Without the oldest of those that can open no session and that nobody works on."""
+    ended = [c for c in certificates.values() if c.state in _ENDED and not _still_counts(state, c, now)]
+    if len(ended) <= _ENDED_KEPT:
+        return certificates
+    oldest = sorted(ended, key=lambda c: c.issued_at)[: len(ended) - _ENDED_KEPT]
+    gone = {c.certificate_id for c in oldest}
+    return {key: value for key, value in certificates.items() if key not in gone}
+
+
+def _still_counts(state: ChargerState, certificate: CertificateRecord, now: datetime) -> bool:
+    if certificate.revocation_requested_at is not None and certificate.state != "revoked":
+        return True
+    if certificate.admit_until is not None and certificate.admit_until > now:
+        return True
+    return state.session is not None and state.session.fingerprint_sha256 == certificate.fingerprint_sha256

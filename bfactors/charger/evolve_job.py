@@ -1,0 +1,142 @@
+"""How a job's events change the charger they are about."""
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from bfactors import event as e
+from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, slot_key
+
+JobEvent = (
+    e.CertificateRequested
+    | e.CertificateRenewalStarted
+    | e.CertificateJobStageChanged
+    | e.CertificateJobOverdue
+    | e.CertificateJobFailed
+    | e.CertificateJobSucceeded
+    | e.CertificateJobCancelled
+    | e.CSRValidated
+    | e.CSRRefused
+    | e.CertificateIssueRequested
+    | e.IssuanceReferenceRecorded
+    | e.IssuanceInDoubt
+    | e.IssuanceLapsed
+)
+_ENDED_KEPT = 16
+_FIRST_REST = timedelta(minutes=15)
+_LONGEST_REST = timedelta(hours=6)
+
+
+def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerState:
+    """The state after one of a job's events; an event of a job that is not open changes nothing."""
+    if isinstance(event, e.CertificateRequested):
+        return replace(state, jobs={**state.jobs, event.job_id: _opened(event, now)})
+    job = state.jobs.get(event.job_id)
+    if job is None:
+        return state
+    match event:
+        case e.CertificateJobStageChanged():
+            return _staged(state, job, event)
+        case e.CertificateJobOverdue():
+            job = replace(
+                job,
+                overdue=True,
+                reason_code=event.reason_code,
+                reason_message=event.reason_message,
+                due_at=job.due_at if job.due_at is not None and job.due_at > now else None,
+            )
+        case e.CertificateJobFailed() | e.CertificateJobCancelled():
+            return _renewal_rests(_ended(state, job), job, now)
+        case e.CertificateJobSucceeded():
+            return _ended(state, job)
+        case e.CertificateRenewalStarted():
+            return _renewal_started(state, event)
+        case e.CertificateIssueRequested():
+            job = replace(job, attempt=_attempt(event), attempts=event.attempt, certificate_id=None)
+            state = _without_migration(state, job)
+        case e.IssuanceReferenceRecorded():
+            if job.attempt is not None and job.attempt.number == event.attempt:
+                job = replace(job, attempt=replace(job.attempt, external_ref=event.external_ref))
+        case e.CSRValidated() | e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():
+            return state
+    return replace(state, jobs={**state.jobs, job.job_id: job})
+
+
+def _opened(event: e.CertificateRequested, now: datetime) -> JobState:
+    return JobState(
+        job_id=event.job_id,
+        purpose=event.purpose,
+        variant=event.variant,
+        action=event.action,
+        reason=event.reason,
+        created_at=now,
+        deadline_at=event.deadline_at,
+        policy_version=event.policy_version,
+        certificate_id=event.certificate_id,
+    )
+
+
+def _staged(state: ChargerState, job: JobState, event: e.CertificateJobStageChanged) -> ChargerState:
+    staged = replace(
+        job,
+        stage=event.stage,
+        waiting_for=event.waiting_for,
+        held_by=event.held_by,
+        reason_code=event.reason_code,
+        reason_message=event.reason_message,
+        due_at=event.due_at,
+        failures=job.failures + 1 if event.failed else job.failures,
+        overdue=job.overdue and event.stage == job.stage and not event.failed,
+    )
+    if event.failed:
+        state = _without_migration(state, job)  # a migration starts again from its first step
+    return replace(state, jobs={**state.jobs, job.job_id: staged})
+
+
+def _without_migration(state: ChargerState, job: JobState) -> ChargerState:
+    if state.migration is None or state.migration.job_id != job.job_id:
+        return state
+    return replace(state, migration=None)
+
+
+def _ended(state: ChargerState, job: JobState) -> ChargerState:
+    state = _without_migration(state, job)
+    jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}
+    ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant))
+    return replace(state, jobs=jobs, ended_jobs=ended[-_ENDED_KEPT:])
+
+
+def _renewal_started(state: ChargerState, event: e.CertificateRenewalStarted) -> ChargerState:
+    certificate = state.certificates.get(event.replaces_certificate_id)
+    if certificate is None:
+        return state
+    certificate = replace(certificate, renewals=certificate.renewals + 1)
+    return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})
+
+
+def _renewal_rests(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
+    """A job that came to nothing leaves its certificate as due as before; the next try comes after a rest."""
+    if job.action not in ("issue", "renew"):
+        return state
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    certificate = state.certificates.get(slot.current) if slot is not None and slot.current else None
+    if certificate is None:
+        return state
+    rest = min(_FIRST_REST * 2 ** min(certificate.renewals, 8), _LONGEST_REST)
+    certificate = replace(certificate, renewal_due=False, renew_again_at=now + rest)
+    return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})
+
+
+def _attempt(event: e.CertificateIssueRequested) -> Attempt:
+    return Attempt(
+        number=event.attempt,
+        token=event.token,
+        authority_arn=event.authority_arn,
+        template=event.template,
+        signing_algorithm=event.signing_algorithm,
+        csr_pem=event.csr_pem,
+        spki_sha256=event.spki_sha256,
+        not_before=event.not_before,
+        not_after=event.not_after,
+        call_before=event.call_before,
+    )

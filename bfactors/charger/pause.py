@@ -1,0 +1,28 @@
+"""Which pause holds a charger's new steps."""
+
+from datetime import timedelta
+
+from bfactors.charger.draft import Draft
+from bfactors.charger.state import JobState, slot_key
+
+
+def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
+    """Which pause holds new steps of this job, as (held_by, reason); none inside the last-safe days."""
+    if _is_urgent(draft, job):
+        return None
+    if draft.state.paused_reason is not None:
+        return f"charger/{draft.state.charger_id}", draft.state.paused_reason
+    pauses = draft.context.facts.pauses
+    for key in (f"family/{draft.state.family}", f"cohort/{draft.state.cohort}", f"purpose/{job.purpose}"):
+        pause = pauses.get(key)
+        if pause is not None:
+            return key, pause.reason
+    return None
+
+
+def _is_urgent(draft: Draft, job: JobState) -> bool:
+    """The certificate in use ends so soon that its replacement must not wait for anybody."""
+    slot = draft.state.slots.get(slot_key(job.purpose, job.variant))
+    current = draft.state.certificates.get(slot.current) if slot is not None and slot.current else None
+    last_safe = timedelta(days=draft.policy(job.purpose).last_safe_days)
+    return current is not None and current.not_after - draft.now <= last_safe
