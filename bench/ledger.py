@@ -66,6 +66,7 @@ class Progress:
     """The last event's sequence, once the target is reached."""
     published: Event = field(default_factory=Event)
     published_at: float = 0.0
+    cpu_published: float = 0.0
 
 
 class WatchedStore(LaneStore):
@@ -100,8 +101,8 @@ class WatchedStore(LaneStore):
     async def outbox_done(self, lease: Lease, sequence: int) -> None:
         await super().outbox_done(lease, sequence)
         progress = self._progress
-        if progress.reached.is_set() and sequence >= progress.head:
-            progress.published_at = progress.published_at or time.perf_counter()
+        if progress.reached.is_set() and sequence >= progress.head and not progress.published.is_set():
+            progress.published_at, progress.cpu_published = time.perf_counter(), time.process_time()
             progress.published.set()
 
 
@@ -168,7 +169,9 @@ class Core:
     def run(
         self, partition: int, count: int, batch_limit: int, keeps_hash: bool, awaits_outbox: bool
     ) -> dict[str, Any]:
-        """Work through `count` pieces of evidence; seconds, CPU and rows from the first batch to the last commit."""
+        """Work through `count` pieces of evidence: what it took from the first batch to the last commit, and until
+        the last event was published, if that is waited for.
+        """
         progress = Progress(count)
         with _changed(batch_limit, keeps_hash), self._owned(partition, progress):
             if not progress.reached.wait(_PATIENCE_S):
@@ -181,7 +184,8 @@ class Core:
             "events": progress.events,
             "evidence": progress.evidence,
             "commits": progress.commits,
-            "published_seconds": progress.published_at - progress.began if awaits_outbox else None,
+            "published_seconds": progress.published_at - progress.began,
+            "published_cpu_s": progress.cpu_published - progress.cpu_began,
         }
 
     @contextmanager
