@@ -132,8 +132,15 @@ def pump(turn: Turn) -> None:
 
 
 def introduce(turn: Turn) -> None:
-    """State that the session is open: at its start, and again whenever the log was away."""
+    """State that the session is open: at its start, and again whenever the log was away.
+
+    Said again it is another fact, under another id: between the two our node may have been believed lost.
+    """
     info = turn.state.info
+    said = [p.attempted for p in turn.state.evidence if isinstance(p.evidence.body, SessionOpened)]
+    if not all(said):
+        return  # one is still to leave
+    occasion = f"restated at {turn.now.utc.isoformat()}" if said or turn.state.is_introduced else ""
     body = SessionOpened(
         session_id=info.session_id,
         node=info.node,
@@ -146,7 +153,7 @@ def introduce(turn: Turn) -> None:
         key_generation=info.key_generation,
         flags=info.flags,
     )
-    owe(turn, body, "", by_charger=False)
+    owe(turn, body, occasion, by_charger=False)
 
 
 def conclude(turn: Turn, reason: str) -> None:

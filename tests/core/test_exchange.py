@@ -86,11 +86,23 @@ def test_with_nats_away_session_opened_is_tried_again_ever_more_slowly_and_the_s
     assert bench.state.phase == "open"
 
 
-def test_when_nats_returns_an_open_session_is_stated_again_under_the_same_id() -> None:
+def test_when_nats_returns_an_open_session_is_stated_again_as_another_fact() -> None:
     bench = Bench.introduced()
     assert isinstance(bench.give(Restate()).recorded[0], v.SessionOpened)
     assert bench.recording is not None
-    assert bench.recording.evidence_id == v.evidence_id("s-1", "", "SessionOpened")
+    assert bench.recording.evidence_id != v.evidence_id("s-1", "", "SessionOpened")
+
+
+def test_an_opening_that_may_have_been_stored_before_nats_went_is_stated_again_too() -> None:
+    bench = Bench()
+    bench.fail()
+    bench.give(Restate())
+    first = bench.recording
+    bench.store()
+    assert first is not None
+    assert bench.recording is not None
+    assert isinstance(bench.recording.body, v.SessionOpened)
+    assert bench.recording.evidence_id != first.evidence_id
 
 
 def test_when_nats_returns_what_waits_is_tried_at_once() -> None:
