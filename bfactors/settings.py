@@ -42,6 +42,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     admin_host: str = "127.0.0.1"
     admin_port: int = 9080
+    admin_allowed_hosts: tuple[str, ...] = ()
+    """Names a request's Host may bear besides loopback's; needed off loopback."""
+    admin_chain_file: Path = Path()
+    """PEM chain of the admin API's certificate; off loopback it is served over TLS only."""
+    admin_key_file: Path = Path()
 
     postgres_owner_dsn: str = ""
     """For migrations; empty with the other two: PostgreSQL from its wheel."""

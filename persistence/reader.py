@@ -99,8 +99,15 @@ class LedgerReader:
         return await self._page("certificates", filters, limit, cursor, (datetime, str), _without_detail)
 
     async def certificate(self, certificate_id: str) -> Body | None:
-        """With everything."""
-        return await self._one("certificate", certificate_id)
+        """With its PEM and its evidence: the ledger's events that name it, oldest first, at most the first 1000."""
+        async with unavailable_when_lost():
+            body = await self._one("certificate", certificate_id)
+            if body is not None and body.get("charger_id") is not None:
+                events = await self._pool.fetch(
+                    _SQL["certificate_events"], body["charger_id"], certificate_id, TIMELINE_ROWS
+                )
+                body["evidence"] = [timeline_item(row) for row in events]
+        return body
 
     async def jobs(
         self,

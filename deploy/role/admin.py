@@ -1,13 +1,16 @@
 """The admin API over the core's reader, commands and tokens."""
 
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
+from bfactors.errors import SettingsError
 from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper
 from deploy.role.event_feed import StreamFeed
 from deploy.role.runtime import Runtime
 from gateways.admin.app import create_app
-from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
 from gateways.admin.ports import Readiness
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
@@ -35,13 +38,15 @@ class AdminRole:
             exposition=metrics.exposition,
             readiness=lambda: Readiness(not missing(), tuple(missing())),
             statuses=runtime.tree.statuses,
+            allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )
+        self._tls = server_context(core.settings.admin_chain_file, core.settings.admin_key_file)
         self._server: AdminServer | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Raises SettingsError for a port that is taken."""
-        self._server = await serve_admin(create_app(self._dependencies), host, port)
+        self._server = await serve_admin(create_app(self._dependencies), host, port, self._tls)
 
     @property
     def url(self) -> str:
@@ -53,3 +58,18 @@ class AdminRole:
         """Close it."""
         if self._server is not None:
             await self._server.close()
+
+
+def server_context(chain_file: Path, key_file: Path) -> ssl.SSLContext | None:
+    """TLS for the admin API, or None where no certificate is named. Raises SettingsError."""
+    if chain_file == Path() and key_file == Path():
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(chain_file, key_file)
+    except (OSError, ssl.SSLError) as problem:
+        raise SettingsError(
+            f"the admin API's certificate {chain_file} cannot be used: {problem}"
+        ) from problem
+    return context

@@ -50,6 +50,13 @@ SELECT doc FROM job WHERE job_id = $1;
 -- name: job_events
 SELECT recorded_at, event, actor, cause, payload FROM event WHERE job_id = $1 ORDER BY sequence LIMIT $2;
 
+-- name: certificate_events
+-- By the charger's index: a charger has few certificates, and the ledger has no index of its own for them.
+SELECT recorded_at, event, actor, cause, payload
+  FROM event
+ WHERE charger_id = $1 AND certificate_id = $2
+ ORDER BY recorded_at, sequence LIMIT $3;
+
 -- name: audit
 SELECT partition, sequence, event, recorded_at, actor, cause, policy_version, payload, previous_hash, hash, schema_version,
        fleet_sequence, charger_id, managed_identity_id, purpose, variant, job_id, certificate_id
