@@ -342,3 +342,31 @@ async def test_a_reader_does_not_wait_for_ever(emptied_ledger_database: FreshDat
     finally:
         await blocker.close()
         await opened.close()
+
+
+async def test_a_certificate_shows_the_events_that_are_its_evidence(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    doc = json.dumps({"certificate_id": "cert-7", "charger_id": "CH-7"}).encode()
+    mine = certificate("cert-7", charger_id="CH-7", doc=doc)
+    await put(
+        postgres_ledger_store,
+        certificates=[mine],
+        events=lambda lease: chain(
+            lease,
+            1,
+            event="CertificateInstalled",
+            charger_id="CH-7",
+            certificate_id="cert-7",
+            payload=json.dumps({"evidenceRef": "e1"}),
+        ),
+    )
+    await put(
+        postgres_ledger_store,
+        events=lambda lease: chain(lease, 1, charger_id="CH-7", certificate_id="another"),
+    )
+    body = await reader.certificate("cert-7")
+    assert body is not None
+    assert [(step["event"], step["evidence_ref"]) for step in body["evidence"]] == [
+        ("CertificateInstalled", "e1")
+    ]
