@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 
 from actors.charger import ChargerPorts
 from actors.charger_berth import Berth, Lanes, ToIo
+from actors.charger_farewell import Farewells
 from actors.charger_gauge import FleetGauge
 from bfactors.admission import AdmissionRecord
-from bfactors.exchange.message import NewerSession, OrderArrived, RecordChanged, Restate, Suspected
-from bfactors.instruction import InstructionOrder
+from bfactors.exchange.message import (
+    NewerSession,
+    OrderArrived,
+    PauseChanged,
+    RecordChanged,
+    Restate,
+    Suspected,
+)
+from bfactors.instruction import CloseSession, InstructionOrder
 from bfactors.ocpp import Inbound
 from bfactors.ports import AdmissionView, InstructionInbox, Session
 
@@ -40,7 +48,9 @@ class Door:
         admission: AdmissionView,
         *,
         to_io: ToIo = at_once,
+        is_blind: bool = False,
     ) -> None:
+        """A node that is blind, not knowing what is paused, starts nothing until `sees` is called."""
         self._ports = ports
         self._lanes = lanes
         self._inbox = inbox
@@ -53,6 +63,8 @@ class Door:
         self._displacements: dict[str, deque[float]] = {}
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self._is_blind = is_blind
+        self._farewells = Farewells(ports, self._note_if_empty)
         admission.subscribe(self._record_changed)
 
     # -- what the gateway says --------------------------------------------------------------------
@@ -92,12 +104,29 @@ class Door:
         """NATS is back: every open session is stated again, and everything that waits is tried now."""
         for berth in self._berths.values():
             berth.tell(Restate())
+        self._farewells.try_now()
+
+    def sees(self, paused_families: Container[str]) -> None:
+        """The node knows what is paused: from now on orders are carried out. Further calls change nothing.
+
+        The families' supervisors pause their actors too, but by another way, which an order could overtake.
+        """
+        if self._is_blind:
+            self._is_blind = False
+            for berth in self._berths.values():
+                if berth.session.info.record.family in paused_families:
+                    berth.tell(PauseChanged(True))
 
     def newer_session(self, session_id: str) -> None:
         """The charger has a newer session on another node."""
         berth = self._berths.get(session_id)
         if berth is not None:
             berth.tell(NewerSession())
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the node does not know yet what is paused."""
+        return self._is_blind
 
     @property
     def open_sessions(self) -> int:
@@ -110,7 +139,9 @@ class Door:
     # -- inside -----------------------------------------------------------------------------------
 
     def _ordered(self, berth: Berth, order: InstructionOrder) -> None:
-        berth.tell(OrderArrived(order))
+        # While blind an order is dropped, which is safe: it is outstanding in the ledger and comes again.
+        if not self._is_blind or isinstance(order.body, CloseSession):
+            berth.tell(OrderArrived(order))
 
     def _record_changed(self, record: AdmissionRecord) -> None:
         berth = self._live.get(record.charger_id)
@@ -144,6 +175,7 @@ class Door:
             self._leave(berth)
             berth.session.close(1012, reason)
             berth.owes(0)
+            self._farewells.say(berth.session.info, berth.ended or reason)
             self._forget(berth)
 
     def cleared(self, berth: Berth) -> None:
@@ -163,7 +195,10 @@ class Door:
 
     def _forget(self, berth: Berth) -> None:
         self._berths.pop(berth.session.info.session_id, None)
-        if not self._berths:
+        self._note_if_empty()
+
+    def _note_if_empty(self) -> None:
+        if not self._berths and not self._farewells.pending:
             self._emptied.set()
 
     def _count(self, berth: Berth, change: int) -> None:

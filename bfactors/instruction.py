@@ -103,7 +103,8 @@ class InstructionOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One instruction on its way to one session.
 
     `decision` counts how often the ledger decided to have it done: the pair (instruction_id, decision) is carried out
-    at most once per session. `answer_wait_s` is how long the charger may take to answer the call.
+    at most once per session. `answer_wait_s` is how long the charger may take to answer the call. No pause holds what
+    `is_urgent`: the certificate in use is in its last safe days.
     """
 
     instruction_id: str
@@ -112,3 +113,4 @@ class InstructionOrder(msgspec.Struct, frozen=True, kw_only=True):
     decision: int
     answer_wait_s: int
     body: InstructionKind
+    is_urgent: bool = False

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.pause import is_urgent
 from bfactors.charger.state import (
     Attempt,
     CertificateRecord,
@@ -39,17 +40,23 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
         if not _is_held(state, instruction):
             ready.append(instruction)
     ready.sort(key=lambda i: i.opened_at)
-    return [
-        InstructionOrder(
-            instruction_id=instruction.instruction_id,
-            charger_id=state.charger_id,
-            session_id=session.session_id,
-            decision=instruction.decision,
-            answer_wait_s=_policy(state, facts, instruction).answer_wait_s,
-            body=instruction.body,
-        )
-        for instruction in ready
-    ]
+    return [_order(state, session.session_id, facts, instruction, now) for instruction in ready]
+
+
+def _order(
+    state: ChargerState, session_id: str, facts: FleetFacts, instruction: InstructionState, now: datetime
+) -> InstructionOrder:
+    policy = _policy(state, facts, instruction)
+    job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
+    return InstructionOrder(
+        instruction_id=instruction.instruction_id,
+        charger_id=state.charger_id,
+        session_id=session_id,
+        decision=instruction.decision,
+        answer_wait_s=policy.answer_wait_s,
+        body=instruction.body,
+        is_urgent=job is not None and is_urgent(state, job, policy, now),
+    )
 
 
 def _is_held(state: ChargerState, instruction: InstructionState) -> bool:

@@ -1,14 +1,15 @@
 """Which pause holds a charger's new steps."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import JobState, slot_key
+from bfactors.charger.state import ChargerState, JobState, slot_key
+from bfactors.policy import Policy
 
 
 def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
     """Which pause holds new steps of this job, as (held_by, reason); none inside the last-safe days."""
-    if _is_urgent(draft, job):
+    if is_urgent(draft.state, job, draft.policy(job.purpose), draft.now):
         return None
     if draft.state.paused_reason is not None:
         return f"charger/{draft.state.charger_id}", draft.state.paused_reason
@@ -20,9 +21,8 @@ def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
     return None
 
 
-def _is_urgent(draft: Draft, job: JobState) -> bool:
+def is_urgent(state: ChargerState, job: JobState, policy: Policy, now: datetime) -> bool:
     """The certificate in use ends so soon that its replacement must not wait for anybody."""
-    slot = draft.state.slots.get(slot_key(job.purpose, job.variant))
-    current = draft.state.certificates.get(slot.current) if slot is not None and slot.current else None
-    last_safe = timedelta(days=draft.policy(job.purpose).last_safe_days)
-    return current is not None and current.not_after - draft.now <= last_safe
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    current = state.certificates.get(slot.current) if slot is not None and slot.current else None
+    return current is not None and current.not_after - now <= timedelta(days=policy.last_safe_days)

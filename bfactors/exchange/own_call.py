@@ -40,8 +40,8 @@ def pump(turn: Turn) -> None:
     if state.phase != "open" or state.announced is not None:
         return
     order = next((o for o in state.orders if isinstance(o.body, CloseSession)), None)
-    if order is None and not state.is_paused and state.outstanding is None:
-        order = state.orders[0] if state.orders and station_call.is_ready_for_calls(turn) else None
+    if order is None and state.outstanding is None and station_call.is_ready_for_calls(turn):
+        order = next((o for o in state.orders if o.is_urgent or not state.is_paused), None)
     if order is None:
         return
     if record.attempt(turn, _sent(order), _message_id(order), by_charger=False, wait_s=None) is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +11,7 @@ from actors.charger import ChargerPorts
 from actors.charger_door import Door
 from bfactors.errors import SettingsError
 from bfactors.fleet.control import CLIENT_TRUST, PAUSES, read_client_trust, read_pauses
+from bfactors.fleet.state import SupervisorPause
 from bfactors.identity_rule import VerifyKey
 from deploy.role.runtime import Runtime
 from deploy.role.tree_pauses import TreePauses
@@ -70,7 +71,7 @@ class ConnectRole:
             clock=runtime.clock,
             metrics=runtime.metrics,
         )
-        self.door = Door(ports, lanes, self._inbox, self.admission, to_io=lanes.to_io)
+        self.door = Door(ports, lanes, self._inbox, self.admission, to_io=lanes.to_io, is_blind=True)
         self.gateway = Gateway(
             node=options.node,
             incarnation=incarnation,
@@ -107,6 +108,8 @@ class ConnectRole:
             missing.append("admission-snapshot")
         elif self.admission.age_s > SNAPSHOT_AGE_LIMIT_S:
             missing.append("admission-snapshot-too-old")
+        if self.door.is_blind:
+            missing.append("control-snapshot")
         if not self._tls.trust.certificates:
             missing.append("client-trust")
         return missing
@@ -116,9 +119,13 @@ class ConnectRole:
             if key == CLIENT_TRUST:
                 self._trust(read_client_trust(value))
             elif key == PAUSES:
-                self._pauses.apply(read_pauses(value))
+                self._paused(read_pauses(value))
         except (msgspec.DecodeError, SettingsError) as problem:
             _LOG.error("the control value %s cannot be used: %s", key, problem)
+
+    def _paused(self, pauses: Mapping[str, SupervisorPause]) -> None:
+        self._pauses.apply(pauses)
+        self.door.sees({pause.name for pause in pauses.values() if pause.kind == "family"})
 
     def _trust(self, pems: tuple[str, ...]) -> None:
         self._tls.replace_trust(pems)

@@ -176,6 +176,7 @@ class OneLane:
         self.released: list[str] = []
         self.is_giving_up = False
         self._begin: dict[str, Callable[[], None]] = {}
+        self._failed: dict[str, Callable[[Mailbox[Any], BaseException, object], None]] = {}
 
     def place(
         self,
@@ -197,7 +198,14 @@ class OneLane:
             self.actors[name].start(failed)
 
         self._begin[name] = begin
+        self._failed[name] = failed
         begin()
+
+    def break_down(self, name: str, error: BaseException) -> None:
+        """As when the actor's handler raises."""
+        actor = self.actors[name]
+        actor.abandon()
+        self._failed[name](actor, error, None)
 
     def restart(self, name: str) -> None:
         """As after a lane was abandoned: nobody knows how far the actor got."""
@@ -256,6 +264,8 @@ class Node:
         rules: ExchangeRules | None = None,
         log: EvidenceLog | None = None,
         decisions: Decisions | None = None,
+        *,
+        is_blind: bool = False,
     ) -> None:
         self.time = ManualTime()
         self.nats = InMemoryNats()
@@ -272,7 +282,7 @@ class Node:
             rules=rules or ExchangeRules(),
             schedule=self.time.schedule,
         )
-        self.door = Door(self.ports, self.lanes, self.inbox, self.admission)
+        self.door = Door(self.ports, self.lanes, self.inbox, self.admission, is_blind=is_blind)
 
     async def connect(self, session_id: str = "s-1", **fields: Any) -> FakeSession:
         session = FakeSession(session_info(session_id, **fields), self.door)
@@ -290,10 +300,14 @@ class Node:
         await settle()
 
     @property
-    def recorded(self) -> list[v.EvidenceBody]:
+    def evidence(self) -> list[v.Evidence]:
         """What the evidence log holds about charger CH-1, in order."""
         stream = self.nats.evidence[partition_of("CH-1")]
-        return [msgspec.json.decode(data, type=v.Evidence).body for _, data in stream]
+        return [msgspec.json.decode(data, type=v.Evidence) for _, data in stream]
+
+    @property
+    def recorded(self) -> list[v.EvidenceBody]:
+        return [evidence.body for evidence in self.evidence]
 
     @property
     def kinds(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bfactors import evidence as v
+from bfactors.instruction import CloseSession
 from bfactors.ocpp import HeartbeatReply, HeartbeatSent
 from tests.actors.charger_world import FakeSession, Node, settle
 from tests.core.exchange_bench import BOOT, order, record, session_info
@@ -155,6 +156,84 @@ async def test_an_actor_given_up_closes_its_socket_and_is_forgotten() -> None:
     assert session.closes == [(1012, "gave up")]
     assert node.door.open_sessions == 0
     await node.door.emptied()
+
+
+async def given_up(node: Node) -> FakeSession:
+    """A session whose actor has failed once too often, with the log at hand or away."""
+    session = await node.connect()
+    session.call(BOOT, "1")
+    await settle()
+    node.lanes.is_giving_up = True
+    node.lanes.break_down("s-1", ValueError("a defect"))
+    await settle()
+    return session
+
+
+async def test_the_end_of_a_session_whose_actor_is_given_up_is_recorded_once() -> None:
+    node = Node()
+    session = await given_up(node)
+    assert session.closes == [(1012, "gave up")]
+    assert node.kinds == ["SessionOpened", "BootReported", "SessionClosed"]
+    assert node.recorded[-1] == v.SessionClosed(session_id="s-1", reason="gave up")
+    await node.door.emptied()
+    other = Node()
+    (await other.connect()).drop("gave up")
+    await settle()
+    ids = [e.evidence_id for e in (node.evidence[-1], other.evidence[-1])]
+    assert ids[0] == ids[1], "as the actor itself would have recorded it"
+
+
+async def test_the_end_of_a_given_up_session_waits_for_nats_however_long_it_takes() -> None:
+    node = Node()
+    node.nats.away = True
+    await given_up(node)
+    await node.time.advance(120)
+    assert node.kinds == []
+    node.nats.away = False
+    node.door.restate()
+    await settle()
+    assert node.kinds == ["SessionClosed"]
+    await node.door.emptied()
+
+
+async def test_without_being_told_that_nats_is_back_a_given_up_session_is_still_recorded() -> None:
+    node = Node()
+    node.nats.away = True
+    await given_up(node)
+    node.nats.away = False
+    await node.time.advance(10)
+    assert node.kinds == ["SessionClosed"]
+
+
+async def test_a_node_that_does_not_know_what_is_paused_starts_nothing_but_cuts_and_serves() -> None:
+    node = Node(is_blind=True)
+    session = await node.connect()
+    session.call(BOOT, "1")
+    await node.send_order(order(1))
+    assert set(session.replies) == {"1"}
+    assert session.calls == []
+    node.door.sees(())
+    await node.send_order(order(1))
+    assert len(session.calls) == 1
+    other = await node.connect("s-2", record=record(charger_id="CH-2"))
+    await node.send_order(order(2, charger_id="CH-2", session_id="s-2", body=CloseSession("renewed")))
+    assert other.closes == [(1000, "renewed")]
+
+
+async def test_no_order_overtakes_the_first_news_of_a_pause() -> None:
+    node = Node(is_blind=True)
+    session = await node.connect()
+    session.call(BOOT, "1")
+    free = await node.connect("s-2", record=record(charger_id="CH-2", family="zeta"))
+    free.call(BOOT, "1")
+    node.door.sees({"acme-x"})
+    await node.send_order(order(1))
+    await node.send_order(order(2, charger_id="CH-2", session_id="s-2"))
+    assert session.calls == []
+    assert len(free.calls) == 1
+    node.actor().set_paused(False)
+    await settle()
+    assert len(session.calls) == 1
 
 
 async def test_sessions_are_counted_by_family_and_profile_and_the_deepest_mailbox_by_family() -> None:

@@ -599,6 +599,12 @@ def test_a_paused_charger_is_answered_and_begins_nothing_new_but_may_be_cut() ->
     assert bench.recorded == [v.InstructionSent(instruction_id="i-2", decision=1, session_id="s-1")]
 
 
+def test_a_pause_does_not_hold_what_is_urgent() -> None:
+    bench = Bench.introduced().give(PauseChanged(True))
+    bench.order(1).order(2, is_urgent=True)
+    assert bench.store().calls[0].message_id == v.evidence_id("s-1", "i-2", "1")
+
+
 def test_a_resumed_charger_gets_the_orders_that_waited_and_a_pause_lets_a_call_under_way_end() -> None:
     bench = Bench.introduced().give(PauseChanged(True)).order(1)
     assert len(bench.give(PauseChanged(False)).recorded) == 1
