@@ -16,6 +16,10 @@ IDEMPOTENCY_KEPT = timedelta(hours=24)
 INBOX_KEPT = timedelta(days=14)
 """Twice as long as evidence streams keep a message, so no redelivery outlives its inbox row."""
 
+IDLE_COMMIT_ENDS = timedelta(seconds=5)
+"""An owner that stops in the middle of a commit (paused, or cut off) holds its partition's row, and so its successor, no
+longer than this; well under a lease."""
+
 CommitOutcome = Literal["written", "not-written", "fenced"]
 
 _LEASE = queries("lease")
@@ -40,7 +44,13 @@ class PostgresLedgerStore:
         """Raises Unavailable."""
         return cls(
             await open_pool(
-                writer_dsn, size=size, application="bf-ledger", statement_timeout=statement_timeout
+                writer_dsn,
+                size=size,
+                application="bf-ledger",
+                statement_timeout=statement_timeout,
+                settings={
+                    "idle_in_transaction_session_timeout": f"{IDLE_COMMIT_ENDS.total_seconds() * 1000:.0f}ms"
+                },
             )
         )
 

@@ -33,8 +33,9 @@ def proven(fleet: Depot) -> dict[str, int]:
 async def all_back(chargers: list[Charger], before: dict[str, int]) -> None:
     """Each has had a further session taken in."""
     for charger in chargers:
-        had = before[charger.configuration.charger_id]
-        await charger.wait_for(lambda seen, had=had: seen.sessions > had and seen.is_accepted, SOON_S)
+        await charger.wait_for(
+            lambda seen: seen.sessions > before[seen.charger_id] and seen.is_accepted, SOON_S
+        )
 
 
 async def cut_and_back(fleet: Depot, charger_id: str, within_s: float = SOON_S) -> None:
@@ -50,7 +51,7 @@ async def seen_by_ledger(fleet: Depot, charger_id: str, after: str, within_s: fl
     body: dict[str, object] = {}
     for _ in range(int(within_s * 4)):
         status, found = await fleet.operator.get(f"/api/v1/chargers/{charger_id}")
-        if status == 200 and (body := found["session"] or {}).get("connected_at", "") > after:  # type: ignore[operator]
+        if status == 200 and (body := found["session"] or {}).get("connected_at", "") > after:
             return
         await pause()
     raise AssertionError(f"the ledger still knows {body}, wanted later than {after}")
