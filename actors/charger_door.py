@@ -123,6 +123,10 @@ class Door:
         if berth is not None:
             berth.tell(NewerSession())
 
+    def connected(self) -> list[str]:
+        """The chargers with an open session."""
+        return list(self._live)
+
     @property
     def is_blind(self) -> bool:
         """Whether the node does not know yet what is paused."""

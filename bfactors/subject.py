@@ -8,6 +8,7 @@ STREAM_LEDGER = "BF_LEDGER"
 STREAM_OCPP = "BF_OCPP"
 STREAM_NODE = "BF_NODE"
 NODE_FILTER = "bf.node.>"
+SEEN_FILTER = "bf.seen.*.*"
 SECRET = "bf.secret"  # noqa: S105 - a subject, not a secret
 
 
@@ -59,3 +60,8 @@ def ocpp_decision(charger_id: str) -> str:
 def node(name: str, incarnation: str) -> str:
     """Where one incarnation of a connect node renews its presence."""
     return f"bf.node.{subject_token(name)}.{subject_token(incarnation)}"
+
+
+def seen(name: str, incarnation: str) -> str:
+    """Where one incarnation of a connect node says once a minute which chargers are connected."""
+    return f"bf.seen.{subject_token(name)}.{subject_token(incarnation)}"

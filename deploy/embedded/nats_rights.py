@@ -70,6 +70,7 @@ GUESTS = {
             "bf.secret.>",
             "bf.ocpp-decision.>",
             "bf.node.>",
+            "bf.seen.>",
             "$JS.API.INFO",
             *(subject for bucket in BUCKETS_CONNECT_READS for subject in _bucket_reading(bucket)),
         ),

@@ -38,6 +38,7 @@ class AdminRole:
             exposition=metrics.exposition,
             readiness=lambda: Readiness(not missing(), tuple(missing())),
             statuses=runtime.tree.statuses,
+            last_seen=core.seen.last_seen,
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )

@@ -24,6 +24,7 @@ from gateways.nats.gateway import NatsGateway
 from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.presence import NodePresence
 from gateways.nats.relay import NatsRelay
+from gateways.nats.seen import SeenReporter
 from gateways.ocpp.dialect import loaded_dialects
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
@@ -32,6 +33,7 @@ from supervisors.charger_lanes import ChargerLanes
 _LOG = logging.getLogger(__name__)
 EMPTIED_WITHIN_S = 3.0
 SNAPSHOT_AGE_LIMIT_S = 86_400.0
+MEASURED_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class ConnectRole:
         self._reporter = NatsEdgeReporter(evidence, runtime.clock, node=options.node, incarnation=incarnation)
         self._presence = NodePresence(nats.connection, nats.publisher, options.node, incarnation)
         self._tls = FrontTls(options.identities, ())
+        self._measuring: asyncio.TimerHandle | None = None
         self._pauses = TreePauses(runtime.tree, frozenset({"family"}))
         lanes = ChargerLanes(runtime.tree, runtime.io)
         ports = ChargerPorts(
@@ -72,6 +75,7 @@ class ConnectRole:
             metrics=runtime.metrics,
         )
         self.door = Door(ports, lanes, self._inbox, self.admission, to_io=lanes.to_io, is_blind=True)
+        self._seen = SeenReporter(nats.connection, options.node, incarnation, self.door.connected)
         self.gateway = Gateway(
             node=options.node,
             incarnation=incarnation,
@@ -97,6 +101,8 @@ class ConnectRole:
         await self._inbox.start()
         self._reporter.start()
         self._presence.start()
+        self._seen.start()
+        self._measure()
         self._nats.connection.on_connected(self.door.restate)
 
     def missing(self) -> list[str]:
@@ -113,6 +119,12 @@ class ConnectRole:
         if not self._tls.trust.certificates:
             missing.append("client-trust")
         return missing
+
+    def _measure(self) -> None:
+        """Tell what this node admits chargers from; again every few seconds."""
+        self._runtime.metrics.gauge("bf_admission_age_seconds", self.admission.age_s)
+        self._runtime.metrics.gauge("bf_admission_records", len(self.admission))
+        self._measuring = asyncio.get_running_loop().call_later(MEASURED_EVERY_S, self._measure)
 
     def _controlled(self, key: str, value: bytes) -> None:
         try:
@@ -140,6 +152,9 @@ class ConnectRole:
                 await self.door.emptied()
         except TimeoutError:
             _LOG.warning("%d sessions end without their last evidence stored", self.door.open_sessions)
+        if self._measuring is not None:
+            self._measuring.cancel()
+        await self._seen.stop()
         await self._presence.leave()
         await self._reporter.stop()
         await self._inbox.stop()

@@ -27,6 +27,7 @@ from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
+from gateways.nats.seen import SeenWatch
 from supervisors.effect_router import EffectRouter
 
 _LOG = logging.getLogger(__name__)
@@ -53,11 +54,13 @@ class CoreRole:
 
     commands: NatsCommandDoor = field(init=False)
     evidence_log: NatsEvidenceLog = field(init=False)
+    seen: SeenWatch = field(init=False)
     health: CoreHealth = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
         self.evidence_log = NatsEvidenceLog(self.nats.publisher, self.owner)
+        self.seen = SeenWatch(self.nats.connection, self.runtime.clock)
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
 
     async def start(self) -> None:
@@ -67,6 +70,7 @@ class CoreRole:
         self._pauses = TreePauses(self.runtime.tree, frozenset({"purpose", "cohort", "scheme"}))
         self._control = NatsControlView(nats.connection, nats.replies)
         self._control.subscribe(self._controlled)
+        await self.seen.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
@@ -129,6 +133,7 @@ class CoreRole:
     async def stop(self) -> None:
         """End what is not an actor; the actors end with the tree."""
         await cancel(self._tasks)
+        await self.seen.stop()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._control is not None:

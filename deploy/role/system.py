@@ -5,8 +5,10 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bfactors.errors import SettingsError
 from bfactors.refusal import Refusal
@@ -19,6 +21,7 @@ from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
+from deploy.role.nats_numbers import keep_measuring
 from deploy.role.runtime import Runtime, cancel, open_nats
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
@@ -69,8 +72,7 @@ class System:
     async def _start_connect(self, pepper: Pepper) -> None:
         settings = self.settings
         node = settings.node or f"{socket.gethostname()}-connect"
-        nats = await open_nats(settings.nats_url, settings.nats_connect_seed_file, "connect", node)
-        self._nats.append(nats)
+        nats = await self._open_nats("connect", settings.nats_connect_seed_file, node)
         options = ConnectOptions(
             node=node,
             host=settings.ocpp_host,
@@ -114,8 +116,7 @@ class System:
         node = settings.node or f"{socket.gethostname()}-core"
         owner = f"{node}/{self.runtime.clock.new_id()[:12]}"
         database = await Database.open(settings, passwords)
-        nats = await open_nats(settings.nats_url, settings.nats_core_seed_file, "core", owner)
-        self._nats.append(nats)
+        nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(
             runtime=self.runtime,
             nats=nats,
@@ -126,11 +127,19 @@ class System:
             ca=self.ca,
         )
         await self.core.start()
-        counting = keep_counting(database, self.metrics)
-        self._tasks.append(asyncio.get_running_loop().create_task(counting, name="count the fleet"))
+        self._keep(keep_counting(database, self.metrics), "count the fleet")
         await self._first_token(database)
         self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing)
         await self.admin.start(settings.admin_host, settings.admin_port)
+
+    async def _open_nats(self, role: str, seed_file: Path, name: str) -> NatsGateway:
+        nats = await open_nats(self.settings.nats_url, seed_file, role, name)
+        self._nats.append(nats)
+        self._keep(keep_measuring(nats, role, self.metrics), f"measure the NATS of {role}")
+        return nats
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
 
     async def _first_token(self, database: Database) -> None:
         """At first start one token of the highest role is made and shown to nobody but its file."""

@@ -1,6 +1,7 @@
 """Chargers: the inventory's positions, registered and changed here."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -83,6 +84,7 @@ class Chargers:
         self._reader = dependencies.reader
         self._mint = dependencies.keys
         self._commands = commands
+        self._last_seen = dependencies.last_seen
         self._unshown = UnshownKeys(dependencies.clock)
 
     def routes(self) -> tuple[Route, ...]:
@@ -188,14 +190,24 @@ class Chargers:
         return held.text if any(key.verifier == held.verifier.verifier for key in known) else None
 
     async def list(self, call: Call, query: ChargerQuery) -> Answer:
-        return page_of(await self._reader.chargers(**given(query)))
+        page = page_of(await self._reader.chargers(**given(query)))
+        for charger in page.body["items"]:
+            self._show_last_seen(charger)
+        return page
 
     async def get(self, call: Call) -> Answer:
         charger_id = call.path["charger_id"]
         charger = await self._reader.charger(charger_id)
         if charger is None:
             raise Problem.unknown("charger", charger_id)
+        self._show_last_seen(charger)
         return Answer(charger)
+
+    def _show_last_seen(self, charger: dict[str, Any]) -> None:
+        """The ledger knows when sessions began and ended; that one still lives is known from the nodes' snapshots."""
+        seen, recorded = self._last_seen(charger["charger_id"]), charger["last_seen_at"]
+        if seen is not None and (recorded is None or datetime.fromisoformat(recorded) < seen):
+            charger["last_seen_at"] = seen
 
     async def change(self, call: Call, body: ChangeChargerBody) -> Answer:
         charger_id = call.path["charger_id"]

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 
 from bfactors.ports import Clock, CommandDoor, Metrics
-from gateways.admin.ports import EventFeed, Exposition, KeyMint, Reader, ReadinessOf, Statuses, TokenStore
+from gateways.admin.ports import (
+    EventFeed,
+    Exposition,
+    KeyMint,
+    LastSeen,
+    Reader,
+    ReadinessOf,
+    Statuses,
+    TokenStore,
+)
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -24,6 +33,7 @@ class AdminDependencies:
     exposition: Exposition
     readiness: ReadinessOf
     statuses: Statuses = tuple
+    last_seen: LastSeen = lambda charger_id: None
     events: EventFeed | None = None
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     version: str = "0.1.0"

@@ -159,5 +159,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 ReadinessOf = Callable[[], Readiness | Awaitable[Readiness]]
 Statuses = Callable[[], Sequence[SupervisorStatus]]
+LastSeen = Callable[[str], datetime | None]
+"""When a connect node last said that a charger is connected; None if that is not known here."""
 Exposition = Callable[[], tuple[bytes, str]]
 """The Prometheus page and its content type."""

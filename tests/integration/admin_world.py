@@ -319,6 +319,7 @@ class AdminWorld:
     metrics: PrometheusMetrics = field(default_factory=lambda: PrometheusMetrics(strict=True))
     readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
     statuses: Sequence[Any] = ()
+    seen: dict[str, datetime] = field(default_factory=dict)
     events: EventFeed | None = None
     heartbeat_s: float = 15.0
     stream_limit: int = 64
@@ -343,6 +344,7 @@ class AdminWorld:
             exposition=self.metrics.exposition,
             readiness=lambda: self.readiness,
             statuses=lambda: self.statuses,
+            last_seen=self.seen.get,
             events=self.events,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,

@@ -1,14 +1,16 @@
 """Registering, reading and changing chargers through the API."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 
 import pytest
 
+from bfactors.evidence import Evidence, SessionOpened
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
 from gateways.admin.idempotency import repetition
 from tests.core.world import World as CoreWorld
-from tests.integration.admin_world import CHARGER, AdminWorld
+from tests.integration.admin_world import BEGIN, CHARGER, AdminWorld
 
 
 @pytest.fixture
@@ -181,3 +183,36 @@ async def test_the_command_names_the_caller_and_its_role(world: AdminWorld) -> N
     assert len(sent.request_hash) == 64
     audit = await world.ask("GET", "/api/v1/audit?event=ChargerRegistered", role="auditor")
     assert audit.body["items"][0]["actor"] == "operator:the-pki-admin"
+
+
+async def test_a_charger_was_last_seen_when_a_node_said_so_unless_the_ledger_knows_later(
+    world: AdminWorld,
+) -> None:
+    await world.register()
+
+    async def last_seen() -> tuple[str | None, str | None]:
+        one = await world.ask("GET", "/api/v1/chargers/CP-1", role="viewer")
+        [listed] = (await world.ask("GET", "/api/v1/chargers", role="viewer")).body["items"]
+        return one.body["last_seen_at"], listed["last_seen_at"]
+
+    assert await last_seen() == (None, None)
+    world.seen["CP-1"] = BEGIN - timedelta(minutes=1)
+    assert await last_seen() == ("2026-03-01T11:59:00Z",) * 2
+    await world.door.tell(partition_of("CP-1"), opened("s-1", BEGIN))
+    recorded = (await last_seen())[0]
+    assert recorded == "2026-03-01T12:00:00Z"
+    world.seen["CP-1"] = BEGIN + timedelta(seconds=61)
+    assert await last_seen() == ("2026-03-01T12:01:01Z",) * 2
+
+
+def opened(session_id: str, at: datetime) -> Evidence:
+    body = SessionOpened(
+        session_id=session_id,
+        node="n",
+        incarnation="i",
+        ocpp_version="2.0.1",
+        security_profile=2,
+        remote_address="192.0.2.1",
+        opened_at=at,
+    )
+    return Evidence(evidence_id=session_id, charger_id="CP-1", source="node:n", observed_at=at, body=body)
