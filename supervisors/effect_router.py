@@ -48,9 +48,8 @@ class EffectRouter:
             about = effect or before
             name = self._choose(about) if about is not None else None
             child = self._children.get(name) if name is not None else None
-        if child is not None:
-            message = self._settled(effect_id) if effect is None else self._wanted(effect)
-            _tell(child, message)
+            if child is not None:  # under the lock: what is said first of an effect arrives first
+                _tell(child, self._settled(effect_id) if effect is None else self._wanted(effect))
 
     def notified(self, name: str) -> Callable[[ChildNotice], None]:
         """What the supervisor is to tell of the child called `name`."""
@@ -60,20 +59,15 @@ class EffectRouter:
                 case Started() | Restarted():
                     with self._lock:
                         child = self._children[name] = (news.actor, news.lane)
-                        owed = [e for e in self._outstanding.values() if self._choose(e) == name]
-                    for effect in owed:
-                        _tell(child, self._wanted(effect))
+                        for effect in self._outstanding.values():
+                            if self._choose(effect) == name:
+                                _tell(child, self._wanted(effect))
                 case Lost() | Refused():
                     _LOG.warning("%s carries out nothing: %s", name, news.reason)
                     with self._lock:
                         self._children.pop(name, None)
 
         return notice
-
-    @property
-    def outstanding(self) -> int:
-        """How many effects are owed."""
-        return len(self._outstanding)
 
 
 def _tell(child: tuple[Mailbox[Any], Lane], message: object) -> None:

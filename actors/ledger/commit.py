@@ -62,12 +62,13 @@ async def recall(store: LedgerStore, lease: Lease) -> Memory:
     """The memory an owner starts with after taking a partition. Raises Unavailable."""
     key = FLEET_KEY if lease.partition == FLEET else FACTS_KEY
     row = (await store.load(lease.partition, [key])).get(key)
+    last = await store.events_after(lease.partition, lease.sequence - 1, 1) if lease.sequence else ()
+    last_now = last[0].recorded_at if last else None
     if lease.partition == FLEET:
         fleet = _FLEET.decode(row.state) if row is not None else FleetState()
-        return Memory(lease=lease, facts=fleet.facts, fleet=fleet)
-    return Memory(
-        lease=lease, facts=_FACTS.decode(row.state) if row is not None else FleetFacts(), fleet=None
-    )
+        return Memory(lease=lease, facts=fleet.facts, fleet=fleet, last_now=last_now)
+    facts = _FACTS.decode(row.state) if row is not None else FleetFacts()
+    return Memory(lease=lease, facts=facts, fleet=None, last_now=last_now)
 
 
 async def load_states(
@@ -235,6 +236,9 @@ def _fold_fact(fold: Fold, fact: Fact, known: set[str], everyone: dict[str, list
         fold.seen(evidence, fact.position)
         return
     known.add(evidence.evidence_id)
+    if fact.fault is not None:
+        fold.quarantine(evidence, fact.position, fact.fault)
+        return
     for last_try in (False, True):
         try:
             body = evidence.body

@@ -10,11 +10,15 @@ from bfactors.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One message of the evidence stream. `evidence` is None where the bytes could not be read as one."""
+    """One message of the evidence stream. `evidence` is None where the bytes could not be read as one.
+
+    `fault` is set once it has kept a commit from succeeding twice: then it is quarantined, not decided on.
+    """
 
     position: int
     evidence: Evidence | None
     raw: bytes = b""
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from bfactors import event as e
 from bfactors.charger import activation, issuance, migration, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
-from bfactors.charger.state import CertificateRecord, JobState
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
+from bfactors.policy import effective
 from bfactors.purpose import purpose, session_purpose
 
 
@@ -18,6 +20,12 @@ def plan(draft: Draft) -> None:
         job = draft.state.jobs.get(job_id)
         if job is not None and job.action in ("issue", "renew"):
             _plan_issue(draft, job)
+
+
+def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
+    """Whether the admission record of this charger was made under a policy that says otherwise by now."""
+    policy = effective(facts.policies, purpose=session_purpose().name, cohort=state.cohort)
+    return policy.subject_match != state.subject_match
 
 
 def _follow_admission_rule(draft: Draft) -> None:

@@ -1,0 +1,76 @@
+"""One time of owning a partition: everything that is dropped when it ends."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.ledger.announcement import Announcer
+from actors.ledger.commit import Memory
+from actors.ledger.item import Asked, Item
+from actors.ledger.outgoing_event import EventPublisher
+from actors.ledger.timer import Timers
+from bfactors.charger.state import ChargerState
+from bfactors.command import CommandAnswer
+
+
+@dataclass(slots=True)
+class Term:
+    """`in_hand` are the items of the commit under way; `singly` how many of the next are to be committed alone."""
+
+    number: int
+    memory: Memory
+    announcer: Announcer
+    publisher: EventPublisher
+    pending: deque[Item] = field(default_factory=deque)
+    in_hand: Sequence[Item] = ()
+    singly: int = 0
+    failures: int = 0
+    """How often the item in hand, alone, could not be committed."""
+    timers: Timers = field(default_factory=Timers)
+    open_jobs: set[str] = field(default_factory=set)
+    effects: set[str] = field(default_factory=set)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    is_renewing: bool = False
+    renewed_at: float = 0.0
+    is_scanning: bool = False
+    scan_again: bool = False
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next_items(self, limit: int) -> list[Item]:
+        """What the next commit is made of, in the order it came."""
+        count = 1 if self.singly else limit
+        self.singly = max(0, self.singly - 1)
+        return [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
+
+    def put_back(self, items: Sequence[Item]) -> None:
+        """These come first again, each in a commit of its own."""
+        self.pending.extendleft(reversed(items))
+        self.singly += len(items)
+
+    def note_jobs(self, state: ChargerState) -> None:
+        """Remember who has open jobs: a change of facts concerns them."""
+        if state.jobs:
+            self.open_jobs.add(state.charger_id)
+        else:
+            self.open_jobs.discard(state.charger_id)
+
+    def end(self) -> None:
+        """Stop its loops and ask everyone who still waits for an answer to come again."""
+        for task in self.tasks:
+            task.cancel()
+        ask_again(self.in_hand)
+        ask_again(self.pending)
+
+
+def ask_again(items: Sequence[Item] | deque[Item]) -> None:
+    """Answer commands whose outcome is not known, or that were not looked at: repeated, they do no harm."""
+    for item in items:
+        answer(item, CommandAnswer(retry=True))
+
+
+def answer(item: Item, given: CommandAnswer) -> None:
+    """Answer a command whose sender still waits."""
+    if isinstance(item, Asked) and not item.answer.done():
+        item.answer.set_result(given)
