@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,15 +21,17 @@ from persistence.role import ROLES
 
 TARGET = 20.0
 CHAINING_TARGET = 1.10
-_ROUNDS = 5
+_TURNS = 2
+_PARTITIONS_A_SIDE = 5
 
 Runs = dict[str, list[dict[str, Any]]]
 
 
 def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Result]:
-    """Evidence a second. Every run has a partition of its own: 15 of them, hence 5 rounds of 3 sides."""
-    rounds, waves, singles = (1, 2, 50) if quick else (_ROUNDS, 8, 250)
-    wanted = [waves, waves, 1] * rounds
+    """Evidence a second. A side has five of the 15 partitions, and works through each of them in two runs."""
+    turns, partitions, waves, singles = (1, 1, 2, 50) if quick else (_TURNS, _PARTITIONS_A_SIDE, 4, 125)
+    rounds = turns * partitions
+    wanted = [waves * turns, waves * turns, 1] * partitions
     counted = waves * depot.EVIDENCE_A_WAVE
     with _servers(folder) as data:
         # Filling needs no promise about power loss; measuring does.
@@ -36,7 +39,7 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
             core.ask("prepare", waves=wanted)
         with _nats(data, durable=True) as nats, _core(folder, data, nats) as core:
             runs: Runs = {"batched": [], "unchained": [], "one by one": []}
-            ours = {name: iter(range(1 + at, 1 + len(wanted), 3)) for at, name in enumerate(runs)}
+            ours = {name: cycle(range(1 + at, 1 + len(wanted), len(runs))) for at, name in enumerate(runs)}
 
             def run(name: str, count: int, batch_limit: int, keeps_hash: bool) -> float:
                 found = core.ask(

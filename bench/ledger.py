@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -34,7 +34,7 @@ from deploy.role.runtime import Runtime
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.command_door import NatsCommandDoor
 from gateways.nats.evidence_log import NatsEvidenceLog
-from gateways.nats.evidence_reader import NatsEvidenceReader
+from gateways.nats.evidence_reader import NatsEvidenceReader, Positioned
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
@@ -104,6 +104,24 @@ class WatchedStore(LaneStore):
         if progress.reached.is_set() and sequence >= progress.head and not progress.published.is_set():
             progress.published_at, progress.cpu_published = time.perf_counter(), time.process_time()
             progress.published.set()
+
+
+class RationedReader(NatsEvidenceReader):
+    """Hands out what a run is to work through, and then nothing more."""
+
+    def __init__(self, nats: NatsGateway, count: int) -> None:
+        super().__init__(nats.connection, nats.replies)
+        self._left = count
+
+    async def read(self, partition: int, after: int) -> AsyncGenerator[Positioned, None]:
+        async with aclosing(super().read(partition, after)) as batches:  # type: ignore[type-var]  # the port says only AsyncIterator
+            async for batch in batches:
+                ration = batch[: self._left]
+                self._left -= len(ration)
+                if ration:
+                    yield ration
+                if not self._left:
+                    await asyncio.Event().wait()
 
 
 class Core:
@@ -207,7 +225,7 @@ class Core:
         nats = self._nats
         return Ports(
             store=WatchedStore(self._store, self._runtime.io.loop, progress),
-            reader=NatsEvidenceReader(nats.connection, nats.replies),
+            reader=RationedReader(nats, progress.target),
             commands=NatsCommandDoor(nats.connection, nats.replies),
             outbox=NatsOutbox(nats.connection, nats.replies, nats.publisher),
             evidence_log=NatsEvidenceLog(nats.publisher, "bench"),
