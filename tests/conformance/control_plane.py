@@ -11,10 +11,12 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +43,19 @@ class ControlPlane:
     admin_url: str
     token: str
     anchors_pem: str
+
+    @classmethod
+    @contextmanager
+    def running(cls, **settings: str) -> Iterator[ControlPlane]:
+        """One in a directory of its own, which is gone afterwards. Ends as `stop` does, with status 0."""
+        with tempfile.TemporaryDirectory(prefix="bf-up-", ignore_cleanup_errors=True) as folder:
+            plane = cls.start(Path(folder), **settings)
+            status = None
+            try:
+                yield plane
+            finally:
+                status = plane.stop()
+            assert status == 0, f"run.py up ended with status {status}"
 
     @classmethod
     def start(cls, folder: Path, **settings: str) -> ControlPlane:
@@ -137,19 +152,23 @@ class ControlPlane:
     async def until_charger(self, charger_id: str, holds: Callable[[Body], object]) -> Body:
         return await self._until(lambda: self._ask("GET", f"/api/v1/chargers/{charger_id}", None), holds)
 
-    async def until_items(self, path: str, holds: Callable[[list[Body]], object]) -> list[Body]:
+    async def until_items(
+        self, path: str, holds: Callable[[list[Body]], object], within_s: float = HAPPENS_WITHIN_S
+    ) -> list[Body]:
         def look() -> list[Body]:
             found: list[Body] = self._ask("GET", path, None)["items"]
             return found
 
-        return await self._until(look, holds)
+        return await self._until(look, holds, within_s)
 
-    async def _until(self, look: Callable[[], T], holds: Callable[[T], object]) -> T:
+    async def _until(
+        self, look: Callable[[], T], holds: Callable[[T], object], within_s: float = HAPPENS_WITHIN_S
+    ) -> T:
         """Look again and again, for another process rings no bell here."""
         never = asyncio.Event()
-        deadline = time.monotonic() + HAPPENS_WITHIN_S
+        deadline = time.monotonic() + within_s
         while not holds(found := await asyncio.to_thread(look)):
-            assert time.monotonic() < deadline, f"not within {HAPPENS_WITHIN_S:g} s; now {found}"
+            assert time.monotonic() < deadline, f"not within {within_s:g} s; now {found}"
             try:
                 await asyncio.wait_for(never.wait(), _LOOK_AGAIN_S)
             except TimeoutError:

@@ -117,6 +117,8 @@ class Charger:
     key: ec.EllipticCurvePrivateKey | None = None
     chain_pem: str = ""
     """The leaf in use, issuers upward."""
+    address: str = "127.0.0.1"
+    """Where it connects from."""
     pending_key: ec.EllipticCurvePrivateKey | None = None
 
     @classmethod
@@ -195,6 +197,7 @@ class Charger:
             f"{self.system.ocpp_url}/{self.charger_id}",
             ssl=tls or self.system.tls(),
             host="127.0.0.1",
+            local_addr=(self.address, 0),
             additional_headers={"Authorization": authorization} if authorization else {},
             subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
             compression=compression,

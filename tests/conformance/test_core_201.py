@@ -256,7 +256,7 @@ async def test_tc_a_14_certificate_rejected_by_the_charging_station(
         event = {"type": "InvalidChargingStationCertificate", "timestamp": "2026-01-01T00:00:00Z"}
         assert await session.call("SecurityEventNotification", event) == {}
         job = await system.until_job(job_id, lambda job: job["reason"])
-        assert job["state"] == "open" or job["reason"]["code"]
+        assert (job["state"], job["reason"]["code"]) == ("failed", "certificate-rejected-by-charger")
         assert await system.until_items(
             f"/api/v1/security-events?charger_id={charger.charger_id}&kind={event['type']}", bool
         )
@@ -356,7 +356,9 @@ async def test_tc_m_05_install_failed(system: ControlPlane, tmp_path: Path) -> N
             session, until="InstallCertificate", InstallCertificate=lambda _: {"status": "Failed"}
         )
         job = await system.until_job(job_id, lambda job: job["reason"])
-        assert "Failed" in job["reason"]["message"] or "anchor" in job["reason"]["code"]
+        assert (job["state"], job["stage"]) == ("open", "awaiting-trust-anchor")
+        assert job["reason"]["code"] == "install-anchor-refused"
+        assert job["reason"]["message"].endswith("Failed")
         await charger.boot(session)
 
 
@@ -387,5 +389,5 @@ async def test_tc_m_19_no_certificate_found(system: ControlPlane, tmp_path: Path
             GetInstalledCertificateIds=lambda _: {"status": "NotFound"},
         )
         job = await system.until_job(job_id, lambda job: job["reason"])
-        assert job["state"] == "open"
+        assert (job["state"], job["reason"]["code"]) == ("open", "trust-anchor-not-listed")
         await charger.boot(session)
