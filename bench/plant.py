@@ -94,6 +94,8 @@ def plant(folder: Path) -> Iterator[Plant]:
                 "BF_NATS_CORE_SEED_FILE": str(nats.seed_file("core")),
                 "BF_NATS_CONNECT_SEED_FILE": str(nats.seed_file("connect")),
                 "BF_AWS_ENDPOINT_URL": aws.url,
+                "BF_AWS_ACCESS_KEY_ID": "peer",
+                "BF_AWS_SECRET_ACCESS_KEY": "peer",
                 "BF_AWS_CHARGING_STATION_CA_ARN": arn,
                 "BF_AWS_BACKEND_SERVER_CA_ARN": aws.authorities["backend-server"].issuing_arn,
                 "BF_CA_CALLS_PER_S": str(CA_CALLS_PER_S),

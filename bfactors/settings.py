@@ -48,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """PEM chain of the admin API's certificate; off loopback it is served over TLS only."""
     admin_key_file: Path = Path()
 
+    health_host: str = "127.0.0.1"
+    health_port: int = 9081
+    """Probes and metrics of a process that runs only connect; 0 takes any free one, -1 none."""
+
     postgres_owner_dsn: str = ""
     """For migrations; empty with the other two: PostgreSQL from its wheel."""
     postgres_writer_dsn: str = ""
@@ -57,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nats_url: str = ""
     """Empty: NATS from its wheel."""
+    nats_ca_file: Path = Path()
+    """PEM of the CA that signed NATS's certificate; with it the connection is TLS, which is a must off loopback."""
     nats_core_seed_file: Path = Path()
     nats_connect_seed_file: Path = Path()
 
@@ -66,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aws_endpoint_url: str = ""
     """Empty with no ARN: the AWS peer of the simulator. Empty with ARNs: real AWS."""
     aws_region: str = "eu-central-1"
+    aws_access_key_id: str = ""
+    """Empty: the AWS client finds credentials by its own chain (environment, profile, instance role)."""
+    aws_secret_access_key: str = ""
     aws_role_arn: str = ""
     """A role to assume through STS before calling AWS Private CA."""
     aws_charging_station_ca_arn: str = ""
@@ -133,8 +142,9 @@ def _check(settings: Settings) -> None:
     for name in ("ocpp_port", "admin_port"):
         if not 0 <= getattr(settings, name) <= 65535:
             raise SettingsError(f"{name} must lie between 0 and 65535")
-    if not -1 <= settings.ocpp_plain_port <= 65535:
-        raise SettingsError("ocpp_plain_port must lie between -1 and 65535")
+    for name in ("ocpp_plain_port", "health_port"):
+        if not -1 <= getattr(settings, name) <= 65535:
+            raise SettingsError(f"{name} must lie between -1 and 65535")
     given = [
         bool(settings.postgres_owner_dsn),
         bool(settings.postgres_writer_dsn),

@@ -19,7 +19,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "certificates (BF_SERVER_CHAIN_FILES, BF_SERVER_KEY_FILES) and the pepper (BF_PEPPER_FILE). It holds no database "
         "credentials and admits chargers from its snapshot while everything else is away.",
     )
-    add_settings_flags(parser, "data-dir", "ocpp-host", "ocpp-port", "ocpp-plain-port", "node", "nats-url")
+    add_settings_flags(
+        parser, "data-dir", "ocpp-host", "ocpp-port", "ocpp-plain-port", "health-port", "node", "nats-url"
+    )
     parser.set_defaults(run=run)
 
 
@@ -35,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         stop.wait(lambda: not system.missing(), READY_POLL_S)
         if not stop.asked:
-            say_ready(ocpp_url=system.ocpp_url())
+            say_ready(
+                ocpp_url=system.ocpp_url(), health_url=system.health.url if system.health is not None else ""
+            )
             stop.wait()
     finally:
         system.close()

@@ -25,6 +25,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, *names: str) -> None:
         "ocpp-plain-port": (int, "PORT", "plain WebSocket for profiles 0 and 1 (default: off)"),
         "admin-host": (str, "HOST", "address of the admin API (default: 127.0.0.1)"),
         "admin-port": (int, "PORT", "port of the admin API, 0 for any free one (default: 9080)"),
+        "health-port": (int, "PORT", "probes and metrics, 0 for any free port, -1 for none (default: 9081)"),
         "node": (str, "NAME", "this process's name among its like"),
         "nats-url": (str, "URL", "NATS; without it, NATS from its wheel"),
         "aws-endpoint-url": (str, "URL", "AWS Private CA's endpoint; without ARNs and this, the AWS peer"),

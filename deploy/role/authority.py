@@ -18,8 +18,6 @@ from gateways.ca.retry import RetryPolicy
 _LOG = logging.getLogger(__name__)
 RETRY_S = 2.0
 CENTRAL_SYSTEM = "backend_server"
-PEER_KEY = "peer"
-"""The AWS peer checks no signatures; any access key does."""
 
 
 @dataclass(slots=True)
@@ -85,14 +83,13 @@ class CaClients:
 
 async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
     """Make the client and ask once; a CA that is away is asked again later. I/O lane."""
-    embedded = bool(settings.aws_endpoint_url) and not settings.aws_role_arn
     client = AwsPrivateCa(
         AwsSettings(
             region=settings.aws_region,
             endpoint_url=settings.aws_endpoint_url or None,
             role_arn=settings.aws_role_arn or None,
-            access_key_id=PEER_KEY if embedded else None,
-            secret_access_key=PEER_KEY if embedded else None,
+            access_key_id=settings.aws_access_key_id or None,
+            secret_access_key=settings.aws_secret_access_key or None,
         ),
         clock=runtime.clock,
         metrics=runtime.metrics,

@@ -105,6 +105,10 @@ class ConnectRole:
         self._measure()
         self._nats.connection.on_connected(self.door.restate)
 
+    def present(self, identities: Sequence[ServerIdentity]) -> None:
+        """Present these server certificates from the next connection on. Raises SettingsError, changing nothing."""
+        self._tls.replace_identities(identities)
+
     def missing(self) -> list[str]:
         """What keeps this node from being ready."""
         missing = []

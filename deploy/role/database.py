@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from bfactors.settings import Settings
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
 from persistence.reader import LedgerReader
-from persistence.role import ensure_roles
+from persistence.role import OWNER, READER, WRITER, ensure_roles
 from persistence.token import TokenStore
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Database:
     async def open(cls, settings: Settings, passwords: dict[str, str]) -> "Database":
         """Create roles where we may, migrate, connect. Raises Unavailable, SettingsError."""
         if settings.postgres_superuser_dsn:
-            await ensure_roles(settings.postgres_superuser_dsn, passwords)
+            await ensure_roles(settings.postgres_superuser_dsn, passwords or _passwords_in(settings))
         applied = await migrate(settings.postgres_owner_dsn)
         if applied:
             _LOG.info("database migrated: %s", ", ".join(f"{number:04d}" for number in applied))
@@ -37,3 +38,13 @@ class Database:
         await self.store.close()
         await self.reader.close()
         await self.tokens.close()
+
+
+def _passwords_in(settings: Settings) -> dict[str, str]:
+    """The roles' passwords as their DSNs carry them. Empty ones are refused by `ensure_roles`."""
+    dsns = {
+        OWNER: settings.postgres_owner_dsn,
+        WRITER: settings.postgres_writer_dsn,
+        READER: settings.postgres_reader_dsn,
+    }
+    return {role: unquote(urlsplit(dsn).password or "") for role, dsn in dsns.items()}

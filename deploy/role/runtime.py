@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bfactors.errors import SettingsError
 from bfactors.ports import Metrics
 from deploy.embedded import nats_rights
 from deploy.role.clock import SystemClock
@@ -73,15 +75,28 @@ def exit_now(reason: str) -> None:
     os._exit(70)
 
 
-async def open_nats(url: str, seed_file: Path, role: str, name: str) -> NatsGateway:
-    """Begin to connect as a role; NATS may be away."""
+async def open_nats(url: str, seed_file: Path, role: str, name: str, ca_file: Path) -> NatsGateway:
+    """Begin to connect as a role; NATS may be away. Raises SettingsError."""
     gateway = NatsGateway(
         NatsSettings(
-            servers=(url,), seed_file=seed_file, inbox_prefix=nats_rights.inbox_prefix(role), name=name
+            servers=(url,),
+            seed_file=seed_file,
+            inbox_prefix=nats_rights.inbox_prefix(role),
+            name=name,
+            tls=_tls(ca_file),
         )
     )
     await gateway.start()
     return gateway
+
+
+def _tls(ca_file: Path) -> ssl.SSLContext | None:
+    if ca_file == Path():
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as problem:
+        raise SettingsError(f"nats_ca_file {ca_file} cannot be used: {problem}") from problem
 
 
 async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -12,6 +12,8 @@ from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 
+PEER_KEY = "peer"
+"""The AWS peer checks no signatures; any access key does."""
 DATABASE_ROLES = ("bf_owner", "bf_writer", "bf_reader")
 
 
@@ -82,6 +84,8 @@ def _aws(servers: Servers, data: DataDirectory, options: tuple[str, ...]) -> Non
     servers.settings = replace(
         servers.settings,
         aws_endpoint_url=peer.url,
+        aws_access_key_id=PEER_KEY,
+        aws_secret_access_key=PEER_KEY,
         aws_charging_station_ca_arn=peer.authorities["charger-identity"].issuing_arn,
         aws_backend_server_ca_arn=peer.authorities["backend-server"].issuing_arn,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bfactors.ca import CaError
 from bfactors.errors import SettingsError
 from bfactors.refusal import Refusal
 from bfactors.settings import Settings
@@ -21,6 +22,7 @@ from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
+from deploy.role.health import HealthServer
 from deploy.role.nats_numbers import keep_measuring
 from deploy.role.runtime import Runtime, cancel, open_nats
 from gateways.metrics import PrometheusMetrics
@@ -29,6 +31,7 @@ from gateways.ocpp.tls import ServerIdentity
 
 _LOG = logging.getLogger(__name__)
 STOP_BUDGET_S = 10.0
+SERVER_RENEWAL_CHECK_S = 6 * 3600.0
 START_BUDGET_S = 60.0
 ADMIN_TOKEN_NAME = "first-start"  # noqa: S105 - a name, not a token
 
@@ -43,6 +46,7 @@ class System:
     core: CoreRole | None = None
     connect: ConnectRole | None = None
     admin: AdminRole | None = None
+    health: HealthServer | None = None
     ca: CaClients | None = None
     _nats: list[NatsGateway] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -68,6 +72,9 @@ class System:
             await self._start_connect(pepper)
         if "core" in roles:
             await self._start_core(pepper, passwords)
+        elif settings.health_port >= 0:
+            self.health = HealthServer(self.metrics, self.missing)
+            await self.health.start(settings.health_host, settings.health_port)
 
     async def _start_connect(self, pepper: Pepper) -> None:
         settings = self.settings
@@ -85,6 +92,17 @@ class System:
         connect = ConnectRole(self.runtime, nats, options)
         await connect.start()
         self.connect = connect
+        if not settings.server_chain_files and self.ca is not None:
+            self._keep(self._renew_server_identities(connect), "renew server certificates")
+
+    async def _renew_server_identities(self, connect: ConnectRole) -> None:
+        """Have the certificates we made ourselves made again in time, and present them without dropping anybody."""
+        while True:
+            await asyncio.sleep(SERVER_RENEWAL_CHECK_S)
+            try:
+                connect.present(await self._server_identities())
+            except (CaError, SettingsError) as problem:
+                _LOG.error("the server certificates could not be looked after: %s", problem)
 
     async def _server_identities(self) -> list[ServerIdentity]:
         settings = self.settings
@@ -133,7 +151,7 @@ class System:
         await self.admin.start(settings.admin_host, settings.admin_port)
 
     async def _open_nats(self, role: str, seed_file: Path, name: str) -> NatsGateway:
-        nats = await open_nats(self.settings.nats_url, seed_file, role, name)
+        nats = await open_nats(self.settings.nats_url, seed_file, role, name, self.settings.nats_ca_file)
         self._nats.append(nats)
         self._keep(keep_measuring(nats, role, self.metrics), f"measure the NATS of {role}")
         return nats
@@ -186,6 +204,8 @@ class System:
         await cancel(self._tasks)
         if self.admin is not None:
             await self.admin.stop()
+        if self.health is not None:
+            await self.health.stop()
         if self.connect is not None:
             await self.connect.stop()
         if self.core is not None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.admission import KeyVerifier
-from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger
+from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
 from bfactors.ledger_fold import charger_key
 from gateways.admin import field, shape
@@ -77,6 +77,12 @@ class _Keys(msgspec.Struct, frozen=True):
 _KEYS = msgspec.json.Decoder(_Keys)
 
 
+class ResumeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why the charger may go on."""
+
+    reason: field.Reason
+
+
 class Chargers:
     """`/api/v1/chargers`."""
 
@@ -127,6 +133,16 @@ class Chargers:
                 summary="Move a charger, or change what its certificate is expected to say",
                 handler=self.change,
                 body=ChangeChargerBody,
+                answer=shape.Charger,
+                conflicts=True,
+            ),
+            Route(
+                method="POST",
+                path="/api/v1/chargers/{charger_id}/resume",
+                operation="chargers.resume",
+                summary="Let a charger go on that is paused because a piece of its evidence is quarantined",
+                handler=self.resume,
+                body=ResumeChargerBody,
                 answer=shape.Charger,
                 conflicts=True,
             ),
@@ -208,6 +224,11 @@ class Chargers:
         seen, recorded = self._last_seen(charger["charger_id"]), charger["last_seen_at"]
         if seen is not None and (recorded is None or datetime.fromisoformat(recorded) < seen):
             charger["last_seen_at"] = seen
+
+    async def resume(self, call: Call, body: ResumeChargerBody) -> Answer:
+        charger_id = call.path["charger_id"]
+        command = ResumeCharger(charger_id=charger_id, reason=body.reason)
+        return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))
 
     async def change(self, call: Call, body: ChangeChargerBody) -> Answer:
         charger_id = call.path["charger_id"]

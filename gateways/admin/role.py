@@ -30,6 +30,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.list": _EVERYONE,
     "chargers.get": _EVERYONE,
     "chargers.change": _OPERATION,
+    "chargers.resume": _OPERATION,
     "jobs.open": _OPERATION,
     "jobs.list": _EVERYONE,
     "jobs.get": _EVERYONE,

@@ -225,7 +225,7 @@ class OrderedStream:
         """Once, not twice a second for as long as it lasts."""
         if text != self._complaint:
             self._complaint = text
-            _LOG.error("%s cannot be read: %s", self._stream, text)
+            _LOG.warning("%s cannot be read: %s", self._stream, text)
 
     def _heard(self, caught_up: bool) -> None:
         self._complaint = ""

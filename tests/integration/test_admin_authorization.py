@@ -22,6 +22,7 @@ EXPECTED = {
     "chargers.list": "vopra",
     "chargers.get": "vopra",
     "chargers.change": "op",
+    "chargers.resume": "op",
     "jobs.open": "op",
     "jobs.list": "vopra",
     "jobs.get": "vopra",

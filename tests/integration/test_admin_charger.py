@@ -216,3 +216,11 @@ def opened(session_id: str, at: datetime) -> Evidence:
         opened_at=at,
     )
     return Evidence(evidence_id=session_id, charger_id="CP-1", source="node:n", observed_at=at, body=body)
+
+
+async def test_only_a_paused_charger_can_be_resumed(world: AdminWorld) -> None:
+    await world.register()
+    refused = await world.ask("POST", "/api/v1/chargers/CP-1/resume", {"reason": "looked at"}, key="r1")
+    assert (refused.status, refused.body["code"]) == (409, "not-paused")
+    unknown = await world.ask("POST", "/api/v1/chargers/CP-9/resume", {"reason": "looked at"}, key="r2")
+    assert unknown.status == 404
