@@ -26,8 +26,7 @@ def _job_due(draft: Draft, job: JobState) -> None:
     if job.due_at is None or job.due_at > draft.now:
         if job.deadline_at <= draft.now and not job.overdue and _has_deadline(job):
             late = f"not done by {job.deadline_at:%Y-%m-%d %H:%M} UTC"
-            message = f"{job.reason_message} ({late})" if job.reason_message else late
-            _overdue(draft, job, job.reason_code or "deadline-passed", message)
+            _overdue(draft, job, job.reason_code or "deadline-passed", job.reason_message or late)
         return
     if job.stage == "awaiting-csr":
         draft.withdraw_instructions(job.job_id)

@@ -144,6 +144,11 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
         )
         draft.fail(job, "certificate-rejected-by-charger", f"the charger refused its certificate: {detail}")
         return
+    if isinstance(instruction.body, InstallLeaf) and isinstance(outcome, Answered):
+        # one that took the leaf and one that never can both say this: it is asked for another key
+        message = f"the charger refused a certificate that it may have taken before: {detail}"
+        draft.retry(job, "install-inconclusive", message)
+        return
     kind = kind_name(instruction.body)
     draft.retry(job, f"{kind}-refused", f"the charger did not carry out {kind}: {detail}")
 

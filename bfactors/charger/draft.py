@@ -92,11 +92,13 @@ class Draft:
     ) -> None:
         """Say where a job stands; recorded only if that is news. A running deadline of the same stage is kept."""
         code, message = reason if reason is not None else (None, None)
+        if job.overdue and stage == job.stage and reason is None and not failed:
+            code, message = job.reason_code, job.reason_message  # it stays late, and keeps saying why
         same_place = (job.stage, job.waiting_for, job.held_by) == (stage, waiting_for, held_by)
         same_reason = (job.reason_code, job.reason_message) == (code, message)
         if same_place and not failed:
-            if job.overdue and (same_reason or code is None):
-                return  # why it is late stays said until there is something newer to say
+            if job.overdue and same_reason:
+                return
             if same_reason and job.due_at == due_at:
                 return
         self.record(
@@ -130,7 +132,9 @@ class Draft:
     # ------------------------------------------------------------ instructions
 
     def open_instruction(self, job: JobState, body: InstructionKind) -> None:
-        """Want something done for a job, unless the same is outstanding already; after failures, with back-off.
+        """Want something done for a job, unless the same is outstanding already; after a failure, with back-off.
+
+        Only the step that failed backs off (its job is `requested` again): those that follow it have failed nobody.
 
         Every opening has an id of its own: a charger's actor carries out one decision of an id once per session.
         """
@@ -141,6 +145,7 @@ class Draft:
                 (self.state.charger_id, job.job_id, kind_name(body), str(self.state.revision))
             ).encode()
         ).hexdigest()[:32]
+        delay = back_off(job.failures) if job.stage == "requested" else timedelta(0)
         self.record(
             e.InstructionOpened(
                 charger_id=self.state.charger_id,
@@ -148,7 +153,7 @@ class Draft:
                 job_id=job.job_id,
                 decision=1,
                 body=body,
-                not_before=self.now + back_off(job.failures),
+                not_before=self.now + delay,
             )
         )
 

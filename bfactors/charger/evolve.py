@@ -226,7 +226,10 @@ def _delivery_settled(
     certificate = state.certificates.get(body.certificate_id)
     if certificate is None or not was_sent or outcome in ("accepted", "observed"):
         return state
-    if outcome == "rejected" and not settled.unknown:
+    refused = outcome == "rejected"
+    if refused and not settled.unknown and not certificate.delivery_in_doubt:
         return state
-    certificate = replace(certificate, delivery_in_doubt=True)
+    certificate = replace(
+        certificate, delivery_in_doubt=True, refused_in_doubt=refused or certificate.refused_in_doubt
+    )
     return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})

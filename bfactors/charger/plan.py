@@ -76,28 +76,40 @@ def _plan_without_certificate(draft: Draft, job: JobState) -> None:
         # what is outstanding stays so, and is not sent while the job is held: its answer may be on its way
         draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
         return
-    closed = trust_gate.gate(draft, job)
-    if closed is not None and closed.side == "charger":
-        trust_gate.pursue(draft, job)
-        again = draft.state.jobs.get(job.job_id)
-        if again is None:
-            return
-        job = again
-        closed = trust_gate.gate(draft, job)
-        if closed is not None and closed.side == "charger":
-            return
-    if closed is not None:
-        draft.stage(job, "held", held_by=f"trust-gate/{closed.code}", reason=(closed.code, closed.message))
+    if not _passes_gate(draft, job):
         return
+    _obtain_csr(draft, job)
+
+
+def _obtain_csr(draft: Draft, job: JobState) -> None:
     if draft.state.session is None:
-        draft.stage(job, "awaiting-connection", waiting_for="connection")
+        draft.stage(job, "awaiting-connection", waiting_for="connection", reason=trust_gate.kept_reason(job))
         return
     if job.stage != "awaiting-csr":
         draft.open_instruction(job, ObtainCsr(purpose=job.purpose))
-        due = draft.now + back_off(job.failures) + timedelta(seconds=policy.csr_wait_s)
+        wait = timedelta(seconds=draft.policy(job.purpose).csr_wait_s)
+        due = draft.now + back_off(job.failures) + wait
         draft.stage(
             job, "awaiting-csr", waiting_for="charger", due_at=due, reason=trust_gate.kept_reason(job)
         )
+
+
+def _passes_gate(draft: Draft, job: JobState) -> bool:
+    """Whether the trust gate is open now; if not, what the charger lacks is under way, or the job is held."""
+    closed = trust_gate.gate(draft, job)
+    if closed is not None and closed.side == "charger":
+        trust_gate.pursue(draft, job)
+        if job.job_id not in draft.state.jobs:
+            return False
+        closed = trust_gate.gate(draft, job)
+        if closed is not None and closed.side == "charger":
+            return False
+    if closed is not None:
+        held_by = f"trust-gate/{closed.code}"
+        draft.stage(
+            draft.state.jobs[job.job_id], "held", held_by=held_by, reason=(closed.code, closed.message)
+        )
+    return closed is None
 
 
 def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -> None:
@@ -105,19 +117,15 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
     if held is not None:
         draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
         return
-    closed = trust_gate.gate(draft, job)
-    if closed is not None:
-        if closed.side == "charger":
-            trust_gate.pursue(draft, job)
-        else:
-            draft.stage(
-                job, "held", held_by=f"trust-gate/{closed.code}", reason=(closed.code, closed.message)
-            )
+    if not _passes_gate(draft, job):
         return
     if job.failures >= draft.policy(job.purpose).max_attempts:
         draft.fail(
             job, job.reason_code or "install-failed", job.reason_message or "the charger did not install it"
         )
+        return
+    if certificate.refused_in_doubt:
+        _obtain_csr(draft, job)  # with another key the charger's answer means something again
         return
     if draft.outstanding(job.job_id, InstallLeaf) is None:
         body = InstallLeaf(

@@ -65,6 +65,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the next renewal may start, after one that came to nothing."""
     delivery_in_doubt: bool = False
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
+    refused_in_doubt: bool = False
+    """Such a refusal came. Sent once more it would be refused once more; only another key gets further."""
 
     @property
     def is_usable(self) -> bool:

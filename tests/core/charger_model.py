@@ -1,0 +1,237 @@
+"""One charger driven by arbitrary messages in arbitrary order, and what must hold of it at any time."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from bfactors import command as c
+from bfactors import event as e
+from bfactors import evidence as v
+from bfactors.charger import clock, outgoing
+from bfactors.charger.decide import ChargerCommand, Decision, decide_command, decide_evidence
+from bfactors.charger.evolve import evolve
+from bfactors.charger.project import project
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.effect import Effect, IssueCertificate, RevokeCertificate
+from bfactors.instruction import InstallLeaf, InstructionOrder
+from tests.core import pki
+from tests.core.world import World, fleet_facts
+
+VERIFIER = "5ec2e7" * 10
+USABLE = ("issued", "installed", "active")
+SCHEMA = {kind.__name__: kind for kind in e.ChargerEvent.__args__}
+
+
+class Model(World):
+    """A World that remembers everything it was told and checks itself after every message."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[e.ChargerEvent, Any]] = []
+        self.before: ChargerState | None = None
+        self.effects: dict[str, Effect] = {}
+        self.sent: list[InstructionOrder] = []
+        self.fingerprints_seen: set[str] = set()
+        self.issued: set[str] = set()
+        self.ended: set[str] = set()
+        self.has_used_profile_3 = False
+        self.told: list[v.EvidenceBody] = []
+        super().__init__(
+            fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
+        )
+
+    # ------------------------------------------------------------ messages
+
+    def command(self, command: ChargerCommand) -> Decision:
+        self.before = self.state
+        context = self.context()
+        decision = self._take(decide_command(self.state, command, context))
+        assert _texts(decision) == _texts(decide_command(self.before, command, context))
+        return self._folded(decision)
+
+    def tell(self, body: v.EvidenceBody) -> Decision:
+        self.before = self.state
+        self.told.append(body)
+        if isinstance(body, v.SessionOpened) and body.fingerprint_sha256 is not None:
+            self.fingerprints_seen.add(body.fingerprint_sha256)
+            self.has_used_profile_3 |= body.security_profile == 3
+        context = self.context()
+        evidence = v.Evidence(
+            evidence_id=context.cause, charger_id="CP-1", source="test", observed_at=self.now, body=body
+        )
+        decision = self._take(decide_evidence(self.state, evidence, context))
+        assert _texts(decision) == _texts(decide_evidence(self.before, evidence, context))
+        return self._folded(decision)
+
+    def _folded(self, decision: Decision) -> Decision:
+        self.log += [(event, self.now) for event in decision.events]
+        project(self.before, self.charger, decision.jobs, self.facts)
+        for effect in outgoing.effects(self.charger, self.facts):
+            self.effects[effect.effect_id] = effect
+        self.check(decision)
+        return decision
+
+    def ring(self) -> None:
+        """Let the partition's timer ring for whatever is due; it must come to rest."""
+        for _ in range(12):
+            due_at = clock.next_due(self.charger, self.facts, self.now)
+            if due_at is None or due_at > self.now:
+                return
+            self.tell(v.DeadlinePassed(at=due_at))
+        raise AssertionError(f"the clock rings for ever: {self.charger.jobs}")
+
+    def advance(self, duration: timedelta) -> None:
+        """Time passes; every deadline on the way rings in its turn."""
+        until = self.now + duration
+        for _ in range(60):
+            due_at = clock.next_due(self.charger, self.facts, self.now)
+            if due_at is None or due_at > until:
+                break
+            self.now = max(self.now, due_at)
+            self.tell(v.DeadlinePassed(at=due_at))
+        self.now = until
+        self.ring()
+
+    # ------------------------------------------------------------ what must hold
+
+    def check(self, decision: Decision) -> None:
+        state = self.charger
+        for event in decision.events:
+            self._check_event(event)
+        self._check_slots(state)
+        for job in state.jobs.values():
+            assert job.state == "open"
+            assert job.job_id not in self.ended, f"{job.job_id} has ended and is open"
+            self._check_moving(state, job)
+        for ended in decision.jobs.values():
+            if ended.state != "open":
+                self.ended.add(ended.job_id)
+        self._check_orders(state)
+        record = outgoing.admission(state)
+        if not self.has_used_profile_3:
+            assert 2 in record.allowed_profiles
+        for known in record.credentials:
+            certificate = state.certificates[known.certificate_id]
+            if certificate.revocation_requested_at is not None or certificate.state == "revoked":
+                assert known.state == "revoked"
+        self._check_not_locked_out(state)
+
+    def _check_event(self, event: e.ChargerEvent) -> None:
+        text = e.payload_of(event)
+        assert VERIFIER not in text
+        if isinstance(event, e.CertificateIssued):
+            self.issued.add(event.certificate_id)
+        if isinstance(event, e.CertificateActivated):
+            certificate = self.charger.certificates[event.certificate_id]
+            assert certificate.certificate_id in self.issued
+            assert certificate.fingerprint_sha256 in self.fingerprints_seen
+
+    def _check_slots(self, state: ChargerState) -> None:
+        for slot in state.slots.values():
+            current = state.certificates.get(slot.current) if slot.current else None
+            following = state.certificates.get(slot.next) if slot.next else None
+            if slot.current:
+                assert current is not None
+                assert current.state == "active"
+                assert current.revocation_requested_at is None
+            if slot.next:
+                assert following is not None
+                assert following.state in ("issued", "installed")
+            assert slot.current is None or slot.current != slot.next
+        active = [c for c in state.certificates.values() if c.is_usable and c.state == "active"]
+        assert [c.certificate_id for c in active] == [s.current for s in state.slots.values() if s.current]
+
+    def _check_moving(self, state: ChargerState, job: JobState) -> None:
+        """Somebody or something moves the job on, or it says whom it waits for."""
+        instructions = [i for i in state.instructions.values() if i.job_id == job.job_id]
+        effects = {x.effect_id: x for x in outgoing.effects(state, self.facts)}
+        match job.waiting_for:
+            case "connection":
+                assert state.session is None or instructions, job
+            case "charger":
+                assert instructions or job.due_at is not None, job
+            case "ca":
+                assert any(
+                    (isinstance(x, IssueCertificate) and x.job_id == job.job_id)
+                    or (isinstance(x, RevokeCertificate) and x.certificate_id == job.certificate_id)
+                    for x in effects.values()
+                ), job
+            case "operator":
+                assert job.reason_code, job
+            case "reconnect":
+                assert job.due_at is not None or job.overdue, job
+            case "profile-migration":
+                assert state.target_security_profile < 3, job
+            case None:
+                assert job.held_by is not None, job
+                assert job.reason_code is not None, job
+                assert job.reason_message, job
+            case _:
+                raise AssertionError(job)
+        if job.overdue:
+            assert job.reason_code, job
+
+    def _check_orders(self, state: ChargerState) -> None:
+        for order in outgoing.orders(state, self.facts, self.now):
+            instruction = state.instructions[order.instruction_id]
+            job = state.jobs[instruction.job_id or ""]
+            assert job.stage != "held"
+            if isinstance(order.body, InstallLeaf):
+                assert job.stage == "installing"
+                assert state.certificates[order.body.certificate_id].state == "issued"
+
+    def _check_not_locked_out(self, state: ChargerState) -> None:
+        """A leaf the charger said it took is admitted until another took its place, or somebody ended it."""
+        for certificate in state.certificates.values():
+            if certificate.state == "rejected":
+                assert certificate.installed_at is None
+            if certificate.state == "superseded" and certificate.installed_at is not None:
+                assert certificate.admit_until is not None or self._is_compromised(certificate)
+
+    def _is_compromised(self, certificate: CertificateRecord) -> bool:
+        return any(
+            isinstance(event, e.CertificateRevocationRequested) and event.reason == "key_compromise"
+            for event, _ in self.log
+        )
+
+    # ------------------------------------------------------------ at the end
+
+    def check_replay(self) -> None:
+        """The events as stored give exactly the state that was decided on."""
+        state: ChargerState | None = None
+        for event, now in self.log:
+            read = msgspec.json.decode(e.payload_of(event), type=SCHEMA[e.name_of(event)])
+            state = evolve(state, read, now)
+        assert state is not None
+        secret_free = tuple(replace(key, verifier="***") for key in self.charger.keys)
+        assert state == replace(self.charger, keys=secret_free)
+        encoded = msgspec.json.encode(self.charger)
+        assert msgspec.json.decode(encoded, type=ChargerState) == self.charger
+
+
+def _texts(decision: Decision) -> list[str]:
+    return [e.name_of(event) + e.payload_of(event) for event in decision.events]
+
+
+def _key() -> Any:
+    from bfactors.admission import KeyVerifier
+
+    return KeyVerifier(generation=1, pepper_id="p", verifier=VERIFIER, state="active")
+
+
+def requested(action: str, job_id: str, **fields: Any) -> c.RequestJob:
+    """A job command with what every one needs."""
+    return c.RequestJob(
+        job_id=job_id,
+        charger_id="CP-1",
+        purpose="charging_station",
+        action=action,
+        reason="test",
+        **fields,
+    )
+
+
+def chain_for(effect: IssueCertificate) -> str:
+    """What a CA makes of an issue effect."""
+    return pki.ca().sign(effect.csr_pem, effect.not_before, effect.not_after)

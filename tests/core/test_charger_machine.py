@@ -1,0 +1,362 @@
+"""A charger under any interleaving of commands, evidence, time and fleet facts keeps every promise at every step."""
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
+
+from bfactors import command as c
+from bfactors import evidence as v
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger import outgoing
+from bfactors.effect import IssueCertificate, RevokeCertificate, StartRenewal
+from bfactors.fleet.state import FleetFacts, SupervisorPause
+from bfactors.identity_rule import credential_problem
+from bfactors.instruction import InstallLeaf, ListCertificates
+from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+from bfactors.policy import PolicyOverride, PolicySet
+from tests.core import pki
+from tests.core.charger_model import Model, chain_for, requested
+
+INDEX = st.integers(0, 50)
+OUTCOMES = st.sampled_from(
+    [
+        Answered("Accepted"),
+        Answered("Accepted"),
+        Answered("Accepted"),
+        Answered("Rejected"),
+        CallFailed("InternalError"),
+        CallFailed("NotSupported"),
+        Silent(),
+        Disconnected(),
+    ]
+)
+DURATIONS = st.sampled_from(
+    [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
+)
+POLICIES = st.sampled_from(
+    [{}, {"subject_match": "contains"}, {"confirm_rung": "accepted"}, {"superseded_grace_days": 30}]
+)
+
+
+class ChargerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.policy_version = 1
+        self.csrs: list[str] = []
+        self.jobs = 0
+
+    @initialize(steps=st.sampled_from([0, 0, 4, 6, 8, 13, 16, 20]))
+    def begin_somewhere_on_the_way(self, steps: int) -> None:
+        if steps:
+            self.ask_for_a_certificate("issue")
+            self.behave_well(steps)
+
+    # ------------------------------------------------------------ operators
+
+    def _command(self, command: c.RequestJob | c.CancelJob | c.ChangeCharger | c.ResumeCharger) -> None:
+        self.model.command(command)
+
+    @rule(action=st.sampled_from(["issue", "issue", "renew"]))
+    def ask_for_a_certificate(self, action: str) -> None:
+        self.jobs += 1
+        self._command(requested(action, f"job-{self.jobs}"))
+
+    @precondition(lambda self: self.model.ended)
+    @rule(which=INDEX)
+    def ask_again_under_the_id_of_a_job_that_ended(self, which: int) -> None:
+        ended = sorted(self.model.ended)
+        self._command(requested("issue", ended[which % len(ended)]))
+
+    @precondition(lambda self: self.model.charger.certificates)
+    @rule(which=INDEX, action=st.sampled_from(["revoke", "deactivate", "renew"]), compromised=st.booleans())
+    def act_on_a_certificate(self, which: int, action: str, compromised: bool) -> None:
+        self.jobs += 1
+        ids = list(self.model.charger.certificates)
+        reason = "key_compromise" if compromised else "superseded"
+        self._command(
+            requested(
+                action,
+                f"job-{self.jobs}",
+                certificate_id=ids[which % len(ids)],
+                revocation_reason=reason if action == "revoke" else None,
+            )
+        )
+
+    @precondition(lambda self: len(self.model.charger.jobs) > 0 and len(self.model.log) % 3 == 0)
+    @rule()
+    def cancel_a_job(self) -> None:
+        job_id = next(iter(self.model.charger.jobs))
+        self._command(c.CancelJob(charger_id="CP-1", job_id=job_id, reason="enough"))
+
+    @rule(cohort=st.sampled_from(["canary", "rest"]))
+    def move_it(self, cohort: str) -> None:
+        self._command(c.ChangeCharger(charger_id="CP-1", cohort=cohort))
+
+    @rule()
+    def resume_it(self) -> None:
+        self._command(c.ResumeCharger(charger_id="CP-1", reason="looked at"))
+
+    # ------------------------------------------------------------ sessions
+
+    def _admissible(self) -> list[tuple[int, str | None]]:
+        record = outgoing.admission(self.model.charger)
+        found: list[tuple[int, str | None]] = [(2, None)] if 2 in record.allowed_profiles else []
+        if 3 in record.allowed_profiles:
+            found += [
+                (3, known.fingerprint_sha256)
+                for known in record.credentials
+                if credential_problem(known, self.model.now) is None and self._may_hold(known.certificate_id)
+            ]
+        return found
+
+    def _may_hold(self, certificate_id: str) -> bool:
+        """Only a leaf that was sent can be presented."""
+        return any(
+            isinstance(o.body, InstallLeaf) and o.body.certificate_id == certificate_id
+            for o in self.model.sent
+        )
+
+    @rule(which=INDEX)
+    def connect(self, which: int) -> None:
+        ways = self._admissible()
+        if ways:
+            profile, fingerprint = ways[which % len(ways)]
+            self.model.connect(profile, fingerprint)
+
+    @precondition(lambda self: self.model.charger.session is not None)
+    @rule(restated=st.booleans(), lost=st.booleans())
+    def lose_the_session(self, restated: bool, lost: bool) -> None:
+        session = self.model.charger.session
+        assert session is not None
+        if not lost:
+            self.model.tell(v.SessionClosed(session_id=session.session_id, reason="gone"))
+            return
+        self.model.tell(v.NodeLost(node=session.node, incarnation=session.incarnation))
+        if restated:
+            self.model.tell(self._opening_of(session.session_id))
+
+    def _opening_of(self, session_id: str) -> v.SessionOpened:
+        return next(
+            body
+            for body in self.model.told
+            if isinstance(body, v.SessionOpened) and body.session_id == session_id
+        )
+
+    # ------------------------------------------------------------ exchanges
+
+    @rule(outcome=OUTCOMES, lists=st.booleans())
+    def carry_out_an_order(self, outcome: Outcome, lists: bool) -> None:
+        orders = outgoing.orders(self.model.charger, self.model.facts, self.model.now)
+        if not orders:
+            return
+        order = orders[0]
+        self.model.sent.append(order)
+        key = (order.instruction_id, order.decision, order.session_id)
+        self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
+        if lists and isinstance(order.body, ListCertificates):
+            bundle = self.model.facts.bundles["backend_server"]
+            outcome = Answered(
+                "Accepted",
+                listed=tuple(
+                    ReportedCertificate("CSMSRootCertificate", a.hash_data[0]) for a in bundle.anchors
+                ),
+            )
+        self.model.tell(
+            v.InstructionAnswered(instruction_id=key[0], decision=key[1], session_id=key[2], outcome=outcome)
+        )
+
+    @precondition(lambda self: self.model.sent)
+    @rule(which=INDEX, outcome=OUTCOMES)
+    def answer_late_or_twice(self, which: int, outcome: Outcome) -> None:
+        order = self.model.sent[which % len(self.model.sent)]
+        self.model.tell(
+            v.InstructionAnswered(
+                instruction_id=order.instruction_id,
+                decision=order.decision,
+                session_id=order.session_id,
+                outcome=outcome,
+            )
+        )
+
+    @rule(steps=st.integers(1, 12))
+    def behave_well(self, steps: int) -> None:
+        """Everything goes as it should for a while: else long ways are never walked."""
+        model = self.model
+        for _ in range(steps):
+            self._step_well(model)
+
+    def _step_well(self, model: Model) -> None:
+        if model.charger.session is None:
+            self.connect(1)
+        elif outgoing.orders(model.charger, model.facts, model.now):
+            self.carry_out_an_order(Answered("Accepted"), True)
+        elif any(job.stage == "awaiting-csr" for job in model.charger.jobs.values()):
+            self.present_a_csr(pki.csr("SN-1"))
+        elif any(isinstance(x, IssueCertificate) for x in outgoing.effects(model.charger, model.facts)):
+            self.make_a_certificate(-1, True)
+        elif any(job.stage == "awaiting-reconnect" for job in model.charger.jobs.values()):
+            self.connect(len(self._admissible()) - 1)
+        elif not model.charger.jobs:
+            model.advance(timedelta(days=30))
+            if outgoing.effects(model.charger, model.facts):
+                self.renew_what_is_due()
+        else:
+            model.advance(timedelta(minutes=10))
+
+    def renew_what_is_due(self) -> None:
+        """What the renewal actor makes of the effect."""
+        for effect in outgoing.effects(self.model.charger, self.model.facts):
+            if isinstance(effect, StartRenewal):
+                self._command(
+                    requested(
+                        "renew",
+                        effect.job_id,
+                        certificate_id=effect.certificate_id,
+                        due_reason=effect.due_reason,
+                    )
+                )
+                assert effect.job_id in self.model.charger.jobs
+
+    @precondition(lambda self: self.model.charger.session is not None)
+    @rule(kind=st.sampled_from(["new", "again", "malformed", "foreign"]), which=INDEX)
+    def present_some_csr(self, kind: str, which: int) -> None:
+        if kind == "again" and self.csrs:
+            self.present_a_csr(self.csrs[which % len(self.csrs)])
+        elif kind == "malformed":
+            self.present_a_csr("nonsense")
+        else:
+            self.present_a_csr(pki.csr("SN-9" if kind == "foreign" else "SN-1"))
+
+    def present_a_csr(self, text: str) -> None:
+        self.csrs.append(text)
+        self.model.present_csr(text)
+
+    @rule(serial=st.sampled_from(["SN-1", "SN-2"]), firmware=st.sampled_from(["1", "2"]))
+    def boot(self, serial: str, firmware: str) -> None:
+        self.model.tell(
+            v.BootReported(
+                session_id="s",
+                vendor="acme",
+                model="one",
+                serial_number=serial,
+                firmware_version=firmware,
+                reason="PowerUp",
+            )
+        )
+
+    # ------------------------------------------------------------ CAs
+
+    def _issue_effects(self) -> list[IssueCertificate]:
+        return [x for x in self.model.effects.values() if isinstance(x, IssueCertificate)]
+
+    @precondition(lambda self: any(isinstance(x, IssueCertificate) for x in self.model.effects.values()))
+    @rule(which=INDEX, fine=st.booleans())
+    def make_a_certificate(self, which: int, fine: bool) -> None:
+        effects = self._issue_effects()
+        effect = effects[which % len(effects)]
+        arn = f"{effect.authority_arn}/certificate/{effect.effect_id}"
+        self.model.tell(v.IssuanceRequested(job_id=effect.job_id, attempt=effect.attempt, external_ref=arn))
+        self.model.tell(
+            v.IssuanceCompleted(
+                job_id=effect.job_id,
+                attempt=effect.attempt,
+                external_ref=arn,
+                chain_pem=chain_for(effect),
+                findings=() if fine else ("leaf-is-ca: it may sign",),
+            )
+        )
+
+    @precondition(lambda self: any(isinstance(x, IssueCertificate) for x in self.model.effects.values()))
+    @rule(which=INDEX, kind=st.sampled_from(["lapsed", "doubt", "refused", "delayed"]))
+    def fail_to_make_one(self, which: int, kind: str) -> None:
+        effects = self._issue_effects()
+        effect = effects[which % len(effects)]
+        about = {"job_id": effect.job_id, "attempt": effect.attempt}
+        match kind:
+            case "refused":
+                body: v.EvidenceBody = v.IssuanceRefused(**about, code="MalformedCSRException", message="no")
+            case "delayed":
+                body = v.IssuanceDelayed(**about, code="Throttling", message="later")
+            case _:
+                body = v.IssuanceAttemptLapsed(**about, in_doubt=kind == "doubt")
+        self.model.tell(body)
+
+    @precondition(lambda self: any(isinstance(x, RevokeCertificate) for x in self.model.effects.values()))
+    @rule(which=INDEX, accepted=st.booleans())
+    def answer_a_revocation(self, which: int, accepted: bool) -> None:
+        effects = [x for x in self.model.effects.values() if isinstance(x, RevokeCertificate)]
+        certificate_id = effects[which % len(effects)].certificate_id
+        self.model.tell(
+            v.RevocationAccepted(certificate_id=certificate_id)
+            if accepted
+            else v.RevocationRefused(certificate_id=certificate_id, code="AccessDenied", message="no")
+        )
+
+    # ------------------------------------------------------------ time and the fleet
+
+    @rule(duration=DURATIONS)
+    def time_passes(self, duration: timedelta) -> None:
+        self.model.advance(duration)
+
+    def _facts(self, facts: FleetFacts) -> None:
+        self.model.facts = facts
+        self.model.ring()
+        self.model.tell(v.DeadlinePassed(at=self.model.now))
+
+    @rule(key=st.sampled_from(["family/acme-one", "cohort/canary", "purpose/charging_station"]))
+    def pause_or_resume(self, key: str) -> None:
+        pauses = dict(self.model.facts.pauses)
+        if pauses.pop(key, None) is None:
+            kind, _, name = key.partition("/")
+            pauses[key] = SupervisorPause(
+                kind=kind, name=name, state="paused", reason="recall", by="x", at=self.model.now
+            )
+        self._facts(replace(self.model.facts, pauses=pauses))
+
+    @rule(values=POLICIES)
+    def change_the_policy(self, values: dict[str, object]) -> None:
+        self.policy_version += 1
+        override = PolicyOverride(scope="purpose:charging_station", values=values)
+        policies = PolicySet(version=self.policy_version, overrides=(override,) if values else ())
+        self._facts(replace(self.model.facts, policies=policies))
+
+    @rule()
+    def change_the_authority(self) -> None:
+        authority = self.model.facts.authorities["charging_station"]
+        other = replace(authority, arn=authority.arn[:-1] + ("2" if authority.arn.endswith("1") else "1"))
+        self._facts(replace(self.model.facts, authorities={"charging_station": other}))
+
+    @rule()
+    def change_the_bundle(self) -> None:
+        bundle = self.model.facts.bundles["backend_server"]
+        anchors = tuple(reversed(bundle.anchors)) if len(bundle.anchors) < 2 else bundle.anchors[:1]
+        newer = replace(bundle, bundle_id=f"{bundle.bundle_id}+", version=bundle.version + 1, anchors=anchors)
+        self._facts(replace(self.model.facts, bundles={"backend_server": newer}))
+
+    @precondition(lambda self: len(self.model.log) % 7 == 0)
+    @rule()
+    def quarantine_something(self) -> None:
+        from bfactors import event as e
+        from bfactors.charger.evolve import evolve
+
+        event = e.EvidenceQuarantined(charger_id="CP-1", evidence_id="q", error="odd")
+        self.model.state = evolve(self.model.charger, event, self.model.now)
+        self.model.log.append((event, self.model.now))
+        self.model.tell(v.DeadlinePassed(at=self.model.now))
+
+    def teardown(self) -> None:
+        self.model.check_replay()
+
+
+TestChargerMachine = ChargerMachine.TestCase
+TestChargerMachine.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
