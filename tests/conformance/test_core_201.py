@@ -141,6 +141,8 @@ async def test_tc_a_08_client_certificate_invalid(system: ControlPlane, tmp_path
     ca_key = stolen_key(system, issuing)
     expired = forged(charger.serial, issuer=issuing.subject, key=ca_key, ended=True)
     assert await charger.refusal(charger.tls(expired, LEAF_KEY)) == 403, "expired"
+    unlisted = forged(charger.serial, issuer=issuing.subject, key=ca_key)
+    assert await charger.refusal(charger.tls(unlisted, LEAF_KEY)) == 403, "perfect, and in no inventory"
     other = forged("SN-of-another", issuer=issuing.subject, key=ca_key)
     assert await charger.refusal(charger.tls(other, LEAF_KEY)) == 403, "CN is not the serial number"
     right_name = {"expected_common_name": charger.serial}
