@@ -6,6 +6,7 @@
     │   ├── NotOwner           nobody owns this partition just now; Retry-After
     │   └── Overtaken          another partition took a unique value first; decide again on fresh state
     ├── Fenced                 another owner has taken the partition; drop memory and stop
+    ├── EvidenceKnown          a commit holds evidence an earlier one has taken; decide again without it
     ├── LedgerCorrupt          a stored row contradicts its hash or its state
     ├── CaError                a CA answered with an error (its own tree: `bfactors.ca`)
     ├── MalformedX509          text or DER is no certificate or CSR (`bfactors.x509`)
@@ -46,6 +47,10 @@ class Overtaken(Unavailable):
 
 class Fenced(BetterFleetError):
     """The partition's row moved under us: another owner has taken it. Nothing was written."""
+
+
+class EvidenceKnown(BetterFleetError):
+    """Some of a batch's evidence was taken by an earlier commit. Nothing was written; `known_evidence` says which."""
 
 
 class LedgerCorrupt(BetterFleetError):

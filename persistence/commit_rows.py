@@ -1,8 +1,8 @@
-"""How a `Batch` becomes columns: which statement of `commit.sql` takes which rows, in which order. Pure."""
+"""How a `Batch` becomes arguments: which part of `commit.sql` takes which rows, in which order. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -11,8 +11,10 @@ from bfactors.ledger_row import Batch, EventRow, Lease
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
-Statement = tuple[str, tuple[Any, ...]]
-"""The name of a query in `commit.sql` and its arguments."""
+Argument = str | list[str]
+"""A part's rows as a JSON text, or mere keys as an array."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 def require_continuation(lease: Lease, events: Sequence[EventRow]) -> None:
@@ -29,71 +31,52 @@ def require_continuation(lease: Lease, events: Sequence[EventRow]) -> None:
         sequence, head = row.sequence, row.hash
 
 
-def statements(lease: Lease, batch: Batch) -> Iterator[Statement]:
-    """What a commit has to run after the fence, empty tables left out.
+def rows_of(batch: Batch) -> dict[str, Argument]:
+    """The argument of every part of `commit.sql` that has rows, by the part's name.
 
     Rows keep their order: in one batch a serial number may pass from a retired charger to its successor. Keys that
     partitions share (public keys, idempotency keys) are sorted, so that two commits never wait for each other in a circle.
     """
-    number = lease.partition
+    rows: dict[str, Argument] = {}
     if batch.events:
-        yield "events", (number, *_event_columns(batch.events))
-    if batch.aggregates:
-        yield "aggregates", (number, *_columns(_latest(batch.aggregates, "key")))
+        rows["events"] = _json(batch.events)
     if batch.inbox:
-        yield "inbox", (number, list(dict.fromkeys(batch.inbox)))
-    if batch.chargers:
-        yield "chargers", (number, *_columns(_latest(batch.chargers, "charger_id")))
-    if batch.certificates:
-        yield "certificates", (number, *_columns(_latest(batch.certificates, "certificate_id")))
-    if batch.jobs:
-        yield "jobs", (number, *_columns(_latest(batch.jobs, "job_id")))
-    if batch.instructions:
-        yield "instructions", (number, *_columns(_latest(batch.instructions, "instruction_id")))
-    yield from _effects(number, batch)
-    yield from _timers(number, batch)
+        rows["inbox"] = list(dict.fromkeys(batch.inbox))
+    for name, given, key in (
+        ("aggregates", batch.aggregates, "key"),
+        ("chargers", batch.chargers, "charger_id"),
+        ("certificates", batch.certificates, "certificate_id"),
+        ("jobs", batch.jobs, "job_id"),
+        ("instructions", batch.instructions, "instruction_id"),
+        ("security_events", batch.security_events, "evidence_id"),
+    ):
+        if given:
+            rows[name] = _json(_latest(given, key))
+    if batch.effects:
+        effects = _latest(batch.effects, "effect_id")
+        if owed := [row for row in effects if row.outstanding]:
+            rows["effects"] = _json(owed)
+        if settled := [row.effect_id for row in effects if not row.outstanding]:
+            rows["settled_effects"] = settled
+    if batch.timers:
+        timers = _latest(batch.timers, "key")
+        if armed := [row for row in timers if row.due_at is not None]:
+            rows["timers"] = _json(armed)
+        if cleared := [row.key for row in timers if row.due_at is None]:
+            rows["cleared_timers"] = cleared
     if batch.key_owners:
-        first = _latest(reversed(batch.key_owners), "spki_sha256")
-        first.sort(key=lambda row: row.spki_sha256)
-        yield (
-            "key_owners",
-            ([bytes.fromhex(row.spki_sha256) for row in first], [row.managed_identity_id for row in first]),
-        )
-    if batch.security_events:
-        yield (
-            "security_events",
-            (number, *_columns(_latest(batch.security_events, "evidence_id"))),
-        )
+        first = _latest(list(reversed(batch.key_owners)), "spki_sha256")
+        rows["key_owners"] = _json(sorted(first, key=attrgetter("spki_sha256")))
     if batch.quarantine:
-        kept = [
-            msgspec.structs.replace(row, error=_storable(row.error))
-            for row in _latest(batch.quarantine, "evidence_id")
-        ]
-        yield "quarantine", (number, *_columns(kept))
+        rows["quarantine"] = _json(
+            [
+                msgspec.structs.replace(row, error=_storable(row.error))
+                for row in _latest(batch.quarantine, "evidence_id")
+            ]
+        )
     if batch.idempotency:
-        answers = sorted(batch.idempotency, key=lambda row: row.key)
-        yield "idempotency", tuple(_columns(answers))
-
-
-def _effects(number: int, batch: Batch) -> Iterator[Statement]:
-    rows = _latest(batch.effects, "effect_id")
-    owed = [row for row in rows if row.outstanding]
-    settled = [row.effect_id for row in rows if not row.outstanding]
-    if owed:
-        columns = ([row.effect_id for row in owed], [row.purpose for row in owed], [row.doc for row in owed])
-        yield "effects", (number, *columns)
-    if settled:
-        yield "settled_effects", (number, settled)
-
-
-def _timers(number: int, batch: Batch) -> Iterator[Statement]:
-    rows = _latest(batch.timers, "key")
-    armed = [(row.key, row.due_at) for row in rows if row.due_at is not None]
-    cleared = [row.key for row in rows if row.due_at is None]
-    if armed:
-        yield "timers", (number, *map(list, zip(*armed, strict=True)))
-    if cleared:
-        yield "cleared_timers", (number, cleared)
+        rows["idempotency"] = _json(sorted(batch.idempotency, key=attrgetter("key")))
+    return rows
 
 
 def _storable(text: str) -> str:
@@ -101,19 +84,14 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
 
 
-def _event_columns(rows: Sequence[EventRow]) -> list[list[Any]]:
-    """Every column but the partition; hashes travel as 32 bytes."""
-    columns = _columns(rows)
-    columns[-2:] = ([bytes.fromhex(text) for text in column] for column in columns[-2:])
-    return columns[1:]
+def _json(rows: Sequence[msgspec.Struct]) -> str:
+    return _encode(rows).decode()
 
 
-def _columns(rows: Iterable[msgspec.Struct]) -> list[list[Any]]:
-    return [list(column) for column in zip(*map(msgspec.structs.astuple, rows), strict=True)]
-
-
-def _latest(rows: Iterable[Row], key: str) -> list[Row]:
+def _latest(rows: Sequence[Row], key: str) -> Sequence[Row]:
     """One row per key, the last one given, in the order in which the last ones were given."""
+    if len(rows) == 1:
+        return rows
     name_of = attrgetter(key)
     kept: dict[str, Row] = {}
     for row in rows:

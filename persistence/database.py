@@ -1,8 +1,8 @@
 """How persistence reaches PostgreSQL: pools, limits, and which of its errors mean "try again"."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
+from types import TracebackType
 
 import asyncpg
 
@@ -26,18 +26,35 @@ _TRANSIENT = (
 )
 
 
-@asynccontextmanager
-async def unavailable_when_lost() -> AsyncIterator[None]:
-    """Turn every error that says the server is away, full or overtaken into Unavailable; others pass as bugs."""
-    try:
-        yield
-    except _TRANSIENT as error:
-        raise Unavailable(PEER, type(error).__name__) from error
-    except asyncpg.InterfaceError as error:
+class unavailable_when_lost:  # noqa: N801 - read as a clause: `async with unavailable_when_lost():`
+    """Turn every error that says the server is away, full or overtaken into Unavailable; others pass as bugs.
+
+    A class rather than a generator, because every query of the ledger goes through it.
+    """
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, _TRANSIENT):
+            raise Unavailable(PEER, type(error).__name__) from error
         # One class for "connection is closed", "pool is closing" and for our own mistakes; only its text tells them apart.
         if type(error) is asyncpg.InterfaceError and "clos" in str(error):
             raise Unavailable(PEER, str(error)) from error
-        raise
+
+
+async def _leave_as_it_is(connection: object) -> None:
+    """What a connection goes through on its way back to the pool, beyond the end of a transaction left open.
+
+    Nobody here changes a session's settings, listens, holds an advisory lock or leaves a cursor: the usual reset would
+    be a round trip after every query.
+    """
 
 
 async def open_pool(
@@ -61,6 +78,7 @@ async def open_pool(
             # The server ends the statement first; this only bounds a server that no longer answers at all.
             command_timeout=limit_s + 2,
             timeout=10,
+            reset=_leave_as_it_is,
             server_settings={
                 "application_name": application,
                 "statement_timeout": f"{int(limit_s * 1000)}ms",

@@ -1,14 +1,15 @@
-"""The ledger's tables behind `bfactors.ports.LedgerStore`: the only INSERTs, one fenced transaction a commit."""
+"""The ledger's tables behind `bfactors.ports.LedgerStore`: the only INSERTs, one fenced statement a commit."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Self
 
 import asyncpg
 
-from bfactors.errors import Fenced, Overtaken
+from bfactors.errors import EvidenceKnown, Fenced, Overtaken
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
-from persistence.commit_rows import require_continuation, statements
+from persistence.commit_rows import require_continuation, rows_of
+from persistence.commit_statement import commit_statement
 from persistence.database import PEER, open_pool, unavailable_when_lost
 from persistence.query import queries
 
@@ -20,10 +21,9 @@ IDLE_COMMIT_ENDS = timedelta(seconds=5)
 """An owner that stops in the middle of a commit (paused, or cut off) holds its partition's row, and so its successor, no
 longer than this; well under a lease."""
 
-CommitOutcome = Literal["written", "not-written", "fenced"]
+INBOX_KEY = "inbox_pkey"
 
 _LEASE = queries("lease")
-_COMMIT = queries("commit")
 _LOAD = queries("load")
 
 
@@ -31,7 +31,7 @@ class PostgresLedgerStore:
     """One pool under the writer role, shared by every partition this node owns. All methods run on the pool's loop.
 
     Every method raises Unavailable when the server is away. A commit that ends in Unavailable is in doubt: drop memory
-    and `claim` again - it waits for the lost transaction's row lock, so what it returns is final - or ask `commit_outcome`.
+    and `claim` again. What that returns is final: it waits for a commit that has begun to write, and fences a later one.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -72,25 +72,25 @@ class PostgresLedgerStore:
         _require(held is not None, lease)
 
     async def release(self, lease: Lease) -> None:
-        """Let another node claim at once; without effect when it already has."""
+        """Let another node claim at once, and leave it the lease's outbox position; no effect when it already has."""
         async with unavailable_when_lost():
-            await self._pool.execute(_LEASE["release"], lease.partition, lease.epoch)
+            await self._pool.execute(_LEASE["release"], lease.partition, lease.epoch, lease.outbox_position)
 
     # ------------------------------------------------------------ writing
 
     async def commit(self, lease: Lease, batch: Batch, duration: timedelta) -> Lease:
         """Write all of `batch` or nothing, and return the lease the next commit builds on.
 
-        Raises Fenced; LedgerCorrupt when the events do not continue the chain; Overtaken when another partition took a
-        serial number, a fingerprint or an idempotency key in the meantime; Unavailable, and then the outcome is in doubt.
+        Raises Fenced; LedgerCorrupt when the events do not continue the chain; EvidenceKnown when the inbox holds some of
+        the batch's evidence; Overtaken when another partition took a serial number, a fingerprint or an idempotency key in
+        the meantime; Unavailable, and then the outcome is in doubt.
         """
         require_continuation(lease, batch.events)
         sequence, head = lease.sequence, lease.head_hash
         if batch.events:
             sequence, head = batch.events[-1].sequence, batch.events[-1].hash
-        async with unavailable_when_lost(), self._pool.acquire() as connection, connection.transaction():
-            outbox_position = await connection.fetchval(
-                _LEASE["advance"],
+        text, arguments = commit_statement(
+            (
                 lease.partition,
                 lease.epoch,
                 lease.sequence,
@@ -99,13 +99,18 @@ class PostgresLedgerStore:
                 batch.evidence_position,
                 batch.fleet_position,
                 duration,
-            )
-            _require(outbox_position is not None, lease)
-            try:
-                for name, arguments in statements(lease, batch):
-                    await connection.execute(_COMMIT[name], *arguments)
-            except asyncpg.UniqueViolationError as error:
-                raise Overtaken(PEER, f"overtaken on {error.constraint_name}", retry_after_s=1) from error
+                lease.outbox_position,
+            ),
+            rows_of(batch),
+        )
+        try:
+            async with unavailable_when_lost():
+                outbox_position = await self._pool.fetchval(text, *arguments)
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == INBOX_KEY:
+                raise EvidenceKnown("the batch holds evidence taken before") from error
+            raise Overtaken(PEER, f"overtaken on {error.constraint_name}", retry_after_s=1) from error
+        _require(outbox_position is not None, lease)
         return Lease(
             partition=lease.partition,
             owner=lease.owner,
@@ -115,22 +120,6 @@ class PostgresLedgerStore:
             evidence_position=batch.evidence_position,
             fleet_position=batch.fleet_position,
             outbox_position=outbox_position,
-        )
-
-    async def commit_outcome(self, lease: Lease, batch: Batch) -> CommitOutcome:
-        """What became of a commit of `batch` under `lease` that ended in Unavailable; final once answered.
-
-        A batch without events leaves no trace in the sequence; it counts as written when its positions are in place, and
-        writing it again changes nothing.
-        """
-        async with unavailable_when_lost(), self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(_LEASE["standing"], lease.partition)
-        if row["epoch"] != lease.epoch:
-            return "fenced"
-        head = batch.events[-1].hash if batch.events else lease.head_hash
-        reached = (row["head_hash"].hex(), row["evidence_position"], row["fleet_position"])
-        return (
-            "written" if reached == (head, batch.evidence_position, batch.fleet_position) else "not-written"
         )
 
     async def outbox_done(self, lease: Lease, sequence: int) -> None:

@@ -135,7 +135,7 @@ class LedgerActor(Mailbox[Message]):
         if term is not None:
             try:
                 await self._ports.commands.withdraw(self._partition)
-                await self._ports.store.release(term.memory.lease)
+                await self._ports.store.release(term.publisher.carried_by(term.memory.lease))
             except Unavailable:
                 _LOG.info("%s could not be released; its lease will lapse", self.name)
 
@@ -294,6 +294,7 @@ class LedgerActor(Mailbox[Message]):
         if len(term.pending) < PENDING_LIMIT:
             term.room.set()
         self._settled.clear()
+        term.memory.lease = term.publisher.carried_by(term.memory.lease)
         number = term.number
         self.spawn(
             self._commit(term, items),

@@ -13,6 +13,7 @@ from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.charger.state import ChargerState
 from bfactors.check import csr as csr_check
+from bfactors.errors import EvidenceKnown
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_fold import FACTS_KEY, FLEET_KEY, Fold, Loaded, charger_key, charger_of_key
@@ -102,10 +103,6 @@ async def commit(
     """Decide on `items` in order and write what follows. Raises Fenced or Unavailable; then nothing may be assumed."""
     lease = memory.lease
     facts = [item for item in items if isinstance(item, Fact)]
-    known: set[str] = set()
-    ids = [fact.evidence.evidence_id for fact in facts if fact.evidence is not None]
-    if ids:
-        known = await store.known_evidence(lease.partition, ids)
     everyone = await _concerned_by_lost_nodes(store, lease.partition, facts)
     states = await load_states(store, memory, _named(items).union(*everyone.values()))
     loaded = Loaded(facts=memory.facts, states=states, fleet=memory.fleet)
@@ -114,7 +111,32 @@ async def commit(
     now = clock.now()
     if memory.last_now is not None and now < memory.last_now:
         now = memory.last_now  # recorded time never runs backwards
-    fold = Fold(lease, loaded, now, ocpp_url)
+    known: set[str] = set()
+    while True:
+        fold = Fold(lease, loaded, now, ocpp_url)
+        answers = _fold_all(fold, items, set(known), everyone, dict(earlier))
+        batch = fold.finish()
+        try:
+            new_lease = await store.commit(lease, batch, lease_time)
+            break
+        except EvidenceKnown:
+            # A late duplicate is rare enough to be noticed by the inbox itself; then we decide again without it.
+            found = await store.known_evidence(lease.partition, batch.inbox)
+            if found <= known:
+                raise
+            known |= found
+    memory.last_now = now
+    return Committed(lease=new_lease, fold=fold, batch=batch, answers=answers, items=len(items))
+
+
+def _fold_all(
+    fold: Fold,
+    items: Sequence[Item],
+    known: set[str],
+    everyone: dict[str, list[str]],
+    earlier: dict[str, tuple[str, c.CommandAnswer]],
+) -> tuple[tuple[Asked, c.CommandAnswer], ...]:
+    """Fold every item in order; what each command is to be answered."""
     answers: list[tuple[Asked, c.CommandAnswer]] = []
     for item in items:
         match item:
@@ -127,14 +149,11 @@ async def commit(
                     evidence_id=v.evidence_id("clock", item.charger_id, item.due_at.isoformat()),
                     charger_id=item.charger_id,
                     source="clock",
-                    observed_at=now,
+                    observed_at=fold.now,
                     body=v.DeadlinePassed(at=item.due_at),
                 )
                 fold.evidence(evidence)
-    batch = fold.finish()
-    new_lease = await store.commit(lease, batch, lease_time)
-    memory.last_now = now
-    return Committed(lease=new_lease, fold=fold, batch=batch, answers=tuple(answers), items=len(items))
+    return tuple(answers)
 
 
 def _named(items: Sequence[Item]) -> set[str]:
@@ -230,6 +249,9 @@ def _fold_fact(fold: Fold, fact: Fact, known: set[str], everyone: dict[str, list
             observed_at=fold.now,
             body=v.DeadlinePassed(at=fold.now),
         )
+        if unreadable.evidence_id in known:
+            fold.seen(unreadable, fact.position)
+            return
         fold.quarantine(unreadable, fact.position, "not readable as evidence", fact.raw)
         return
     if evidence.evidence_id in known:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections import deque
 
+import msgspec
+
 from bfactors import evidence as v
 from bfactors.errors import Unavailable
 from bfactors.fleet.control import CLIENT_TRUST, PAUSES, client_trust, pauses
@@ -16,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 RETRY_S = 1.0
 PAGE = 500
 KEPT = 5_000
+NOTED_WITHIN_S = 1.0
 
 
 class EventPublisher:
@@ -30,6 +33,10 @@ class EventPublisher:
         self._clock = clock
         self._lease = lease
         self._done = lease.outbox_position
+        self._noted = lease.outbox_position
+        self._unnoted = lease.outbox_position
+        self._note_at = 0.0
+        self._note_later: asyncio.TimerHandle | None = None
         self._head = lease.sequence
         self._recent: deque[EventRow] = deque()
         self._facts: FleetFacts | None = None
@@ -41,9 +48,14 @@ class EventPublisher:
         """Events committed and not yet published."""
         return self._head - self._done
 
+    def carried_by(self, lease: Lease) -> Lease:
+        """The lease with what has been published by now, for the next commit to write down on its way."""
+        return msgspec.structs.replace(lease, outbox_position=self._done)
+
     def committed(self, rows: list[EventRow], lease: Lease) -> None:
         """These were committed."""
         self._lease = lease
+        self._noted = max(self._noted, lease.outbox_position)
         self._head = lease.sequence
         if len(self._recent) + len(rows) <= KEPT:
             self._recent.extend(rows)
@@ -58,17 +70,37 @@ class EventPublisher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                while await self._publish():
-                    pass
-            except Unavailable as away:
-                _LOG.info("events wait in the outbox: %s", away)
-                await asyncio.sleep(RETRY_S)
-                self._wake.set()
+        """Publish until cancelled. How far is written down with the next commit, or after a second without one."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    while await self._publish():
+                        pass
+                    await self._note()
+                except Unavailable as away:
+                    _LOG.info("events wait in the outbox: %s", away)
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
+        finally:
+            if self._note_later is not None:
+                self._note_later.cancel()
+
+    async def _note(self) -> None:
+        """Write down what no commit has carried along within a second."""
+        if self._done <= self._noted:
+            return
+        loop = asyncio.get_running_loop()
+        if self._note_later is not None:
+            if loop.time() < self._note_at:
+                return
+            if self._noted < self._unnoted:
+                await self._store.outbox_done(self._lease, self._done)
+                self._noted = self._done
+        self._unnoted = self._done
+        self._note_at = loop.time() + NOTED_WITHIN_S
+        self._note_later = loop.call_at(self._note_at, self._wake.set)
 
     async def _publish(self) -> bool:
         facts = self._facts
@@ -83,7 +115,6 @@ class EventPublisher:
             return False
         await self._outbox.publish_events(rows)
         self._done = rows[-1].sequence
-        await self._store.outbox_done(self._lease, self._done)
         return True
 
     async def _next_rows(self) -> list[EventRow]:

@@ -26,6 +26,7 @@ OPEN_LIMIT = 20_000
 SWEEP_S = 0.25
 RETRY_S = 0.25
 HEADER_BYTES = 1024
+_NOT_YET = NotStored(0, "not settled")
 
 
 class _Entry:
@@ -39,6 +40,23 @@ class _Entry:
         self.deadline = 0.0
         self.reply = ""
         self.settled = False
+
+
+class _Together:
+    """Publications whose results are wanted together: one way back for all, taken by the last."""
+
+    __slots__ = ("_open", "_results", "_settle")
+
+    def __init__(self, count: int, settle: Callable[[list[Result]], None]) -> None:
+        self._results: list[Result] = [_NOT_YET] * count
+        self._open = count
+        self._settle = settle
+
+    def one(self, place: int, result: Result) -> None:
+        self._results[place] = result
+        self._open -= 1
+        if self._open == 0:
+            self._settle(self._results)
 
 
 class AckedPublisher:
@@ -64,6 +82,7 @@ class AckedPublisher:
         self._sender: asyncio.Task[None] | None = None
         self._inbound: Crossing[_Entry] | None = None
         self._ways_back: WaysBack[Result] = WaysBack()
+        self._ways_back_of_many: WaysBack[list[Result]] = WaysBack()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -100,8 +119,22 @@ class AckedPublisher:
 
     async def publish_all(self, publications: Sequence[Publication]) -> list[Ack | NotStored]:
         """As `publish`, all at once, in the order given. Raises Unavailable if any stayed unanswered."""
-        futures = [self._submit(publication) for publication in publications]
-        return [_said(result) for result in await asyncio.gather(*futures)]
+        if not publications:
+            return []
+        assert self._inbound is not None, "AckedPublisher.start must be called first"
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Result]] = loop.create_future()
+        here = loop is self._connection.loop
+        together = _Together(
+            len(publications), partial(settle, future) if here else self._ways_back_of_many.to(loop, future)
+        )
+        for place, publication in enumerate(publications):
+            entry = _Entry(publication, partial(together.one, place))
+            if here:
+                self._accept(entry)
+            elif not self._inbound.put(entry):
+                raise Unavailable("NATS", "closed")
+        return [_said(result) for result in await future]
 
     # -- between lanes ----------------------------------------------------------------------------
 

@@ -1,26 +1,51 @@
--- The rows of one commit, a table a statement, whole columns as arrays. Keys are unique within a call (the caller folds
--- repetitions): ON CONFLICT DO UPDATE cannot touch a row twice.
+-- One commit is one statement. The lease's row is moved first, and every other part takes its rows through that move:
+-- a fenced commit finds no row to write with. `persistence/commit_statement.py` puts the parts together as
+-- WITH lease AS (...), events AS (...), ... SELECT, counting the parameters of each part on from those before it.
+--
+-- A table a part; its rows travel as one JSON text, bytes in it as base64, because that costs the process that commits a
+-- tenth of an array a column. Keys are unique within a call (the caller folds repetitions): ON CONFLICT DO UPDATE cannot
+-- touch a row twice.
+
+-- name: lease
+-- The fence, the lease and the chain's head in one: no row means another epoch or another sequence.
+UPDATE partition
+   SET sequence = $4, head_hash = $5, evidence_position = $6, fleet_position = $7, lease_until = clock_timestamp() + $8,
+       outbox_position = greatest(outbox_position, $9)
+ WHERE number = $1 AND epoch = $2 AND sequence = $3
+RETURNING number, outbox_position;
+
+-- name: outcome
+SELECT outbox_position FROM lease;
 
 -- name: events
 INSERT INTO event (partition, sequence, event, schema_version, recorded_at, actor, cause, policy_version, fleet_sequence,
                    charger_id, managed_identity_id, purpose, variant, job_id, certificate_id, payload, previous_hash, hash)
-SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::integer[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
-                         $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-                         $16::text[], $17::bytea[], $18::bytea[]);
+SELECT number, new.sequence, event, schema_version, recorded_at, actor, cause, policy_version, fleet_sequence,
+       charger_id, managed_identity_id, purpose, variant, job_id, certificate_id, payload,
+       decode(previous_hash, 'hex'), decode(hash, 'hex')
+  FROM lease, json_to_recordset($1) AS new(
+       sequence bigint, event text, schema_version integer, recorded_at timestamptz, actor text, cause text,
+       policy_version bigint, fleet_sequence bigint, charger_id text, managed_identity_id text, purpose text,
+       variant text, job_id text, certificate_id text, payload text, previous_hash text, hash text);
 
 -- name: aggregates
 INSERT INTO aggregate (partition, key, version, state)
-SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bytea[])
+SELECT number, key, version, decode(state, 'base64')
+  FROM lease, json_to_recordset($1) AS new(key text, version bigint, state text)
 ON CONFLICT (partition, key) DO UPDATE SET version = excluded.version, state = excluded.state;
 
 -- name: inbox
-INSERT INTO inbox (partition, evidence_id) SELECT $1, * FROM unnest($2::text[]) ON CONFLICT DO NOTHING;
+-- Evidence taken before is a conflict on purpose: the batch was decided as if it were new.
+INSERT INTO inbox (partition, evidence_id) SELECT number, new.* FROM lease, unnest($1::text[]) AS new;
 
 -- name: chargers
 INSERT INTO charger (partition, charger_id, managed_identity_id, serial_number, family, site, cohort, connected,
                      security_profile, decommissioned, incarnation, doc)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                         $9::smallint[], $10::boolean[], $11::text[], $12::bytea[])
+SELECT number, charger_id, managed_identity_id, serial_number, family, site, cohort, connected,
+       security_profile, decommissioned, incarnation, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       charger_id text, managed_identity_id text, serial_number text, family text, site text, cohort text,
+       connected boolean, security_profile smallint, decommissioned boolean, incarnation text, doc text)
 ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, managed_identity_id = excluded.managed_identity_id,
     serial_number = excluded.serial_number, family = excluded.family, site = excluded.site, cohort = excluded.cohort,
@@ -30,8 +55,12 @@ ON CONFLICT (charger_id) DO UPDATE SET
 -- name: certificates
 INSERT INTO certificate (partition, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,
                          authority, fingerprint_sha256, serial_number, not_before, not_after, doc)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                         $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::bytea[])
+SELECT number, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,
+       authority, fingerprint_sha256, serial_number, not_before, not_after, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       certificate_id text, charger_id text, managed_identity_id text, purpose text, realm text, variant text,
+       mode text, state text, authority text, fingerprint_sha256 text, serial_number text,
+       not_before timestamptz, not_after timestamptz, doc text)
 ON CONFLICT (certificate_id) DO UPDATE SET
     partition = excluded.partition, charger_id = excluded.charger_id, managed_identity_id = excluded.managed_identity_id,
     purpose = excluded.purpose, realm = excluded.realm, variant = excluded.variant, mode = excluded.mode,
@@ -41,8 +70,11 @@ ON CONFLICT (certificate_id) DO UPDATE SET
 
 -- name: jobs
 INSERT INTO job (partition, job_id, charger_id, managed_identity_id, purpose, action, state, stage, overdue, created_at, doc)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[],
-                         $10::timestamptz[], $11::bytea[])
+SELECT number, job_id, charger_id, managed_identity_id, purpose, action, state, stage, overdue, created_at,
+       decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       job_id text, charger_id text, managed_identity_id text, purpose text, action text, state text, stage text,
+       overdue boolean, created_at timestamptz, doc text)
 ON CONFLICT (job_id) DO UPDATE SET
     partition = excluded.partition, charger_id = excluded.charger_id, managed_identity_id = excluded.managed_identity_id,
     purpose = excluded.purpose, action = excluded.action, state = excluded.state, stage = excluded.stage,
@@ -50,38 +82,52 @@ ON CONFLICT (job_id) DO UPDATE SET
 
 -- name: instructions
 INSERT INTO instruction (partition, instruction_id, charger_id, job_id, kind, outstanding, doc)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::bytea[])
+SELECT number, instruction_id, charger_id, job_id, kind, outstanding, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       instruction_id text, charger_id text, job_id text, kind text, outstanding boolean, doc text)
 ON CONFLICT (instruction_id) DO UPDATE SET
     partition = excluded.partition, charger_id = excluded.charger_id, job_id = excluded.job_id, kind = excluded.kind,
     outstanding = excluded.outstanding, doc = excluded.doc;
 
 -- name: effects
-INSERT INTO effect (partition, effect_id, purpose, doc) SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[])
+INSERT INTO effect (partition, effect_id, purpose, doc)
+SELECT number, effect_id, purpose, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(effect_id text, purpose text, doc text)
 ON CONFLICT (effect_id) DO UPDATE SET partition = excluded.partition, purpose = excluded.purpose, doc = excluded.doc;
 
 -- name: settled_effects
-DELETE FROM effect WHERE partition = $1 AND effect_id = ANY ($2::text[]);
+DELETE FROM effect USING lease WHERE partition = number AND effect_id = ANY ($1::text[]);
 
 -- name: timers
-INSERT INTO timer (partition, key, due_at) SELECT $1, * FROM unnest($2::text[], $3::timestamptz[])
+INSERT INTO timer (partition, key, due_at)
+SELECT number, key, due_at FROM lease, json_to_recordset($1) AS new(key text, due_at timestamptz)
 ON CONFLICT (partition, key) DO UPDATE SET due_at = excluded.due_at WHERE timer.due_at <> excluded.due_at;
 
 -- name: cleared_timers
-DELETE FROM timer WHERE partition = $1 AND key = ANY ($2::text[]);
+DELETE FROM timer USING lease WHERE partition = number AND key = ANY ($1::text[]);
 
 -- name: key_owners
 -- Whoever showed a key first stays its owner.
-INSERT INTO key_owner (spki_sha256, managed_identity_id) SELECT * FROM unnest($1::bytea[], $2::text[])
+INSERT INTO key_owner (spki_sha256, managed_identity_id)
+SELECT decode(spki_sha256, 'hex'), managed_identity_id
+  FROM lease, json_to_recordset($1) AS new(spki_sha256 text, managed_identity_id text)
 ON CONFLICT DO NOTHING;
 
 -- name: security_events
 INSERT INTO security_event (partition, evidence_id, charger_id, kind, observed_at, doc)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[]) ON CONFLICT DO NOTHING;
+SELECT number, evidence_id, charger_id, kind, observed_at, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       evidence_id text, charger_id text, kind text, observed_at timestamptz, doc text)
+ON CONFLICT DO NOTHING;
 
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
-INSERT INTO idempotency (key, request_hash, answer) SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[]);
+INSERT INTO idempotency (key, request_hash, answer)
+SELECT key, request_hash, decode(answer, 'base64')
+  FROM lease, json_to_recordset($1) AS new(key text, request_hash text, answer text);
 
 -- name: quarantine
 INSERT INTO quarantined_evidence (partition, evidence_id, charger_id, error, body)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) ON CONFLICT DO NOTHING;
+SELECT number, evidence_id, charger_id, error, decode(body, 'base64')
+  FROM lease, json_to_recordset($1) AS new(evidence_id text, charger_id text, error text, body text)
+ON CONFLICT DO NOTHING;

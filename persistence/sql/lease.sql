@@ -11,19 +11,8 @@ RETURNING epoch, sequence, head_hash, evidence_position, fleet_position, outbox_
 UPDATE partition SET lease_until = clock_timestamp() + $3 WHERE number = $1 AND epoch = $2 RETURNING number;
 
 -- name: release
-UPDATE partition SET owner = '', lease_until = '-infinity' WHERE number = $1 AND epoch = $2;
-
--- name: advance
--- The fence, the lease and the chain's head in one: no row means another epoch or another sequence, so nothing else is written.
-UPDATE partition
-   SET sequence = $4, head_hash = $5, evidence_position = $6, fleet_position = $7, lease_until = clock_timestamp() + $8
- WHERE number = $1 AND epoch = $2 AND sequence = $3
-RETURNING outbox_position;
+UPDATE partition SET owner = '', lease_until = '-infinity', outbox_position = greatest(outbox_position, $3)
+ WHERE number = $1 AND epoch = $2;
 
 -- name: outbox_done
 UPDATE partition SET outbox_position = greatest(outbox_position, $3) WHERE number = $1 AND epoch = $2 RETURNING number;
-
--- name: standing
--- Waits for a commit that is still under way on a connection we have lost sight of.
-SELECT epoch, sequence, head_hash, evidence_position, fleet_position, outbox_position
-  FROM partition WHERE number = $1 FOR UPDATE;

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bfactors.errors import Fenced, LedgerCorrupt, Overtaken
+from bfactors.errors import EvidenceKnown, Fenced, LedgerCorrupt, Overtaken
 from bfactors.ledger_row import (
     GENESIS,
     EffectRow,
@@ -260,10 +260,14 @@ async def test_the_last_of_several_versions_of_a_row_in_one_batch_counts(store: 
 # ---------------------------------------------------------------- what is read back
 
 
-async def test_a_late_duplicate_in_the_inbox_changes_nothing(store: Store) -> None:
+async def test_evidence_taken_before_keeps_its_whole_batch_out(store: Store) -> None:
     lease = await claimed(store)
     lease = await store.commit(lease, batch(lease, inbox=["e1"]), LONG)
-    lease = await store.commit(lease, batch(lease, inbox=["e1", "e2"]), LONG)
+    before = await standing(store)
+    with pytest.raises(EvidenceKnown):
+        await store.commit(lease, batch(lease, 2, **{**everything(lease), "inbox": ["e1", "e2"]}), LONG)
+    assert await standing(store) == before
+    lease = await store.commit(lease, batch(lease, inbox=["e2"]), LONG)
     assert await store.known_evidence(3, ["e1", "e2", "e3"]) == {"e1", "e2"}
     assert await store.known_evidence(4, ["e1"]) == set()
 
@@ -341,14 +345,20 @@ async def test_the_outbox_position_only_moves_forward_and_survives_commits(store
     assert (await claimed(store)).outbox_position == 3
 
 
-# ---------------------------------------------------------------- in doubt
-
-
-async def test_the_outcome_of_a_commit_in_doubt_can_be_asked_for(store: Store) -> None:
+async def test_a_released_partition_keeps_what_was_published(store: Store) -> None:
     lease = await claimed(store)
-    doubtful = batch(lease, 2)
-    assert await store.commit_outcome(lease, doubtful) == "not-written"
-    await store.commit(lease, doubtful, LONG)
-    assert await store.commit_outcome(lease, doubtful) == "written"
-    await claimed(store)
-    assert await store.commit_outcome(lease, doubtful) == "fenced"
+    lease = await store.commit(lease, batch(lease, 3), LONG)
+    await store.release(msgspec.structs.replace(lease, outbox_position=3))
+    await store.release(lease)
+    assert (await claimed(store, owner="b")).outbox_position == 3
+
+
+async def test_a_commit_carries_the_outbox_position_along_but_never_back(store: Store) -> None:
+    lease = await claimed(store)
+    lease = await store.commit(lease, batch(lease, 3), LONG)
+    published = msgspec.structs.replace(lease, outbox_position=2)
+    lease = await store.commit(published, batch(published), LONG)
+    assert lease.outbox_position == 2
+    await store.outbox_done(lease, 4)
+    lease = await store.commit(lease, batch(lease), LONG)
+    assert lease.outbox_position == 4

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from bfactors.errors import Unavailable
+from bfactors.errors import Fenced, Unavailable
 from bfactors.identity import PARTITIONS
 from bfactors.ledger_row import IdempotencyRow, Lease, QuarantineRow, TimerRow
 from deploy.embedded import DataDirectory, EmbeddedPostgres
@@ -135,6 +135,10 @@ async def test_there_is_a_row_for_every_partition(superuser: asyncpg.Connection)
 # ---------------------------------------------------------------- lost connections
 
 
+TAKE_A_TIMER = "INSERT INTO timer (partition, key, due_at) VALUES (3, 'charger:1', now())"
+"""Uncommitted, this holds up a commit that has moved its lease and now comes to the same timer."""
+
+
 async def test_a_connection_lost_in_the_middle_of_a_commit_leaves_nothing(
     postgres_ledger_store: PostgresLedgerStore,
     superuser: asyncpg.Connection,
@@ -145,45 +149,61 @@ async def test_a_connection_lost_in_the_middle_of_a_commit_leaves_nothing(
     doubtful = batch(
         lease, 5, aggregates=[aggregate("a")], inbox=["e1"], timers=[TimerRow("charger:1", DAWN)]
     )
-    async with superuser.transaction():
-        await superuser.execute("LOCK TABLE timer IN ACCESS EXCLUSIVE MODE")  # events come before timers
-        commit = asyncio.create_task(store.commit(lease, doubtful, LONG))
-        await superuser.execute("SELECT pg_terminate_backend($1)", await until_blocked(observer, 1))
-        with pytest.raises(Unavailable):
-            await commit
-    assert await store.commit_outcome(lease, doubtful) == "not-written"
+    holding = superuser.transaction()
+    await holding.start()
+    await superuser.execute(TAKE_A_TIMER)
+    commit = asyncio.create_task(store.commit(lease, doubtful, LONG))
+    await superuser.execute("SELECT pg_terminate_backend($1)", await until_blocked(observer, 1))
+    with pytest.raises(Unavailable):
+        await commit
+    await holding.rollback()
+    again = await claimed(store)
+    assert (again.sequence, again.evidence_position) == (0, 0)
     assert await store.events_after(3, 0, 10) == []
     assert await store.load(3, ["a"]) == {}
-    assert (await store.commit(lease, doubtful, LONG)).sequence == 5
+    assert await store.known_evidence(3, ["e1"]) == set()
+    assert (await store.commit(again, doubtful, LONG)).sequence == 5
 
 
-@pytest.mark.parametrize("question", ["outcome", "claim"])
-async def test_the_fate_of_a_commit_is_told_only_when_its_transaction_has_ended(
+async def test_a_claim_waits_for_a_commit_that_has_begun_to_write(
     postgres_ledger_store: PostgresLedgerStore,
     superuser: asyncpg.Connection,
     observer: asyncpg.Connection,
-    question: str,
 ) -> None:
     store = postgres_ledger_store
     lease = await claimed(store)
     doubtful = batch(lease, 2, timers=[TimerRow("charger:1", DAWN)])
-    asked: asyncio.Task[object]
+    holding = superuser.transaction()
+    await holding.start()
+    await superuser.execute(TAKE_A_TIMER)
+    commit = asyncio.create_task(store.commit(lease, doubtful, LONG))
+    await until_blocked(observer, 1)
+    asked = asyncio.create_task(store.claim(3, "a", LONG))
+    await until_blocked(observer, 2)
+    assert not asked.done()
+    await holding.rollback()
+    committed = await commit
+    assert await asked == msgspec.structs.replace(committed, epoch=committed.epoch + 1)
+
+
+async def test_a_commit_held_up_before_it_writes_is_fenced_by_the_next_claim(
+    postgres_ledger_store: PostgresLedgerStore,
+    superuser: asyncpg.Connection,
+    observer: asyncpg.Connection,
+) -> None:
+    store = postgres_ledger_store
+    lease = await claimed(store)
+    late = batch(lease, 2, aggregates=[aggregate("a")], inbox=["e1"], timers=[TimerRow("charger:1", DAWN)])
     async with superuser.transaction():
         await superuser.execute("LOCK TABLE timer IN ACCESS EXCLUSIVE MODE")
-        commit = asyncio.create_task(store.commit(lease, doubtful, LONG))
+        commit = asyncio.create_task(store.commit(lease, late, LONG))
         await until_blocked(observer, 1)
-        if question == "outcome":
-            asked = asyncio.create_task(store.commit_outcome(lease, doubtful))
-        else:
-            asked = asyncio.create_task(store.claim(3, "a", LONG))
-        await until_blocked(observer, 2)
-        assert not asked.done()
-    committed = await commit
-    answer = await asked
-    if question == "outcome":
-        assert answer == "written"
-    else:
-        assert answer == msgspec.structs.replace(committed, epoch=committed.epoch + 1)
+        again = await claimed(store)
+    with pytest.raises(Fenced):
+        await commit
+    assert (again.sequence, await store.events_after(3, 0, 10)) == (0, [])
+    assert await store.load(3, ["a"]) == {}
+    assert await store.known_evidence(3, ["e1"]) == set()
 
 
 async def test_a_lost_server_is_unavailable_and_a_mistake_of_ours_is_not(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bfactors.errors import Fenced, LedgerCorrupt, Overtaken, Unavailable
+from bfactors.errors import EvidenceKnown, Fenced, LedgerCorrupt, Overtaken, Unavailable
 from bfactors.identity import PARTITIONS
 from bfactors.ledger_row import (
     GENESIS,
@@ -87,6 +87,7 @@ class FakeLedgerStore:
         row = self._partitions[lease.partition]
         if row.epoch == lease.epoch:
             row.owner, row.lease_until = "", LAPSED
+            row.outbox_position = max(row.outbox_position, lease.outbox_position)
 
     # ------------------------------------------------------------ writing
 
@@ -95,12 +96,15 @@ class FakeLedgerStore:
         row = self._held(lease)
         if row.sequence != lease.sequence:
             raise Fenced(f"partition {lease.partition} is at {row.sequence}, not {lease.sequence}")
+        if any((lease.partition, name) in self.inbox for name in batch.inbox):
+            raise EvidenceKnown("the batch holds evidence taken before")
         chargers, certificates = self._after_upserts(batch)
         if self.fail_next_commit == "before":
             self.fail_next_commit = None
             raise Unavailable("ledger", "told to fail before writing")
         row.lease_until = self._now() + duration
         row.evidence_position, row.fleet_position = batch.evidence_position, batch.fleet_position
+        row.outbox_position = max(row.outbox_position, lease.outbox_position)
         if batch.events:
             row.sequence, row.head_hash = batch.events[-1].sequence, batch.events[-1].hash
         self.chargers, self.certificates = chargers, certificates
@@ -110,16 +114,6 @@ class FakeLedgerStore:
             self.fail_next_commit = None
             raise Unavailable("ledger", "told to fail after writing")
         return self._lease(lease.partition)
-
-    async def commit_outcome(self, lease: Lease, batch: Batch) -> Literal["written", "not-written", "fenced"]:
-        self._require_available()
-        row = self._partitions[lease.partition]
-        if row.epoch != lease.epoch:
-            return "fenced"
-        head = batch.events[-1].hash if batch.events else lease.head_hash
-        wanted = (head, batch.evidence_position, batch.fleet_position)
-        reached = (row.head_hash, row.evidence_position, row.fleet_position)
-        return "written" if reached == wanted else "not-written"
 
     async def outbox_done(self, lease: Lease, sequence: int) -> None:
         row = self._held(lease)
