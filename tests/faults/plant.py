@@ -122,7 +122,8 @@ class Plant:
     connect: Role
     ocpp_url: str
     admin_url: str
-    _core_environment: dict[str, str]
+    connect_health_url: str
+    core_environment: dict[str, str]
     spare: list[Role] = field(default_factory=list)
 
     @property
@@ -138,7 +139,7 @@ class Plant:
         """A second core against the same servers, and its admin address."""
         port = free_port()
         arguments = ("--admin-port", str(port), "--data-dir", str(self.data.folder("core")))
-        role = Role(self.data, "core", node, arguments, self._core_environment)
+        role = Role(self.data, "core", node, arguments, self.core_environment)
         self.spare.append(role)
         return role, f"http://127.0.0.1:{port}"
 
@@ -190,7 +191,7 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
     pepper = data.folder("secrets") / "pepper"
     if not pepper.exists():
         write_private(pepper, os.urandom(32).hex().encode())
-    ocpp_port, admin_port = free_port(), free_port()
+    ocpp_port, admin_port, health_port = free_port(), free_port(), free_port()
     ocpp_url = f"wss://localhost:{ocpp_port}/ocpp"
     both = {
         "PATH": os.environ.get("PATH", ""),
@@ -228,11 +229,23 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
         data,
         "connect",
         "connect-a",
-        ("--ocpp-port", str(ocpp_port), "--data-dir", str(data.folder("connect"))),
+        (
+            *("--ocpp-port", str(ocpp_port), "--health-port", str(health_port)),
+            *("--data-dir", str(data.folder("connect"))),
+        ),
         connect_environment,
     )
     plant = Plant(
-        data, postgres, nats, aws, core, connect, ocpp_url, f"http://127.0.0.1:{admin_port}", core_environment
+        data,
+        postgres,
+        nats,
+        aws,
+        core,
+        connect,
+        ocpp_url=ocpp_url,
+        admin_url=f"http://127.0.0.1:{admin_port}",
+        connect_health_url=f"http://127.0.0.1:{health_port}",
+        core_environment=core_environment,
     )
     core.start()
     connect.start()

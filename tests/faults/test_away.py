@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from simulator.charger import Charger, Happening
-from tests.faults.depot import Depot, assert_ledger_intact, depot, pause, peer_statistics
+from tests.faults.depot import Depot, Operator, assert_ledger_intact, depot, pause, peer_statistics
 from tests.faults.plant import Plant
 
 CHARGERS = 12
@@ -96,6 +96,7 @@ async def test_while_nats_is_away_sessions_stay_and_nothing_is_accepted_that_cou
         before, opened = sessions(fleet), await connected_at(fleet, moved)
         os.kill(plant.nats.pid, signal.SIGKILL)
         await fleet.operator.missing_becomes({"nats"}, SOON_S)
+        await Operator(plant.connect_health_url, fleet.operator.http).missing_becomes({"nats"}, SOON_S)
         await cut_and_back(fleet, moved)
         charger = fleet.fleet.charger(moved)
         refused = charger.journal.counters[Happening.CALL_FAILED.value]
