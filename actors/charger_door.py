@@ -117,12 +117,6 @@ class Door:
                 if berth.session.info.record.family in paused_families:
                     berth.tell(PauseChanged(True))
 
-    def newer_session(self, session_id: str) -> None:
-        """The charger has a newer session on another node."""
-        berth = self._berths.get(session_id)
-        if berth is not None:
-            berth.tell(NewerSession())
-
     def connected(self) -> list[str]:
         """The chargers with an open session."""
         return list(self._live)

@@ -33,6 +33,7 @@ _VERIFICATIONS = 3
 
 _BASIC_MESSAGE = "user or password refused"
 _SUPERSEDED = "superseded-credential"
+_EXPIRED = "expired-credential"
 
 
 class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +185,9 @@ def _credential_unknown(upgrade: Upgrade) -> Problem | None:
 
 def _credential_state(upgrade: Upgrade) -> Problem | None:
     known = known_credential(upgrade)
-    return credential_problem(known, upgrade.now) if known else None
+    if known is None or (known.state == "expired" and upgrade.forgive_expired_leaf):
+        return None
+    return credential_problem(known, upgrade.now)
 
 
 def credential_problem(known: KnownCredential, now: datetime) -> Problem | None:
@@ -287,10 +290,18 @@ def admit(upgrade: Upgrade) -> Admitted | AdmissionRefused:
             security_profile=3,
             fingerprint_sha256=known.fingerprint_sha256,
             certificate_id=known.certificate_id,
-            flags=(_SUPERSEDED,) if known.state == "superseded" else (),
+            flags=_flags(known, upgrade.now),
         )
     key = matching_key(upgrade) if _uses_basic(upgrade) else None
     return Admitted(security_profile=upgrade.security_profile, key_generation=key.generation if key else None)
+
+
+def _flags(known: KnownCredential, now: datetime) -> tuple[str, ...]:
+    """What is unusual about an admitted leaf; an expired one keeps its charger Pending (A00.FR.429)."""
+    flags = [_SUPERSEDED] if known.state == "superseded" else []
+    if known.state == "expired" or now > known.not_after:
+        flags.append(_EXPIRED)
+    return tuple(flags)
 
 
 # ---------------------------------------------------------------- after the upgrade

@@ -264,12 +264,3 @@ async def test_the_door_is_empty_once_every_session_has_ended_and_its_evidence_i
     node.nats.away = False
     await node.time.advance(40)
     await node.door.emptied()
-
-
-async def test_a_session_known_to_be_newer_elsewhere_closes_this_one() -> None:
-    node = Node()
-    session = await node.connect()
-    node.door.newer_session("s-1")
-    node.door.newer_session("s-unknown")
-    await settle()
-    assert session.closes == [(1000, "replaced")]

@@ -15,6 +15,7 @@ from bfactors.admission import (
     KnownCredential,
     PresentedCredential,
 )
+from bfactors.exchange import ExchangeRules
 from bfactors.identity_rule import (
     RULES,
     Admitted,
@@ -186,6 +187,17 @@ def test_an_expired_leaf_is_forgiven_only_when_asked_for() -> None:
     late = {"now": LEAF.certificate.not_valid_after_utc + timedelta(days=1)}
     assert outcome(MUTUAL, **late) == "403 leaf-expired"
     assert outcome(MUTUAL, forgive_expired_leaf=True, **late) == "profile 3"
+    recorded = {"record": {"credentials": (credential("expired", None),)}}
+    assert outcome(MUTUAL, forgive_expired_leaf=True, **late, **recorded) == "profile 3"
+
+
+def test_a_forgiven_leaf_is_flagged_so_that_its_charger_stays_pending() -> None:
+    end = MUTUAL.record.credentials[0].not_after
+    for now, flags in ((end, ()), (end + timedelta(seconds=1), ("expired-credential",))):
+        decided = admit(msgspec.structs.replace(MUTUAL, now=now, forgive_expired_leaf=True))
+        assert isinstance(decided, Admitted)
+        assert decided.flags == flags
+    assert flags[0] in ExchangeRules().pending_flags
 
 
 def test_the_generation_of_the_key_that_matched_is_told() -> None:
