@@ -122,13 +122,15 @@ class Charger:
     pending_key: ec.EllipticCurvePrivateKey | None = None
 
     @classmethod
-    async def registered(cls, system: ControlPlane, folder: Path, *, target_profile: int = 3) -> Charger:
+    async def registered(
+        cls, system: ControlPlane, folder: Path, *, target_profile: int = 3, family: str = "raw-one"
+    ) -> Charger:
         """A charger the operator has just added, with its password, and a security profile of 2."""
         number = next(_numbers)
         body = {
             "charger_id": f"CS-{number:04d}",
             "serial_number": f"SN{number:06d}",
-            "family": "raw-one",
+            "family": family,
             "site": "depot",
             "cohort": "conformance",
             "organization": ORGANIZATION,
