@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,21 +20,18 @@ from actors.ledger import actor, commit
 from actors.ledger.actor import LedgerActor, Ports
 from bench import depot
 from bench.process import serve, settings_of_this_process
+from bench.progress import Progress, RationedReader, WatchedOutbox, WatchedStore
 from bfactors.effect import Effect
 from bfactors.errors import NotOwner
 from bfactors.identity import PARTITIONS
 from bfactors.ledger_fold import Fold
-from bfactors.ledger_row import Batch, Lease
 from deploy.embedded.nats_rights import inbox_prefix
-from deploy.role.lane_store import LaneStore
 from deploy.role.runtime import Runtime
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.command_door import NatsCommandDoor
 from gateways.nats.evidence_log import NatsEvidenceLog
-from gateways.nats.evidence_reader import NatsEvidenceReader, Positioned
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
-from gateways.nats.outbox import NatsOutbox
 from gateways.nats.settings import NatsSettings
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
@@ -47,81 +41,6 @@ from supervisors.lane import Lane
 _PATIENCE_S = 60.0
 _IN_FLIGHT = 256
 _ASK_AGAIN_S = 0.05
-
-
-@dataclass(slots=True)
-class Progress:
-    """What one run has committed. Written on the ledger lane, read after `reached` is set."""
-
-    target: int
-    reached: Event = field(default_factory=Event)
-    began: float = 0.0
-    ended: float = 0.0
-    cpu_began: float = 0.0
-    cpu_ended: float = 0.0
-    commits: int = 0
-    events: int = 0
-    evidence: int = 0
-    head: int = 0
-    """The last event's sequence, once the target is reached."""
-    published: Event = field(default_factory=Event)
-    published_at: float = 0.0
-    cpu_published: float = 0.0
-
-
-class WatchedStore(LaneStore):
-    """The store on its way over the lanes, with a clock beside its commits."""
-
-    def __init__(
-        self, store: PostgresLedgerStore, loop: asyncio.AbstractEventLoop, progress: Progress
-    ) -> None:
-        super().__init__(store, loop)
-        self._progress = progress
-
-    async def known_evidence(self, partition: int, ids: Any) -> set[str]:
-        """The first thing a batch of evidence does."""
-        progress = self._progress
-        if not progress.began:
-            progress.began, progress.cpu_began = time.perf_counter(), time.process_time()
-        return await super().known_evidence(partition, ids)
-
-    async def commit(self, lease: Lease, batch: Batch, duration: timedelta) -> Lease:
-        new = await super().commit(lease, batch, duration)
-        progress = self._progress
-        if not progress.reached.is_set():
-            progress.commits += 1
-            progress.events += len(batch.events)
-            progress.evidence += len(batch.inbox)
-            if progress.evidence >= progress.target:
-                progress.ended, progress.cpu_ended = time.perf_counter(), time.process_time()
-                progress.head = new.sequence
-                progress.reached.set()
-        return new
-
-    async def outbox_done(self, lease: Lease, sequence: int) -> None:
-        await super().outbox_done(lease, sequence)
-        progress = self._progress
-        if progress.reached.is_set() and sequence >= progress.head and not progress.published.is_set():
-            progress.published_at, progress.cpu_published = time.perf_counter(), time.process_time()
-            progress.published.set()
-
-
-class RationedReader(NatsEvidenceReader):
-    """Hands out what a run is to work through, and then nothing more."""
-
-    def __init__(self, nats: NatsGateway, count: int) -> None:
-        super().__init__(nats.connection, nats.replies)
-        self._left = count
-
-    async def read(self, partition: int, after: int) -> AsyncGenerator[Positioned, None]:
-        async with aclosing(super().read(partition, after)) as batches:  # type: ignore[type-var]  # the port says only AsyncIterator
-            async for batch in batches:
-                ration = batch[: self._left]
-                self._left -= len(ration)
-                if ration:
-                    yield ration
-                if not self._left:
-                    await asyncio.Event().wait()
 
 
 class Core:
@@ -194,17 +113,22 @@ class Core:
         with _changed(batch_limit, keeps_hash), self._owned(partition, progress):
             if not progress.reached.wait(_PATIENCE_S):
                 raise TimeoutError(f"{progress.evidence} of {count} in {_PATIENCE_S:.0f} s")
-            if awaits_outbox:
-                progress.published.wait(_PATIENCE_S)
-        return {
-            "seconds": progress.ended - progress.began,
-            "cpu_s": progress.cpu_ended - progress.cpu_began,
+            if awaits_outbox and not progress.published.wait(_PATIENCE_S):
+                raise TimeoutError(f"not published within {_PATIENCE_S:.0f} s")
+        began, ended, published = progress.began, progress.ended, progress.published_at
+        assert began is not None
+        assert ended is not None
+        found = {
+            "seconds": ended.at_s - began.at_s,
+            "cpu_s": ended.cpu_s - began.cpu_s,
             "events": progress.events,
             "evidence": progress.evidence,
             "commits": progress.commits,
-            "published_seconds": progress.published_at - progress.began,
-            "published_cpu_s": progress.cpu_published - progress.cpu_began,
         }
+        if published is not None:
+            found["published_seconds"] = published.at_s - began.at_s
+            found["published_cpu_s"] = published.cpu_s - began.cpu_s
+        return found
 
     @contextmanager
     def _owned(self, partition: int, progress: Progress) -> Iterator[None]:
@@ -225,9 +149,9 @@ class Core:
         nats = self._nats
         return Ports(
             store=WatchedStore(self._store, self._runtime.io.loop, progress),
-            reader=RationedReader(nats, progress.target),
+            reader=RationedReader(nats, progress),
             commands=NatsCommandDoor(nats.connection, nats.replies),
-            outbox=NatsOutbox(nats.connection, nats.replies, nats.publisher),
+            outbox=WatchedOutbox(nats, progress),
             evidence_log=NatsEvidenceLog(nats.publisher, "bench"),
             effects=_no_effects,
             clock=self._runtime.clock,
