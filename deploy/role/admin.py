@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bfactors.errors import SettingsError
@@ -9,6 +10,7 @@ from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper
 from deploy.role.event_feed import StreamFeed
 from deploy.role.runtime import Runtime
+from deploy.role.standing import everywhere
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
 from gateways.admin.ports import Readiness
@@ -37,7 +39,7 @@ class AdminRole:
             metrics=metrics,
             exposition=metrics.exposition,
             readiness=lambda: Readiness(not missing(), tuple(missing())),
-            statuses=runtime.tree.statuses,
+            statuses=partial(everywhere, runtime.tree.statuses, core.live_nodes),
             last_seen=core.seen.last_seen,
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),

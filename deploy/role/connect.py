@@ -14,6 +14,7 @@ from bfactors.fleet.control import CLIENT_TRUST, PAUSES, read_client_trust, read
 from bfactors.fleet.state import SupervisorPause
 from bfactors.identity_rule import VerifyKey
 from deploy.role.runtime import Runtime
+from deploy.role.standing import family_standings
 from deploy.role.tree_pauses import TreePauses
 from gateways.nats.admission_view import NatsAdmissionView
 from gateways.nats.control_view import NatsControlView
@@ -62,7 +63,13 @@ class ConnectRole:
         self._control = NatsControlView(nats.connection, nats.replies)
         self._inbox = NatsInstructionInbox(nats.connection, options.node)
         self._reporter = NatsEdgeReporter(evidence, runtime.clock, node=options.node, incarnation=incarnation)
-        self._presence = NodePresence(nats.connection, nats.publisher, options.node, incarnation)
+        self._presence = NodePresence(
+            nats.connection,
+            nats.publisher,
+            options.node,
+            incarnation,
+            families=lambda: family_standings(runtime.tree.statuses()),
+        )
         self._tls = FrontTls(options.identities, ())
         self._measuring: asyncio.TimerHandle | None = None
         self._pauses = TreePauses(runtime.tree, frozenset({"family"}))

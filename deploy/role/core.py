@@ -27,6 +27,7 @@ from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
+from gateways.nats.presence import Presence
 from gateways.nats.seen import SeenWatch
 from supervisors.effect_router import EffectRouter
 
@@ -129,6 +130,10 @@ class CoreRole:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 missing.append(f"start-failed: {task.exception()}")
         return missing
+
+    def live_nodes(self) -> list[Presence]:
+        """The connect nodes that live, as far as is known here."""
+        return self._nodes.nodes if self._nodes is not None else []
 
     async def stop(self) -> None:
         """End what is not an actor; the actors end with the tree."""

@@ -18,12 +18,27 @@ _LOG = logging.getLogger(__name__)
 RENEW_EVERY_S = 3.0
 
 
+class FamilyStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """One family's supervisor on one node: `state` is running, paused, draining or failed."""
+
+    name: str
+    state: str
+    children: int
+    restarts: int
+    reason: str | None = None
+
+
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """One incarnation of a connect node. `trust`: fingerprints of the anchors and issuers it verifies just now."""
+    """One incarnation of a connect node.
+
+    `trust`: fingerprints of the anchors and issuers it verifies just now. `families`: those it knows, a pause it carries out
+    included.
+    """
 
     node: str
     incarnation: str
     trust: tuple[str, ...] = ()
+    families: tuple[FamilyStanding, ...] = ()
     leaving: bool = False
 
 
@@ -37,12 +52,14 @@ class NodePresence:
         node: str,
         incarnation: str,
         *,
+        families: Callable[[], tuple[FamilyStanding, ...]] = tuple,
         renew_every_s: float = RENEW_EVERY_S,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
         self._connection = connection
         self._publisher = publisher
         self._presence = Presence(node=node, incarnation=incarnation)
+        self._families = families
         self._renew_every_s = renew_every_s
         self._wait = wait or _wait_or_time
         self._now = asyncio.Event()
@@ -72,7 +89,7 @@ class NodePresence:
             await self._wait(self._now, self._renew_every_s)
 
     async def _publish(self) -> None:
-        presence = self._presence
+        presence = msgspec.structs.replace(self._presence, families=self._families())
         try:
             async with asyncio.timeout(self._renew_every_s):
                 said = await self._publisher.publish(

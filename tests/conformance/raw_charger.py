@@ -90,6 +90,11 @@ class Session:
         async with asyncio.timeout(PATIENCE_S):
             return await answer
 
+    @property
+    def waiting_calls(self) -> int:
+        """What the central system asked and nobody looked at."""
+        return self._calls.qsize()
+
     async def next_call(self) -> Call:
         async with asyncio.timeout(PATIENCE_S):
             return await self._calls.get()
