@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Records:
     ready = True
     age_s = 0.0
 
-    def __init__(self, files: pki.Files, chargers: int, not_after: Any) -> None:
+    def __init__(self, files: pki.Files, chargers: int, not_after: datetime) -> None:
         self._records = {pki.charger_id(n): _record(files, n, not_after) for n in range(chargers)}
 
     def get(self, charger_id: str) -> AdmissionRecord | None:
@@ -81,7 +82,7 @@ class Records:
         pass
 
 
-def _record(files: pki.Files, number: int, not_after: Any) -> AdmissionRecord:
+def _record(files: pki.Files, number: int, not_after: datetime) -> AdmissionRecord:
     name = pki.charger_id(number)
     leaf = KnownCredential(
         fingerprint_sha256=pki.fingerprint(files.charger(number)[0]),
@@ -111,7 +112,7 @@ class Node:
         self.runtime = Runtime.open(metrics)
         clock = SystemClock()
         self.log = Acknowledging()
-        records = Records(files, chargers, clock.now())
+        records = Records(files, chargers, clock.now() + pki.VALID)
         self._lanes = ChargerLanes(self.runtime.tree, self.runtime.io)
         ports = ChargerPorts(evidence=self.log, relay=self.log, clock=clock, metrics=metrics)
         self.door = Door(ports, self._lanes, records, records, to_io=self._lanes.to_io)
