@@ -212,12 +212,12 @@ async def test_a_node_that_does_not_know_what_is_paused_starts_nothing_but_cuts_
     await node.send_order(order(1))
     assert set(session.replies) == {"1"}
     assert session.calls == []
-    node.door.sees(())
-    await node.send_order(order(1))
-    assert len(session.calls) == 1
     other = await node.connect("s-2", record=record(charger_id="CH-2"))
     await node.send_order(order(2, charger_id="CH-2", session_id="s-2", body=CloseSession("renewed")))
     assert other.closes == [(1000, "renewed")]
+    node.door.sees(())
+    await node.send_order(order(1))
+    assert len(session.calls) == 1
 
 
 async def test_no_order_overtakes_the_first_news_of_a_pause() -> None:
