@@ -56,7 +56,7 @@ class Door:
         self._inbox = inbox
         self._admission = admission
         self._to_io = to_io
-        self._gauge = FleetGauge(ports.metrics)
+        self._gauge = FleetGauge(ports.metrics, ports.clock.monotonic)
         self._berths: dict[str, Berth] = {}
         self._live: dict[str, Berth] = {}
         self._open: Counter[tuple[str, int]] = Counter()

@@ -1,15 +1,23 @@
 """The two numbers that actors on many lanes add to: the fullest mailbox of a family, the evidence that waits for NATS."""
 
+from collections.abc import Callable
+
 from bfactors.ports import Metrics
+
+PUBLISHED_EVERY_S = 1.0
+"""It changes twice an exchange; nobody reads it more often than this."""
 
 
 class FleetGauge:
     """One a node. Each family's part is written on that family's lane only; the sum may be a moment old."""
 
-    __slots__ = ("_families", "metrics")
+    __slots__ = ("_families", "_monotonic", "_published", "_published_at", "metrics")
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, monotonic: Callable[[], float]) -> None:
         self.metrics = metrics
+        self._monotonic = monotonic
+        self._published = 0
+        self._published_at = float("-inf")
         self._families: dict[str, FamilyGauge] = {}
 
     def family(self, name: str) -> "FamilyGauge":
@@ -20,8 +28,15 @@ class FleetGauge:
         return gauge
 
     def publish_owed(self) -> None:
+        """At most once a second, unless it has doubled or there is none left: never wrong by more than that."""
         owed = sum(gauge.owed for gauge in tuple(self._families.values()))
-        self.metrics.gauge("bf_evidence_buffered", owed)
+        now = self._monotonic()
+        is_recent = now - self._published_at < PUBLISHED_EVERY_S
+        if is_recent and 0 < owed < 2 * max(self._published, 1):
+            return
+        if owed or self._published:
+            self._published, self._published_at = owed, now
+            self.metrics.gauge("bf_evidence_buffered", owed)
 
 
 class FamilyGauge:

@@ -10,6 +10,7 @@ FLEET = 0
 
 CHARGER_ID_MAX_CHARS = 48
 SERIAL_NUMBER_MAX_CHARS = 25
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SAFE = re.compile(rb"[A-Za-z0-9_-]")
 _TOKEN_BYTE = re.compile(r"=([0-9A-F]{2})")
 _FORBIDDEN_IN_CHARGER_ID = set(":/?#%\\")
@@ -26,6 +27,8 @@ def subject_token(name: str) -> str:
 
     `.`, `*`, `>` and spaces in a charger's name can then not be read as structure.
     """
+    if _SAFE_NAME.fullmatch(name):
+        return name
     return "".join(chr(b) if _SAFE.match(bytes([b])) else f"={b:02X}" for b in name.encode())
 
 

@@ -151,6 +151,9 @@ class PrometheusMetrics:
         return family.child(values)
 
     def _family(self, name: str, kind: Kind) -> "_Family | None":
+        known = self._families.get(name)
+        if known is not None and known.spec.kind == kind:
+            return known
         full = name if name.startswith(PREFIX) else PREFIX + name
         family = self._families.get(full)
         if family is None or family.spec.kind != kind:

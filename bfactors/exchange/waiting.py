@@ -75,6 +75,11 @@ def relay_failed(turn: Turn, token: int) -> None:
 
 def time_passed(turn: Turn) -> None:
     """Give up what has waited too long - never Accepted, then - and try relays again that are due."""
+    if all(
+        call.reply is not None or (call.deadline_s > turn.now_s and not _is_due(turn, call))
+        for call in turn.state.waiting
+    ):
+        return
     _change(
         turn, lambda call: call.decision is not None and call.deadline_s <= turn.now_s, reply=DefaultReply()
     )
