@@ -178,12 +178,6 @@ class Depot:
             held = self.fleet.charger(charger_id).snapshot().credential_fingerprint
             assert slots[0]["current"]["fingerprint_sha256"] == held, body
 
-    async def events(self, name: str) -> list[Body]:
-        """Ledger events of one name that concern this fleet."""
-        ours = set(self.ids)
-        found = await self.operator.items("/api/v1/audit", event=name)
-        return [e for e in found if e["payload"].get("charger_id", e.get("charger_id")) in ours]
-
 
 @asynccontextmanager
 async def depot(

@@ -57,6 +57,17 @@ class LedgerView:
         )
         return [row["event"] for row in rows]
 
+    async def count(self, event: str, charger_ids: list[str], saying: str = "") -> int:
+        """How many events of a name concern these chargers and have this text in their payload."""
+        return int(
+            await self.connection.fetchval(
+                "SELECT count(*) FROM event WHERE event = $1 AND charger_id = ANY ($2) AND strpos(payload, $3) > 0",
+                event,
+                charger_ids,
+                saying,
+            )
+        )
+
     async def fetchval(self, query: str, *arguments: object) -> Any:
         return await self.connection.fetchval(query, *arguments)
 
