@@ -348,8 +348,7 @@ class LedgerActor(Mailbox[Message]):
         """A commit came to nothing, or nobody knows: then the memory is dropped, and what stands is read again."""
         term = self._current(failed.term)
         if term is None:
-            ask_again(failed.items)
-            return
+            return  # whoever waited was answered when the term ended
         error = failed.error
         is_in_doubt = isinstance(error, Unavailable) and not isinstance(error, Overtaken)
         if is_in_doubt or isinstance(error, Fenced | asyncio.CancelledError):

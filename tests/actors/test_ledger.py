@@ -105,6 +105,23 @@ async def test_a_stopped_owner_finishes_its_commit_and_gives_the_partition_back(
     assert await world.store.claim(PARTITION, "core-2", timedelta(seconds=1)) is not None
 
 
+async def test_a_stopping_owner_starts_no_further_commit(world: LedgerWorld) -> None:
+    owner = world.start()
+    await world.accepted(registration())
+    world.store.open.clear()
+    first = asyncio.create_task(world.ask(issue("job")))
+    await world.until(lambda: world.store.waiting)
+    second = asyncio.create_task(world.ask(c.CancelJob(charger_id="CP-1", job_id="job", reason="enough")))
+    await world.quiet()
+    stopping = asyncio.create_task(owner.stop())
+    await world.quiet()
+    world.store.open.set()
+    await stopping
+    assert (await first).refusal is None
+    assert (await second).retry
+    assert list(world.stored().jobs) == ["job"]
+
+
 async def test_draining_ends(world: LedgerWorld) -> None:
     owner = world.start()
     await world.accepted(registration())
@@ -215,6 +232,22 @@ async def test_commands_that_come_while_a_commit_is_on_its_way_share_the_next_on
     answers = await asyncio.gather(*asking)
     assert [answer["charger_id"] for answer in answers] == names[1:]
     assert len(world.store.commits) - commits <= 3
+
+
+async def test_one_command_sent_twice_at_once_is_one_command(world: LedgerWorld) -> None:
+    world.start()
+    await world.accepted(registration())
+    world.store.open.clear()
+    await world.tell(opening())
+    await world.until(lambda: world.store.waiting)
+    fields = {"idempotency_key": "key", "request_hash": "hash"}
+    asking = [asyncio.create_task(world.ask(issue("job"), **fields)) for _ in range(2)]
+    await world.quiet()
+    world.store.open.set()
+    first, second = await asyncio.gather(*asking)
+    assert (first.repeated, second.repeated) == (False, True)
+    assert first.result == second.result
+    assert world.names().count("CertificateRequested") == 1
 
 
 async def test_a_backlog_larger_than_a_batch_is_worked_off_in_order(
@@ -553,7 +586,9 @@ async def test_sessions_of_a_lost_node_end_also_when_they_opened_a_moment_before
 # ---------------------------------------------------------------- the outbox
 
 
-async def test_events_are_published_once_from_where_the_last_owner_stopped(world: LedgerWorld) -> None:
+async def test_events_are_published_once_from_where_the_last_owner_stopped(
+    world: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = world.start()
     world.nats.away = False
     await world.accepted(registration())
@@ -563,11 +598,20 @@ async def test_events_are_published_once_from_where_the_last_owner_stopped(world
     assert lease is not None
     assert lease.outbox_position == 1
     await world.store.release(lease)
+    published: list[int] = []
+    publish = world.outbox.publish_events
+
+    async def noting(rows: list[EventRow]) -> None:
+        published.extend(row.sequence for row in rows)
+        await publish(rows)
+
+    monkeypatch.setattr(world.outbox, "publish_events", noting)
     world.start(owner="core-2")
     await world.accepted(issue("job"))
     everything = len(world.store.events[PARTITION])
     await world.until(lambda: world.store._partitions[PARTITION].outbox_position == everything)
     assert [row.sequence for row in world.nats.events.values()] == list(range(1, everything + 1))
+    assert published == list(range(2, everything + 1))
 
 
 async def test_more_events_than_are_kept_in_memory_are_read_back_in_order(
