@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """BetterFleet's certificate control plane: one command line for every role.
 
-  up        the whole control plane in one process; starts PostgreSQL, NATS and the AWS peer if none are given
-  core      decides and records: the ledger, issuance, the admin API (needs Postgres and NATS)
-  connect   talks to chargers: sockets, actors, evidence (needs NATS only)
-  demo      up, and a simulated fleet walked from passwords to certificates
-  fleet     a simulated fleet against a running system
-  verify    recompute the ledger's hash chains, offline, and name the first bad row
-  token     create, list and revoke admin API tokens
+up        the whole control plane in one process; starts PostgreSQL, NATS and the AWS peer if none are given
+core      decides and records: the ledger, issuance, the admin API (needs Postgres and NATS)
+connect   talks to chargers: sockets, actors, evidence (needs NATS only)
+demo      up, and a simulated fleet walked from passwords to certificates
+fleet     a simulated fleet against a running system
+verify    recompute the ledger's hash chains, offline, and name the first bad row
+token     create, list and revoke admin API tokens
 """
 
 import sys
