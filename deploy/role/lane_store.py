@@ -41,7 +41,9 @@ class _Call(Generic[T]):
             self._task.cancel()
 
     def _back(self, task: asyncio.Task[T]) -> None:
-        error = None if task.cancelled() else task.exception()  # asked for here: nobody else may be left to ask
+        error = (
+            None if task.cancelled() else task.exception()
+        )  # asked for here: nobody else may be left to ask
         with suppress(RuntimeError):
             self._caller.call_soon_threadsafe(self._settle, task, error)
 
