@@ -535,3 +535,33 @@ def test_only_leaves_that_open_sessions_are_in_the_admission_record() -> None:
     other = replace(certificate, certificate_id="other", purpose="backend_server", fingerprint_sha256="00")
     state = replace(world.charger, certificates={**world.charger.certificates, "other": other})
     assert [k.certificate_id for k in outgoing.admission(state).credentials] == [certificate.certificate_id]
+
+
+def test_the_clock_itself_reaches_the_last_safe_days_when_nobody_carries_out_the_renewal() -> None:
+    world = World()
+    certificate = world.to_active()
+    while not world.charger.jobs:
+        due_at = clock.next_due(world.charger, world.facts, world.now)
+        assert due_at is not None
+        assert due_at < certificate.not_after
+        world.now = max(world.now, due_at)
+        world.tell(v.DeadlinePassed(at=due_at))
+    assert world.now == certificate.not_after - timedelta(days=3)
+
+
+def test_an_older_leaf_seen_live_settles_its_own_delivery_and_not_the_newer_ones() -> None:
+    world = to_issued()
+    older = only_certificate(world)
+    world.carry_out(Silent())
+    world.command(c.CancelJob(charger_id="CP-1", job_id="job", reason="enough"))
+    world.request(job_id="second")
+    world.carry_out()
+    world.present_csr()
+    newer = world.ca_issues()
+    before = len(world.events)
+    world.connect(3, older.fingerprint_sha256)
+    settled = [event for event in world.events[before:] if type(event).__name__ == "InstructionSettled"]
+    assert settled == []
+    (order,) = world.orders()
+    assert isinstance(order, InstallLeaf)
+    assert order.certificate_id == newer.certificate_id
