@@ -121,6 +121,7 @@ def _succeeds(account: Account, *command: str) -> bool:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
+            start_new_session=True,  # a Ctrl-C meant for us must not look like its answer
         )
     except PermissionError:
         return False

@@ -1,0 +1,231 @@
+"""`run.py up` as an operator meets it: stopped, interrupted, killed, started twice, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.embedded.child import ChildCommand, ChildProcess
+from simulator.charger import ChargerSnapshot, Happening
+from simulator.fleet import AdminClient, Fleet, FleetPlan
+from tests.faults.depot import EAGER, Tally
+from tests.faults.plant import RUN, free_port, is_process, until
+
+READY_WITHIN = timedelta(seconds=30)
+STOPPED_WITHIN_S = 10.0
+CHILDREN_GONE_WITHIN = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class Up:
+    """One life of `run.py up`."""
+
+    process: ChildProcess
+
+    @property
+    def text(self) -> str:
+        """Everything it wrote, to standard output and standard error."""
+        return self.process.command.log_file.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def said(self) -> dict[str, Any] | None:
+        """The line that says it is ready."""
+        for line in self.text.splitlines():
+            if line.startswith('{"event":"ready"'):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        return None
+
+    async def ready(self) -> dict[str, Any]:
+        await until(lambda: self.said is not None or not self.process.is_alive, "up is ready", READY_WITHIN)
+        assert self.said is not None, self.text[-2000:]
+        return self.said
+
+    async def ended(self, within_s: float) -> int:
+        """Its exit status, once it has ended by itself."""
+        await until(lambda: not self.process.is_alive, "up has ended", timedelta(seconds=within_s))
+        assert self.process.exit_code is not None
+        return self.process.exit_code
+
+    def family(self) -> list[int]:
+        """Everything it started, and what those started."""
+        found, queue = [], [self.process.pid]
+        while queue:
+            pid = queue.pop()
+            children = "".join(
+                path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")
+            )
+            found += (more := [int(child) for child in children.split()])
+            queue += more
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One data directory and its ports, for every life."""
+
+    folder: Path
+    ocpp_port: int
+    admin_port: int
+
+    @asynccontextmanager
+    async def up(self, *more: str) -> AsyncIterator[Up]:
+        """Start it, in a process group of its own as a shell does; ended whatever happens."""
+        name = f"up-{time.monotonic_ns()}"
+        ports = ("--ocpp-port", str(self.ocpp_port), "--admin-port", str(self.admin_port))
+        process = ChildProcess.spawn(
+            ChildCommand(
+                name=name,
+                arguments=(sys.executable, str(RUN), "up", "--data-dir", str(self.folder), *ports, *more),
+                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+                log_file=self.folder.with_name(f"{name}.log"),
+                pid_file=self.folder.with_name(f"{name}.pid"),
+                stop_signal=signal.SIGTERM,
+            )
+        )
+        try:
+            yield Up(process)
+        finally:
+            process.kill()
+
+    def fleet(self, passwords: dict[str, str], roots: tuple[str, ...], plan: FleetPlan, **more: Any) -> Fleet:
+        return Fleet(
+            [
+                plan.configuration(each, password=passwords[each.charger_id], csms_roots=roots)
+                for each in plan.planned()
+            ],
+            **more,
+        )
+
+    def plan(self, seed: int, chargers: int) -> FleetPlan:
+        url = f"wss://localhost:{self.ocpp_port}/ocpp"
+        return FleetPlan(chargers=chargers, target_url=url, prefix="up", seed=seed, reconnect=EAGER)
+
+    def admin(self, said: dict[str, Any]) -> AdminClient:
+        token = Path(said["admin_token_file"]).read_text(encoding="ascii").strip()
+        return AdminClient(said["admin_url"], token, attempts=3, retry_s=0.2)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    home = Path(tempfile.mkdtemp(prefix="bf-up-"))
+    home.chmod(0o711)
+    try:
+        yield Site(home / "d", free_port(), free_port())
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def back_after(sessions: int) -> Callable[[ChargerSnapshot], bool]:
+    return lambda seen: seen.is_accepted and seen.sessions > sessions
+
+
+async def gone(pids: list[int]) -> None:
+    await until(lambda: not any(is_process(pid) for pid in pids), "no child is left", CHILDREN_GONE_WITHIN)
+
+
+async def test_after_kill_9_no_child_lives_on_and_a_new_start_continues(site: Site) -> None:
+    plan = site.plan(seed=1, chargers=6)
+    async with site.up() as life:
+        said = await life.ready()
+        async with site.admin(said) as admin:
+            roots = await admin.server_roots()
+            enrolment = await admin.enrol(plan, plan.planned())
+            fleet = site.fleet(enrolment.passwords, roots, plan)
+            tally = Tally(fleet)
+            await fleet.start()
+            await admin.order("issue", list(enrolment.passwords), "first")
+            await tally.reaches(Happening.CERTIFICATE_PROVEN, 6, 30)
+        family = life.family()
+        assert set(said["pids"].values()) <= set(family)
+        life.process.kill()
+        await gone(family)
+    try:
+        sessions = {c.configuration.charger_id: c.snapshot().sessions for c in fleet.chargers}
+        async with site.up() as life:
+            await life.ready()
+            for charger in fleet.chargers:
+                had = sessions[charger.configuration.charger_id]
+                seen = await charger.wait_for(back_after(had), 20)
+                assert seen.security_profile == 3
+            os.kill(life.process.pid, signal.SIGTERM)
+            assert await life.ended(STOPPED_WITHIN_S) == 0
+    finally:
+        await fleet.stop()
+
+
+async def test_sigterm_under_load_ends_it_with_status_0_within_10_s_and_nothing_is_left(site: Site) -> None:
+    plan = site.plan(seed=2, chargers=40)
+    async with site.up() as life:
+        said = await life.ready()
+        async with site.admin(said) as admin:
+            roots = await admin.server_roots()
+            enrolment = await admin.enrol(plan, plan.planned())
+            fleet = site.fleet(enrolment.passwords, roots, plan)
+            tally = Tally(fleet)
+            await fleet.start()
+            try:
+                await admin.order("issue", list(enrolment.passwords), "second")
+                await tally.reaches(Happening.CERTIFICATE_ACCEPTED, 5, 30)
+                family = life.family()
+                began = time.monotonic()
+                os.kill(life.process.pid, signal.SIGTERM)
+                assert await life.ended(STOPPED_WITHIN_S) == 0
+                print(f"stopped {time.monotonic() - began:.1f} s after SIGTERM")
+                await gone(family)
+            finally:
+                await fleet.stop()
+
+
+async def test_ctrl_c_leaves_no_orphan(site: Site) -> None:
+    async with site.up() as life:
+        await life.ready()
+        family = life.family()
+        os.killpg(life.process.pid, signal.SIGINT)
+        assert await life.ended(STOPPED_WITHIN_S) == 0
+        await gone(family)
+
+
+async def test_ctrl_c_while_it_starts_leaves_no_orphan(site: Site) -> None:
+    async with site.up() as life:
+        await until(lambda: len(life.family()) > 0 or not life.process.is_alive, "a child runs")
+        family = life.family()
+        os.killpg(life.process.pid, signal.SIGINT)
+        assert await life.ended(STOPPED_WITHIN_S) in (0, 130)
+        await gone(family)
+
+
+@pytest.mark.parametrize("flag", ["--ocpp-port", "--admin-port"])
+async def test_a_taken_port_is_one_clear_line_and_status_2(site: Site, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with site.up(flag, str(port)) as life:
+            assert await life.ended(READY_WITHIN.total_seconds()) == 2
+    last = life.text.splitlines()[-1]
+    assert last.startswith("run.py up: ")
+    assert str(port) in last
+    assert "Traceback" not in life.text
+
+
+async def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(site: Site) -> None:
+    async with site.up() as first:
+        await first.ready()
+        async with site.up("--ocpp-port", "0", "--admin-port", "0") as second:
+            assert await second.ended(READY_WITHIN.total_seconds()) == 2
+        assert second.text.splitlines() == [second.text.splitlines()[0]]
+        assert str(first.process.pid) in second.text
+        assert first.process.is_alive
