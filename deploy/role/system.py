@@ -132,7 +132,9 @@ class System:
         settings = self.settings
         assert self.ca is not None
         node = settings.node or f"{socket.gethostname()}-core"
-        owner = f"{node}/{self.runtime.clock.new_id()[:12]}"
+        # A database of our own under the data directory's lock has had no other owner than our predecessor, who is gone:
+        # under one name, a restart after a crash need not wait for the lease to lapse.
+        owner = f"{node}/{'embedded' if passwords else self.runtime.clock.new_id()[:12]}"
         database = await Database.open(settings, passwords)
         nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(

@@ -11,6 +11,8 @@ from simulator.charger import Charger, Happening
 from tests.faults.depot import Depot, Operator, assert_ledger_intact, depot, pause, peer_statistics
 from tests.faults.plant import Plant
 
+pytestmark = pytest.mark.xdist_group("plant")
+
 CHARGERS = 12
 SOON_S = 20.0
 CA_NOTICED_S = 30.0

@@ -16,6 +16,8 @@ from tests.faults.evidence_hand import evidence_hand
 from tests.faults.ledger_view import ledger_view
 from tests.faults.plant import Plant
 
+pytestmark = pytest.mark.xdist_group("plant")
+
 CHARGERS = 8
 HEARD = Happening.CALL_HEARD
 

@@ -14,6 +14,8 @@ from tests.faults.depot import Depot, assert_ledger_intact, depot, peer_log, pee
 from tests.faults.ledger_view import ledger_view
 from tests.faults.plant import Plant
 
+pytestmark = pytest.mark.xdist_group("takeover")
+
 FAST = 60
 FULL = 200
 

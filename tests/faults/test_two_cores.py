@@ -17,6 +17,8 @@ from tests.faults.depot import assert_ledger_intact, depot, peer_statistics
 from tests.faults.ledger_view import PARTITIONS, ledger_view
 from tests.faults.plant import Plant, Role
 
+pytestmark = pytest.mark.xdist_group("takeover")
+
 CHARGERS = 32
 HANDED_OVER_WITHIN_S = 15.0
 PAUSED_HANDED_OVER_WITHIN_S = 25.0

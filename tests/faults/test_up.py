@@ -25,6 +25,8 @@ from simulator.fleet import AdminClient, Fleet, FleetPlan
 from tests.faults.depot import EAGER, Tally
 from tests.faults.plant import RUN, free_port, is_process, until
 
+pytestmark = pytest.mark.xdist_group("up")
+
 READY_WITHIN = timedelta(seconds=30)
 STOPPED_WITHIN_S = 10.0
 CHILDREN_GONE_WITHIN = timedelta(seconds=5)
@@ -100,7 +102,7 @@ class Site:
         try:
             yield Up(process)
         finally:
-            process.kill()
+            process.stop(timedelta(seconds=STOPPED_WITHIN_S))
 
     def fleet(self, passwords: dict[str, str], roots: tuple[str, ...], plan: FleetPlan, **more: Any) -> Fleet:
         return Fleet(
@@ -155,6 +157,7 @@ async def test_after_kill_9_no_child_lives_on_and_a_new_start_continues(site: Si
         life.process.kill()
         await gone(family)
     try:
+        began = time.monotonic()
         sessions = {c.configuration.charger_id: c.snapshot().sessions for c in fleet.chargers}
         async with site.up() as life:
             await life.ready()
@@ -162,6 +165,7 @@ async def test_after_kill_9_no_child_lives_on_and_a_new_start_continues(site: Si
                 had = sessions[charger.configuration.charger_id]
                 seen = await charger.wait_for(back_after(had), 20)
                 assert seen.security_profile == 3
+            print(f"everyone is back {time.monotonic() - began:.1f} s after the new start")
             os.kill(life.process.pid, signal.SIGTERM)
             assert await life.ended(STOPPED_WITHIN_S) == 0
     finally:
