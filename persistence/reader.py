@@ -203,6 +203,10 @@ class LedgerReader:
         """Rows of `family, cohort, connected, count`; retired ones left out."""
         return await self._rows("charger_counts")
 
+    async def incarnations(self) -> Sequence[tuple[str, str]]:
+        """(node, incarnation) of every connect node that the ledger believes to hold a live session."""
+        return [(row["node"], row["incarnation"]) for row in await self._rows("incarnations")]
+
     async def partitions(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `number, owner, epoch, live, sequence, outbox_backlog, evidence_position, quarantined, database_now`."""
         return await self._rows("partitions")

@@ -10,6 +10,9 @@ import msgspec
 
 from bfactors.errors import Unavailable
 from bfactors.fleet.control import PAUSES, read_pauses
+from bfactors.fleet.state import FleetState
+from bfactors.identity import FLEET
+from bfactors.ledger_fold import FLEET_KEY
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
 from deploy.role.core_health import CoreHealth
@@ -93,6 +96,7 @@ class CoreRole:
             ocpp_url=self.ocpp_url,
         )
         self.router = start_core_actors(self.runtime, self.owner, ports)
+        await self._compare_nodes(self._nodes)
         await self.ca.look_until_known()
         await tell_fleet(
             self.commands,
@@ -102,6 +106,22 @@ class CoreRole:
             policy=self.settings.policy,
         )
         self.told_fleet = True
+
+    async def _compare_nodes(self, nodes: NodeReports) -> None:
+        """Connect nodes may have died while no core was there to see it."""
+        while True:
+            try:
+                believed = set(await self.database.reader.incarnations())
+                row = await self.database.reader.aggregate(FLEET, FLEET_KEY)
+            except Unavailable as away:
+                _LOG.info("connect nodes are not compared yet: %s", away)
+                await asyncio.sleep(WAIT_S)
+                continue
+            if row is not None:
+                fleet = msgspec.json.decode(row.state, type=FleetState)
+                believed |= {(node.node, node.incarnation) for node in fleet.facts.nodes.values()}
+            nodes.compare(believed)
+            return
 
     async def _lay_out(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from gateways.metrics import PrometheusMetrics
 
 _LOG = logging.getLogger(__name__)
 EVERY_S = 10.0
+PRUNED_AT_ONCE = 10_000
 PRUNE_EVERY = 360
 """Rounds between two prunings: an hour."""
 
@@ -21,7 +22,10 @@ async def keep_counting(database: Database, metrics: PrometheusMetrics) -> None:
         try:
             await count(database, metrics)
             if rounds % PRUNE_EVERY == PRUNE_EVERY - 1:
-                gone = await database.store.prune()
+                gone = 0
+                while (deleted := await database.store.prune(PRUNED_AT_ONCE)) >= PRUNED_AT_ONCE:
+                    gone += deleted
+                gone += deleted
                 _LOG.info("housekeeping deleted %d rows past their time", gone)
         except Unavailable as away:
             _LOG.info("the fleet is not counted: %s", away)

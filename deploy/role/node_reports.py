@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from bfactors import evidence as v
 from bfactors.errors import Unavailable
@@ -28,6 +29,13 @@ class NodeReports:
     def start(self) -> None:
         """I/O lane."""
         self._watch.start()
+
+    def compare(self, known: Iterable[tuple[str, str]]) -> None:
+        """What the ledger believes to live, as (node, incarnation): who shows no sign of life is reported lost.
+
+        A node that died while no core was there to see it would otherwise keep its sessions, and gates closed, for ever.
+        """
+        self._watch.compare(known)
 
     async def stop(self) -> None:
         await self._watch.stop()

@@ -90,6 +90,10 @@ SELECT purpose, state, mode, count(*) AS count FROM certificate GROUP BY purpose
 -- name: charger_counts
 SELECT family, cohort, connected, count(*) AS count FROM charger WHERE NOT decommissioned GROUP BY family, cohort, connected;
 
+-- name: incarnations
+SELECT DISTINCT convert_from(doc, 'UTF8')::json -> 'session' ->> 'node' AS node, incarnation
+  FROM charger WHERE incarnation IS NOT NULL;
+
 -- name: partitions
 SELECT number, owner, epoch, lease_until > clock_timestamp() AS live, sequence, sequence - outbox_position AS outbox_backlog,
        evidence_position, (SELECT count(*) FROM quarantined_evidence q WHERE q.partition = number) AS quarantined,

@@ -133,6 +133,6 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 
 def test_queries_are_found_by_topic_and_name() -> None:
-    assert "WHERE number = $1 AND epoch = $2 AND sequence = $3" in queries("lease")["advance"]
+    assert "WHERE number = $1 AND epoch = $2 AND sequence = $3" in queries("commit")["lease"]
     with pytest.raises(FileNotFoundError):
         queries("nothing")

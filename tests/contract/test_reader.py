@@ -370,3 +370,16 @@ async def test_a_certificate_shows_the_events_that_are_its_evidence(
     assert [(step["event"], step["evidence_ref"]) for step in body["evidence"]] == [
         ("CertificateInstalled", "e1")
     ]
+
+
+async def test_the_nodes_believed_to_hold_sessions_are_named_once(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    doc = json.dumps({"session": {"node": "north"}}).encode()
+    rows = [
+        charger("a", serial_number="S1", connected=True, incarnation="i1", doc=doc),
+        charger("b", serial_number="S2", connected=True, incarnation="i1", doc=doc),
+        charger("c", serial_number="S3"),
+    ]
+    await put(postgres_ledger_store, chargers=rows)
+    assert await reader.incarnations() == [("north", "i1")]
