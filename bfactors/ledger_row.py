@@ -62,9 +62,8 @@ def row_hash(
 
     Times are microseconds since 1970 UTC. No field's text can be mistaken for another's.
     """
-    digest = hashlib.sha256()
     micros = int(recorded_at.astimezone(UTC).timestamp() * 1_000_000 + 0.5)
-    for value in (
+    fields = (
         previous_hash,
         str(partition),
         str(sequence),
@@ -82,14 +81,14 @@ def row_hash(
         job_id,
         certificate_id,
         payload,
-    ):
-        if value is None:
-            digest.update(b"-")
-        else:
-            data = value.encode()
-            digest.update(b"%d:" % len(data))
-            digest.update(data)
-    return digest.hexdigest()
+    )
+    text = "".join(["-" if value is None else f"{_bytes(value)}:{value}" for value in fields])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bytes(text: str) -> int:
+    """How many bytes it has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class AggregateRow(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ batch from being committed are found by committing one at a time, and set aside.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -368,8 +369,8 @@ class LedgerActor(Mailbox[Message]):
         metrics.observe("bf_ledger_commit_seconds", done.seconds)
         metrics.gauge("bf_ledger_outbox_lag", term.publisher.lag, partition=partition)
         metrics.gauge("bf_ledger_pending", len(term.pending), partition=partition)
-        for event in done.committed.batch.events:
-            metrics.count("bf_ledger_events_total", event=event.event)
+        for name, count in Counter(row.event for row in done.committed.batch.events).items():
+            metrics.count("bf_ledger_events_total", count, event=name)
 
     # ------------------------------------------------------------ time
 

@@ -2,61 +2,15 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from bfactors.errors import Unavailable
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.ports import LedgerStore
+from gateways.nats.lanes import run_on
 
 T = TypeVar("T")
-
-
-class _Call(Generic[T]):
-    """One call on its way over and back: one wake-up each way and nothing in between.
-
-    (`asyncio.run_coroutine_threadsafe` chains three futures under a lock, which cost as much as a small query.)
-    """
-
-    __slots__ = ("_caller", "_task", "_work", "answer")
-
-    def __init__(self, work: Coroutine[Any, Any, T], caller: asyncio.AbstractEventLoop) -> None:
-        self._work = work
-        self._caller = caller
-        self._task: asyncio.Task[T] | None = None
-        self.answer: asyncio.Future[T] = caller.create_future()
-
-    def begin(self) -> None:
-        """On the I/O lane."""
-        if self.answer.cancelled():
-            self._work.close()
-            return
-        self._task = asyncio.get_running_loop().create_task(self._work)
-        self._task.add_done_callback(self._back)
-
-    def cancel(self) -> None:
-        """On the I/O lane."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def _back(self, task: asyncio.Task[T]) -> None:
-        error = (
-            None if task.cancelled() else task.exception()
-        )  # asked for here: nobody else may be left to ask
-        with suppress(RuntimeError):
-            self._caller.call_soon_threadsafe(self._settle, task, error)
-
-    def _settle(self, task: asyncio.Task[T], error: BaseException | None) -> None:
-        """On the caller's lane."""
-        if self.answer.done():
-            return
-        if task.cancelled():
-            self.answer.cancel()
-        elif error is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(task.result())
+PEER = "PostgreSQL"
 
 
 class LaneStore:
@@ -67,22 +21,7 @@ class LaneStore:
         self._io_loop = io_loop
 
     async def _over(self, work: Coroutine[Any, Any, T]) -> T:
-        """Cancelling the caller cancels the work; a result that comes back to a closed lane is dropped."""
-        loop = asyncio.get_running_loop()
-        if loop is self._io_loop:
-            return await work
-        call = _Call(work, loop)
-        try:
-            self._io_loop.call_soon_threadsafe(call.begin)
-        except RuntimeError:
-            work.close()
-            raise Unavailable("PostgreSQL", "its lane is closed") from None
-        try:
-            return await call.answer
-        except asyncio.CancelledError:
-            with suppress(RuntimeError):
-                self._io_loop.call_soon_threadsafe(call.cancel)
-            raise
+        return await run_on(self._io_loop, work, PEER)
 
     async def claim(self, partition: int, owner: str, lease: timedelta) -> Lease | None:
         return await self._over(self._store.claim(partition, owner, lease))

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 
 from bfactors.errors import Unavailable
+from gateways.nats.client import LeanClient
 from gateways.nats.message import Message
 from gateways.nats.registration import Registration
 from gateways.nats.settings import NatsSettings
@@ -123,7 +123,7 @@ class NatsConnection:
         failures = 0
         while True:
             closed = asyncio.Event()
-            client = Client()
+            client = LeanClient()
             try:
                 if not await self._dial(client, closed):
                     failures += 1

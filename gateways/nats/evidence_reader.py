@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from bfactors import subject
 from gateways.nats.connection import NatsConnection
+from gateways.nats.lanes import run_on
 from gateways.nats.ordered_stream import HEARTBEAT_S, OrderedStream
 from gateways.nats.replies import Replies
 
@@ -38,8 +39,7 @@ class NatsEvidenceReader:
         io_loop = self._connection.loop
         try:
             while True:
-                asked = asyncio.run_coroutine_threadsafe(_next(batches), io_loop)
-                yield await asyncio.wrap_future(asked)
+                yield await run_on(io_loop, _next(batches))
         finally:
             asyncio.run_coroutine_threadsafe(batches.aclose(), io_loop)
 

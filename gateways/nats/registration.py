@@ -28,8 +28,13 @@ class Registration:
             with contextlib.suppress(nats.errors.Error, OSError):
                 await self._subscription.unsubscribe()
 
-    async def _received(self, message: Any) -> None:
+    def take(self, message: Message) -> None:
+        """Hand one message over, at once."""
         try:
-            self._deliver(Message(message.subject, message.reply, message.data, message.headers))
+            self._deliver(message)
         except Exception:  # noqa: BLE001 - the outermost handler of this edge: one bad message must not end the subscription
             _LOG.exception("a message on %s was not handled", self.subject)
+
+    async def _received(self, message: Any) -> None:
+        """For a client that does not call `take` by itself."""
+        self.take(Message(message.subject, message.reply, message.data, message.headers))
