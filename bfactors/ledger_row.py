@@ -82,13 +82,10 @@ def row_hash(
         certificate_id,
         payload,
     )
-    text = "".join(["-" if value is None else f"{_bytes(value)}:{value}" for value in fields])
+    text = "".join(["-" if value is None else f"{len(value)}:{value}" for value in fields])
+    if not text.isascii():  # then characters are not bytes
+        text = "".join(["-" if value is None else f"{len(value.encode())}:{value}" for value in fields])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _bytes(text: str) -> int:
-    """How many bytes it has in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 class AggregateRow(msgspec.Struct, frozen=True):

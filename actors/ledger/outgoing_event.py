@@ -35,7 +35,7 @@ class EventPublisher:
         self._done = lease.outbox_position
         self._noted = lease.outbox_position
         self._unnoted = lease.outbox_position
-        self._note_at = 0.0
+        self._is_note_due = False
         self._note_later: asyncio.TimerHandle | None = None
         self._head = lease.sequence
         self._recent: deque[EventRow] = deque()
@@ -89,18 +89,18 @@ class EventPublisher:
 
     async def _note(self) -> None:
         """Write down what no commit has carried along within a second."""
-        if self._done <= self._noted:
-            return
-        loop = asyncio.get_running_loop()
-        if self._note_later is not None:
-            if loop.time() < self._note_at:
-                return
-            if self._noted < self._unnoted:
-                await self._store.outbox_done(self._lease, self._done)
-                self._noted = self._done
-        self._unnoted = self._done
-        self._note_at = loop.time() + NOTED_WITHIN_S
-        self._note_later = loop.call_at(self._note_at, self._wake.set)
+        was_due, self._is_note_due = self._is_note_due, False
+        if was_due and self._noted < self._unnoted:
+            await self._store.outbox_done(self._lease, self._done)
+            self._noted = self._done
+        if self._done > self._noted and self._note_later is None:
+            self._unnoted = self._done
+            self._note_later = asyncio.get_running_loop().call_later(NOTED_WITHIN_S, self._note_fell_due)
+
+    def _note_fell_due(self) -> None:
+        self._note_later = None
+        self._is_note_due = True
+        self._wake.set()
 
     async def _publish(self) -> bool:
         facts = self._facts
