@@ -33,10 +33,10 @@ def terms(*roles: Role) -> Counter[tuple[str, str]]:
 @pytest.mark.timeout(150)
 async def test_a_killed_owner_is_replaced_within_15_s_and_nothing_is_decided_twice(plant: Plant) -> None:
     other, _ = plant.another_core("core-b")
-    other.start()
-    await other.ready()
     async with ledger_view(plant) as ledger, depot(plant, CHARGERS) as fleet:
         await ledger.owned_by("core-a", 20)
+        other.start()
+        await other.ready()
         await fleet.order()
         await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, 30)
         plant.core.kill()
@@ -57,23 +57,23 @@ async def test_a_killed_owner_is_replaced_within_15_s_and_nothing_is_decided_twi
 
 @pytest.mark.timeout(150)
 async def test_a_paused_owner_that_wakes_after_the_hand_over_writes_nothing(plant: Plant) -> None:
-    other, _ = plant.another_core("core-b")
-    other.start()
-    await other.ready()
+    other, _ = plant.another_core("core-c")
     async with ledger_view(plant) as ledger, depot(plant, CHARGERS) as fleet:
         await ledger.owned_by("core-a", 20)
+        other.start()
+        await other.ready()
         await fleet.order()
         await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, 30)
         os.kill(plant.core.pid, signal.SIGSTOP)
         try:
             paused = time.monotonic()
-            await ledger.owned_by("core-b", PAUSED_HANDED_OVER_WITHIN_S)
+            await ledger.owned_by("core-c", PAUSED_HANDED_OVER_WITHIN_S)
             print(f"handed over {time.monotonic() - paused:.1f} s after the pause")
             epochs = await ledger.epochs()
         finally:
             os.kill(plant.core.pid, signal.SIGCONT)
         await fleet.all_active(60)
-        assert await ledger.owners() == ["core-b"] * PARTITIONS
+        assert await ledger.owners() == ["core-c"] * PARTITIONS
         assert await ledger.epochs() == epochs  # nobody had to take anything back
         await fleet.assert_active_exactly_once()
         assert [term for term, count in terms(plant.core, other).items() if count > 1] == []
