@@ -59,17 +59,21 @@ async def test_connect_killed_right_after_a_certificate_left_loses_and_repeats_n
         await assert_ledger_intact(plant)
 
 
+DECIDED = "SELECT count(*) FROM event WHERE event <> 'SecurityEventRecorded'"
+"""The edge reports refused connections ten seconds at a time, so one of those may still come in."""
+
+
 async def test_evidence_stored_twice_is_decided_once(plant: Plant) -> None:
     async with depot(plant, CHARGERS) as fleet, ledger_view(plant) as ledger, evidence_hand(plant) as hand:
         await fleet.order()
         await fleet.all_active(60)
         await hand.all_read(ledger)
-        events = await ledger.fetchval("SELECT count(*) FROM event")
+        events = await ledger.fetchval(DECIDED)
         for partition in sorted({partition_of(charger_id) for charger_id in fleet.ids}):
             for number, (to, payload) in enumerate(await hand.stored(partition)):
                 await hand.publish(to, payload, f"again-{partition}-{number}-{events}")
         await hand.all_read(ledger)
-        assert await ledger.fetchval("SELECT count(*) FROM event") == events
+        assert await ledger.fetchval(DECIDED) == events
         assert await ledger.fetchval("SELECT count(*) FROM quarantined_evidence") == 0
         await fleet.assert_active_exactly_once()
 
