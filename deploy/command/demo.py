@@ -59,9 +59,11 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     stop = StopSignal()
     console.print("starting PostgreSQL, NATS JetStream and the AWS Private CA peer from wheels ...")
-    servers = start_servers(settings)
+    with stop.starting():
+        servers = start_servers(settings)
     try:
-        system = System.open(servers.settings, servers.database_passwords, frozenset({"core", "connect"}))
+        with stop.starting():
+            system = System.open(servers.settings, servers.database_passwords, frozenset({"core", "connect"}))
         try:
             stop.wait(lambda: not system.missing(), 0.05)
             if stop.asked:

@@ -30,9 +30,11 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     log_to_stderr(settings.log_level)
     stop = StopSignal()
-    servers = start_servers(settings)
+    with stop.starting():
+        servers = start_servers(settings)
     try:
-        system = System.open(servers.settings, servers.database_passwords, frozenset({"core", "connect"}))
+        with stop.starting():
+            system = System.open(servers.settings, servers.database_passwords, frozenset({"core", "connect"}))
         try:
             stop.wait(lambda: not system.missing(), READY_POLL_S)
             if not stop.asked:

@@ -209,7 +209,7 @@ async def test_ctrl_c_while_it_starts_leaves_no_orphan(site: Site) -> None:
         await until(lambda: len(life.family()) > 0 or not life.process.is_alive, "a child runs")
         family = life.family()
         os.killpg(life.process.pid, signal.SIGINT)
-        assert await life.ended(STOPPED_WITHIN_S) in (0, 130)
+        assert await life.ended(STOPPED_WITHIN_S) in (0, 130), life.text
         await gone(family)
 
 
