@@ -59,7 +59,10 @@ async def test_connect_killed_right_after_a_certificate_left_loses_and_repeats_n
         await assert_ledger_intact(plant)
 
 
-DECIDED = "SELECT count(*) FROM event WHERE event <> 'SecurityEventRecorded'"
+DECIDED = """
+    SELECT string_agg(concat_ws(' ', partition, sequence, event, charger_id, cause, payload), E'\n' ORDER BY partition, sequence)
+      FROM event WHERE event <> 'SecurityEventRecorded'
+"""
 """The edge reports refused connections ten seconds at a time, so one of those may still come in."""
 
 
@@ -68,13 +71,13 @@ async def test_evidence_stored_twice_is_decided_once(plant: Plant) -> None:
         await fleet.order()
         await fleet.all_active(60)
         await hand.all_read(ledger)
-        events = await ledger.fetchval(DECIDED)
+        events = (await ledger.fetchval(DECIDED)).splitlines()
         set_aside = await ledger.fetchval("SELECT count(*) FROM quarantined_evidence")
         for partition in sorted({partition_of(charger_id) for charger_id in fleet.ids}):
             for number, (to, payload) in enumerate(await hand.stored(partition)):
-                await hand.publish(to, payload, f"again-{partition}-{number}-{events}")
+                await hand.publish(to, payload, f"again-{partition}-{number}-{len(events)}")
         await hand.all_read(ledger)
-        assert await ledger.fetchval(DECIDED) == events
+        assert set((await ledger.fetchval(DECIDED)).splitlines()) - set(events) == set()
         assert await ledger.fetchval("SELECT count(*) FROM quarantined_evidence") == set_aside
         await fleet.assert_active_exactly_once()
 
