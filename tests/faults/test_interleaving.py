@@ -60,7 +60,8 @@ async def test_connect_killed_right_after_a_certificate_left_loses_and_repeats_n
 
 
 DECIDED = """
-    SELECT string_agg(concat_ws(' ', partition, sequence, event, charger_id, cause, payload), E'\n' ORDER BY partition, sequence)
+    SELECT string_agg(concat_ws(' ', partition, sequence, event, charger_id, cause, payload),
+                      E'\n' ORDER BY partition, sequence)
       FROM event WHERE event <> 'SecurityEventRecorded'
 """
 """The edge reports refused connections ten seconds at a time, so one of those may still come in."""
