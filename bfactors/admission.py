@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from bfactors.capability import NO_CAPABILITIES, Capabilities
+
 CredentialState = Literal[
     "issued", "installed", "active", "superseded", "inactive", "revoked", "expired", "rejected"
 ]
@@ -56,6 +58,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[KnownCredential, ...] = ()
     mode: Literal["accepted", "pending", "refused"] = "accepted"
     refusal_reason: str | None = None
+    capabilities: Capabilities = NO_CAPABILITIES
+    """Its family's capabilities, overlaid by its own."""
     revision: int = 0
 
 

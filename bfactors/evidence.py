@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.certificate_hash import HashData
 from bfactors.fleet.state import FleetFacts
 from bfactors.ocpp import Outcome
 
@@ -69,6 +70,8 @@ class CsrReceived(_Body, frozen=True, kw_only=True):
     message_id: str
     purpose: str
     csr: str
+    request_id: int | None = None
+    hash_root: HashData | None = None
 
 
 class InstructionSent(_Body, frozen=True, kw_only=True):
@@ -95,6 +98,33 @@ class SecurityEventReported(_Body, frozen=True, kw_only=True):
     event_type: str
     charger_time: str
     tech_info: str | None = None
+
+
+class LogStatusReported(_Body, frozen=True, kw_only=True):
+    """How far a log upload got, in the charger's own words."""
+
+    session_id: str
+    status: str
+    request_id: int | None = None
+
+
+class FirmwareStatusReported(_Body, frozen=True, kw_only=True):
+    """How far a firmware update got, in the charger's own words."""
+
+    session_id: str
+    status: str
+    request_id: int | None = None
+
+
+class LogUploaded(_Body, frozen=True, kw_only=True):
+    """The upload receiver holds a whole log: the fact behind, or against, what the charger says of it."""
+
+    request_id: int
+    sha256: str
+    size_bytes: int
+    stored_name: str
+    file_name: str | None
+    remote_address: str
 
 
 # ---------------------------------------------------------------- the edge
@@ -214,6 +244,9 @@ EvidenceBody = (
     | InstructionSent
     | InstructionAnswered
     | SecurityEventReported
+    | LogStatusReported
+    | FirmwareStatusReported
+    | LogUploaded
     | ConnectionRefused
     | HandshakeFailed
     | NodeTrustReported

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from bfactors.certificate_hash import HashData
+
 ResendRule = Literal["repeat", "repeat-not-found-is-success", "look-first", "once-per-decision"]
 
 
@@ -22,12 +24,17 @@ class ObtainCsr(_Kind, frozen=True, tag="obtain-csr"):
 
 
 class InstallLeaf(_Kind, frozen=True, tag="install-leaf"):
-    """Deliver a leaf: `chain_pem` holds leaf first, issuers upward, no root."""
+    """Deliver a leaf: `chain_pem` holds leaf first, issuers upward, no root.
+
+    `root_pem` is added for a charger that wants the root too; `request_id` echoes the SignCertificate it answers (2.1).
+    """
 
     purpose: str
     certificate_id: str
     fingerprint_sha256: str
     chain_pem: str
+    root_pem: str = ""
+    request_id: int | None = None
 
 
 class InstallAnchor(_Kind, frozen=True, tag="install-anchor"):
@@ -70,6 +77,75 @@ class CloseSession(_Kind, frozen=True, tag="close-session"):
     reason: str
 
 
+class DeleteCertificate(_Kind, frozen=True, tag="delete-certificate"):
+    """Delete one certificate from the charger, named by the charger's own hash data. `use` is the dialect's store name."""
+
+    use: str
+    hash_data: HashData
+
+
+SettingName = Literal[
+    "organization",
+    "additional-root-check",
+    "max-chain-chars",
+    "trust-store-slots",
+    "csr-wait-s",
+    "csr-repeats",
+    "security-profile",
+    "network-priority",
+]
+"""A charger's security settings by our name; each dialect has a table from these to variables or keys."""
+
+
+class WriteSetting(_Kind, frozen=True, tag="write-setting"):
+    """Set one of the charger's security settings. Never a secret."""
+
+    name: SettingName
+    value: str
+
+
+class ReadSettings(_Kind, frozen=True, tag="read-settings"):
+    """Ask for security settings; what the charger does not know is missing from its answer."""
+
+    names: tuple[SettingName, ...]
+
+
+class WriteAuthorizationKey(_Kind, frozen=True, tag="write-authorization-key"):
+    """Give the charger a new AuthorizationKey; the key itself is fetched by its id when the frame is made."""
+
+    secret_id: str
+    generation: int
+
+
+class RaiseSecurityProfile(_Kind, frozen=True, tag="raise-security-profile"):
+    """Have an OCPP 1.6 charger use a higher security profile (whitepaper A05); it cannot be lowered again over OCPP."""
+
+    security_profile: int
+
+
+class CollectLog(_Kind, frozen=True, tag="collect-log"):
+    """Have a log uploaded. The address with its one-time ticket is a secret, fetched when the frame is made."""
+
+    log: Literal["security", "diagnostics"]
+    request_id: int
+    secret_id: str
+    oldest: str | None = None
+    latest: str | None = None
+
+
+class AskFor(_Kind, frozen=True, tag="ask-for"):
+    """Trigger a message other than a CSR."""
+
+    message: Literal["boot", "heartbeat", "status", "log-status", "firmware-status"]
+
+
+class CallAction(_Kind, frozen=True, tag="call-action"):
+    """A call an operator wrote out: `payload` is JSON text, validated against the session's version before it leaves."""
+
+    action: str
+    payload: str
+
+
 InstructionKind = (
     ObtainCsr
     | InstallLeaf
@@ -79,6 +155,14 @@ InstructionKind = (
     | SetProfilePriority
     | Reboot
     | CloseSession
+    | DeleteCertificate
+    | WriteSetting
+    | ReadSettings
+    | WriteAuthorizationKey
+    | RaiseSecurityProfile
+    | CollectLog
+    | AskFor
+    | CallAction
 )
 
 RESEND: dict[type[_Kind], ResendRule] = {
@@ -90,8 +174,23 @@ RESEND: dict[type[_Kind], ResendRule] = {
     SetProfilePriority: "repeat",
     Reboot: "once-per-decision",
     CloseSession: "once-per-decision",
+    DeleteCertificate: "repeat-not-found-is-success",
+    WriteSetting: "repeat",
+    ReadSettings: "repeat",
+    WriteAuthorizationKey: "repeat",
+    RaiseSecurityProfile: "repeat",
+    CollectLog: "once-per-decision",
+    AskFor: "once-per-decision",
+    CallAction: "once-per-decision",
 }
 """Re-send rules are data, one per kind (MECHANISMS, "Sessions and instructions")."""
+
+_HARMLESS: tuple[ResendRule, ...] = ("repeat", "repeat-not-found-is-success")
+
+
+def is_repeatable(kind: InstructionKind) -> bool:
+    """Whether sending it twice does no harm: then nobody needs to know that it was sent before it is answered."""
+    return RESEND[type(kind)] in _HARMLESS
 
 
 def kind_name(kind: InstructionKind) -> str:

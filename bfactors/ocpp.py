@@ -8,8 +8,9 @@ from datetime import datetime
 
 import msgspec
 
-from bfactors.certificate_hash import ReportedCertificate
-from bfactors.instruction import InstructionKind
+from bfactors.certificate_hash import HashData, ReportedCertificate
+from bfactors.disclosed import Disclosed
+from bfactors.instruction import InstructionKind, SettingName
 
 # ---------------------------------------------------------------- what the charger calls
 
@@ -29,10 +30,15 @@ class HeartbeatSent(msgspec.Struct, frozen=True, tag=True):
 
 
 class CsrPresented(msgspec.Struct, frozen=True, tag=True):
-    """SignCertificate: `csr` is the text as sent; `purpose` is what its type means (none given: charging_station)."""
+    """SignCertificate: `csr` is the text as sent; `purpose` is what its type means (none given: charging_station).
+
+    `request_id` is to be echoed by CertificateSigned, and `hash_root` names the root the charger wants (both 2.1).
+    """
 
     purpose: str
     csr: str
+    request_id: int | None = None
+    hash_root: HashData | None = None
 
 
 class SecurityEventNotified(msgspec.Struct, frozen=True, tag=True):
@@ -41,6 +47,20 @@ class SecurityEventNotified(msgspec.Struct, frozen=True, tag=True):
     event_type: str
     charger_time: str
     tech_info: str | None
+
+
+class LogStatusNotified(msgspec.Struct, frozen=True, tag=True):
+    """LogStatusNotification, `status` verbatim (1.6's DiagnosticsStatusNotification has no request id)."""
+
+    status: str
+    request_id: int | None = None
+
+
+class FirmwareStatusNotified(msgspec.Struct, frozen=True, tag=True):
+    """FirmwareStatusNotification, or 1.6's SignedFirmwareStatusNotification: `status` verbatim."""
+
+    status: str
+    request_id: int | None = None
 
 
 class Relayed(msgspec.Struct, frozen=True, tag=True):
@@ -58,7 +78,16 @@ class DecisionAsked(msgspec.Struct, frozen=True, tag=True):
     payload: bytes
 
 
-StationMessage = BootNotified | HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed | DecisionAsked
+StationMessage = (
+    BootNotified
+    | HeartbeatSent
+    | CsrPresented
+    | SecurityEventNotified
+    | LogStatusNotified
+    | FirmwareStatusNotified
+    | Relayed
+    | DecisionAsked
+)
 
 # ---------------------------------------------------------------- what we answer
 
@@ -106,13 +135,28 @@ Reply = BootReply | HeartbeatReply | CsrReply | DefaultReply | DecidedReply | Ca
 # ---------------------------------------------------------------- how our own calls end: four different facts
 
 
-class Answered(msgspec.Struct, frozen=True, tag="answered"):
-    """A valid CALLRESULT. `status` is the payload's status verbatim; `listed` is set by a list of certificates."""
+class ReadSetting(msgspec.Struct, frozen=True):
+    """One setting as the charger answered it; `value` is None if it would not say."""
+
+    name: SettingName
+    value: str | None
+    is_read_only: bool = False
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered", omit_defaults=True):
+    """A valid CALLRESULT. `status` is the payload's status verbatim (`Accepted` where the answer has none).
+
+    `listed` is set by a list of certificates, `settings` by ReadSettings, `file_name` by CollectLog, and `payload` (JSON
+    text) by CallAction.
+    """
 
     status: str
     reason_code: str | None = None
     detail: str | None = None
     listed: tuple[ReportedCertificate, ...] = ()
+    settings: tuple[ReadSetting, ...] = ()
+    file_name: str | None = None
+    payload: str | None = None
 
 
 class CallFailed(msgspec.Struct, frozen=True, tag="call-error"):
@@ -163,10 +207,14 @@ Inbound = InboundCall | InboundProblem | InboundAnswer
 
 
 class OutboundCall(msgspec.Struct, frozen=True):
-    """A CALL we make; the dialect of the session turns the instruction into an action and payload."""
+    """A CALL we make; the dialect of the session turns the instruction into an action and payload.
+
+    `secret` is what the instruction names by id only, opened for this one send.
+    """
 
     message_id: str
     instruction: InstructionKind
+    secret: Disclosed | None = None
 
 
 class OutboundReply(msgspec.Struct, frozen=True):

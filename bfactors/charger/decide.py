@@ -121,6 +121,8 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             _revocation_refused(draft, body)
         case v.DeadlinePassed():
             clock.rang(draft)
+        case v.LogStatusReported() | v.FirmwareStatusReported() | v.LogUploaded():
+            pass
         case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported():
             pass
         case _:

@@ -6,7 +6,14 @@ Source: OCPP 2.0.1 B01.FR.10-12, B02.FR.09, A00.FR.807, A04.FR.03.
 import hashlib
 from typing import Literal, assert_never
 
-from bfactors.evidence import BootReported, CsrReceived, Evidence, SecurityEventReported
+from bfactors.evidence import (
+    BootReported,
+    CsrReceived,
+    Evidence,
+    FirmwareStatusReported,
+    LogStatusReported,
+    SecurityEventReported,
+)
 from bfactors.exchange import record, waiting
 from bfactors.exchange.message import Ask, Finished, RelayOut
 from bfactors.exchange.state import ExchangeState
@@ -21,18 +28,23 @@ from bfactors.ocpp import (
     DecidedReply,
     DecisionAsked,
     DefaultReply,
+    FirmwareStatusNotified,
     HeartbeatReply,
     HeartbeatSent,
     InboundCall,
     InboundProblem,
+    LogStatusNotified,
     Relayed,
     Reply,
     SecurityEventNotified,
+    StationMessage,
 )
 from bfactors.path import Problem
 from bfactors.pem import MalformedX509, normalised_csr
 
 Standing = Literal["accepted", "pending", "refused"]
+Answerable = CsrReceived | SecurityEventReported | LogStatusReported | FirmwareStatusReported
+"""The evidence that a charger's own call waits for before it is answered."""
 
 
 def standing(state: ExchangeState) -> Standing:
@@ -96,9 +108,7 @@ def decided(turn: Turn, token: int, payload: bytes | None) -> None:
 # ---------------------------------------------------------------- who is served
 
 
-def _is_served(
-    turn: Turn, message: HeartbeatSent | CsrPresented | SecurityEventNotified | Relayed | DecisionAsked
-) -> bool:
+def _is_served(turn: Turn, message: StationMessage) -> bool:
     state = turn.state
     match standing(state):
         case "accepted":
@@ -186,6 +196,18 @@ def _serve(turn: Turn, call: InboundCall) -> None:
                 tech_info=message.tech_info,
             )
             _record_first(turn, body, call.message_id)
+        case LogStatusNotified():
+            session_id = turn.state.info.session_id
+            status = LogStatusReported(
+                session_id=session_id, status=message.status, request_id=message.request_id
+            )
+            _record_first(turn, status, call.message_id)
+        case FirmwareStatusNotified():
+            session_id = turn.state.info.session_id
+            progress = FirmwareStatusReported(
+                session_id=session_id, status=message.status, request_id=message.request_id
+            )
+            _record_first(turn, progress, call.message_id)
         case Relayed():
             _relay(turn, message, call.message_id)
         case DecisionAsked():
@@ -214,7 +236,12 @@ def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
             waiting.wait_for_evidence(turn, pending.evidence.evidence_id)
             return
     received = CsrReceived(
-        session_id=turn.state.info.session_id, message_id=message_id, purpose=csr.purpose, csr=text
+        session_id=turn.state.info.session_id,
+        message_id=message_id,
+        purpose=csr.purpose,
+        csr=text,
+        request_id=csr.request_id,
+        hash_root=csr.hash_root,
     )
     _record_first(turn, received, message_id)
 
@@ -245,7 +272,7 @@ def _relay(turn: Turn, message: Relayed, message_id: str) -> None:
     waiting.ready(turn, DefaultReply())
 
 
-def _record_first(turn: Turn, body: CsrReceived | SecurityEventReported, message_id: str) -> None:
+def _record_first(turn: Turn, body: Answerable, message_id: str) -> None:
     wait_s = turn.state.rules.evidence_wait_s
     evidence_id = record.attempt(turn, body, message_id, by_charger=True, wait_s=wait_s)
     if evidence_id is None:

@@ -3,7 +3,13 @@
 from typing import assert_never
 
 from bfactors.admission import AdmissionRecord, SessionInfo
-from bfactors.evidence import CsrReceived, InstructionSent, SecurityEventReported
+from bfactors.evidence import (
+    CsrReceived,
+    FirmwareStatusReported,
+    InstructionSent,
+    LogStatusReported,
+    SecurityEventReported,
+)
 from bfactors.exchange import own_call, record, station_call, waiting
 from bfactors.exchange.message import (
     Decided,
@@ -108,7 +114,7 @@ def _evidence_stored(turn: Turn, evidence_id: str) -> None:
     if pending is None:
         return
     match pending.evidence.body:
-        case CsrReceived() | SecurityEventReported():
+        case CsrReceived() | SecurityEventReported() | LogStatusReported() | FirmwareStatusReported():
             station_call.evidence_stored(turn, pending.evidence)
         case InstructionSent():
             own_call.sent_stored(turn, pending.evidence)

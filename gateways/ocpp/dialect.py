@@ -10,6 +10,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Protocol
 
+from bfactors.capability import NO_CAPABILITIES, Capabilities
+from bfactors.disclosed import Disclosed
 from bfactors.instruction import InstructionKind
 from bfactors.ocpp import Answered, Reply, StationMessage
 from gateways.ocpp.frame import Payload
@@ -43,8 +45,16 @@ class Dialect(Protocol):
         """A charger's valid call. Raises Unsupported."""
         ...
 
-    def call_of(self, instruction: InstructionKind) -> tuple[str, Payload]:
-        """The action and payload that carry out an instruction. Raises NotSendable."""
+    def call_of(
+        self,
+        instruction: InstructionKind,
+        capabilities: Capabilities = NO_CAPABILITIES,
+        secret: Disclosed | None = None,
+    ) -> tuple[str, Payload]:
+        """The action and payload that carry out an instruction, as this charger takes it. Raises NotSendable.
+
+        `secret` is what WriteAuthorizationKey (the key) and CollectLog (the address) name by id only.
+        """
         ...
 
     def answer_of(self, instruction: InstructionKind, payload: Payload) -> Answered:

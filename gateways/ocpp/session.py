@@ -196,7 +196,9 @@ class OcppSession:
             self._wire.close(1000, instruction.reason)
             return
         try:
-            action, payload = self._dialect.call_of(instruction)
+            action, payload = self._dialect.call_of(
+                instruction, self._info.record.capabilities, outbound.secret
+            )
             violation = self._dialect.schemas.request_violation(action, payload)
             if violation is not None:
                 raise NotSendable(f"{action}: {violation[1]}")

@@ -10,7 +10,9 @@ from typing import assert_never
 
 import orjson
 
+from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
+from bfactors.disclosed import Disclosed
 from bfactors.instruction import (
     CloseSession,
     InstallAnchor,
@@ -21,6 +23,7 @@ from bfactors.instruction import (
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
+    kind_name,
 )
 from bfactors.ocpp import (
     Answered,
@@ -145,7 +148,12 @@ class Ocpp201:
             return DecisionAsked(action=action, payload=orjson.dumps(payload))
         raise Unsupported(f"{action} is not served here")
 
-    def call_of(self, instruction: InstructionKind) -> tuple[str, Payload]:
+    def call_of(
+        self,
+        instruction: InstructionKind,
+        capabilities: Capabilities = NO_CAPABILITIES,
+        secret: Disclosed | None = None,
+    ) -> tuple[str, Payload]:
         """The action and payload that carry out an instruction. Raises NotSendable."""
         match instruction:
             case ObtainCsr():
@@ -176,7 +184,7 @@ class Ocpp201:
             case CloseSession():
                 raise NotSendable("close-session is no message")
             case _:
-                assert_never(instruction)
+                raise NotSendable(f"OCPP 2.0.1 has no call for {kind_name(instruction)}")
 
     def answer_of(self, instruction: InstructionKind, payload: Payload) -> Answered:
         """A charger's valid answer. SetVariables: its attribute's status (RebootRequired means accepted, kept verbatim)."""
