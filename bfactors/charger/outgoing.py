@@ -19,15 +19,16 @@ from bfactors.charger.state import (
 from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import RESEND, InstallLeaf, InstructionOrder
+from bfactors.instruction import InstallLeaf, InstructionOrder, is_repeatable
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
 
-_REPEATABLE = ("repeat", "repeat-not-found-is-success")
-
 
 def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[InstructionOrder]:
-    """What should now be sent on the live session, in the order it was wanted."""
+    """What should now be sent on the live session, in the order it was wanted.
+
+    What is repeatable stays among them until it is answered: whether it has left is not recorded.
+    """
     session = state.session
     if session is None:
         return []
@@ -35,7 +36,7 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
     for instruction in state.instructions.values():
         if instruction.not_before > now or instruction.sent_session == session.session_id:
             continue
-        if instruction.sent_session is not None and RESEND[type(instruction.body)] not in _REPEATABLE:
+        if instruction.sent_session is not None and not is_repeatable(instruction.body):
             continue
         if not _is_held(state, instruction):
             ready.append(instruction)
@@ -171,6 +172,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
             if purpose(certificate.purpose).is_session_credential
         ),
         mode="accepted",
+        capabilities=state.capabilities,
         revision=state.revision,
     )
 

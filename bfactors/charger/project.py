@@ -8,7 +8,7 @@ from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import CertificateRecord, ChargerState, InstructionState, JobState, Slot
 from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import kind_name
+from bfactors.instruction import is_repeatable, kind_name
 from bfactors.ledger_row import CertificateRow, ChargerRow, EffectRow, InstructionRow, JobRow
 from bfactors.purpose import purpose
 from bfactors.x509 import join_chain, split_chain
@@ -133,6 +133,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         if not state.keys
         else {"active_since": active_since, "pending_since": None, "origin": state.key_origin},
         "migration": _migration_body(state),
+        "capabilities": state.capabilities,
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,
     }
@@ -157,7 +158,7 @@ def _certificate_of(state: ChargerState, certificate_id: str | None) -> dict[str
 def _outstanding_body(state: ChargerState, instruction: InstructionState) -> dict[str, Any]:
     if state.session is None:
         waiting_for = "connection"
-    elif instruction.sent_session is None:
+    elif instruction.sent_session is None and not is_repeatable(instruction.body):
         waiting_for = "sending"
     else:
         waiting_for = "answer"

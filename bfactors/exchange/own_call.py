@@ -1,7 +1,8 @@
 """We call the charger: one call at a time, each order once, and its InstructionSent stored before the frame leaves.
 
     queued ──► announced: InstructionSent is being stored ──acknowledged──► outstanding ──► answered, call-error,
-                  └── the log is away: tried again until it is back                          silent, disconnected
+       │          └── the log is away: tried again until it is back             ▲            silent, disconnected
+       └── repeatable: it may be sent twice, so nobody is told beforehand ──────┘
 
 Source: OCPP-J section 4 (one outstanding CALL a direction); MECHANISMS, "Sessions and instructions".
 """
@@ -11,7 +12,7 @@ from bfactors.exchange import record, station_call
 from bfactors.exchange.message import Finished, Send
 from bfactors.exchange.state import OutstandingCall
 from bfactors.exchange.turn import Turn
-from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr
+from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, is_repeatable
 from bfactors.instruction import kind_name as instruction_name
 from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall, Outcome, Silent
 
@@ -44,6 +45,12 @@ def pump(turn: Turn) -> None:
         order = next((o for o in state.orders if o.is_urgent or not state.is_paused), None)
     if order is None:
         return
+    if is_repeatable(order.body):
+        # Before the ledger has heard of the session its answer could be lost with it.
+        if state.is_introduced and record.has_room(turn):
+            turn.change(orders=tuple(o for o in state.orders if o is not order))
+            _leave(turn, order)
+        return
     if record.attempt(turn, _sent(order), _message_id(order), by_charger=False, wait_s=None) is not None:
         turn.change(orders=tuple(o for o in state.orders if o is not order), announced=order)
 
@@ -59,6 +66,10 @@ def sent_stored(turn: Turn, evidence: Evidence) -> None:
         # Announced, yet never sent: for the ledger that is as unknown as a lost answer, and as safe to decide anew.
         _settle(turn, order, Disconnected(), 0.0)
         return
+    _leave(turn, order)
+
+
+def _leave(turn: Turn, order: InstructionOrder) -> None:
     _note_carried_out(turn, order)
     if isinstance(order.body, CloseSession):
         _settle(turn, order, Answered("Closed"), 0.0)

@@ -50,11 +50,16 @@ def attempt(
     if any(p.evidence.evidence_id == evidence.evidence_id for p in queue):
         renew(turn, evidence.evidence_id)
         return evidence.evidence_id
-    if len(queue) >= max(1, turn.state.rules.evidence_buffered - _RESERVED):
+    if not has_room(turn):
         return None
     expires_s = None if wait_s is None else turn.now_s + wait_s
     turn.change(evidence=(*queue, Pending(evidence, expires_s)))
     return evidence.evidence_id
+
+
+def has_room(turn: Turn) -> bool:
+    """Whether something that can wait may be begun: what it leads to would still fit."""
+    return len(turn.state.evidence) < max(1, turn.state.rules.evidence_buffered - _RESERVED)
 
 
 def renew(turn: Turn, wanted_id: str) -> None:

@@ -13,7 +13,7 @@ from bfactors import evidence as v
 from bfactors.errors import Overtaken
 from bfactors.fleet.state import FleetFacts
 from bfactors.identity import FLEET, partition_of
-from bfactors.instruction import InstallAnchor, ObtainCsr
+from bfactors.instruction import InstallAnchor, ObtainCsr, is_repeatable
 from bfactors.ledger_fold import FACTS_KEY
 from bfactors.ledger_row import GENESIS, AggregateRow, Batch, EventRow, row_hash
 from bfactors.ocpp import Answered
@@ -438,7 +438,8 @@ async def answer_next(world: LedgerWorld, number: int, outcome: Answered) -> Non
         "decision": order.decision,
         "session_id": order.session_id,
     }
-    await world.tell(v.InstructionSent(**key))  # type: ignore[arg-type]
+    if not is_repeatable(order.body):
+        await world.tell(v.InstructionSent(**key))  # type: ignore[arg-type]
     await world.tell(v.InstructionAnswered(outcome=outcome, **key))  # type: ignore[arg-type]
 
 
@@ -542,6 +543,22 @@ async def test_an_order_not_known_as_sent_is_given_again_and_one_that_is_known_i
     await world.until(lambda: len(world.orders) == 3)
     await world.quiet()
     assert world.orders[2] == world.orders[1]
+
+
+async def test_an_order_that_waits_for_its_answer_is_not_given_again_with_every_commit(
+    world: LedgerWorld,
+) -> None:
+    world.start()
+    await world.teach()
+    await world.accepted(registration())
+    await world.connect()
+    await world.accepted(issue("job"))
+    await world.until(lambda: len(world.orders) == 2)
+    given = list(world.orders)
+    await answer_next(world, 0, Answered("Accepted"))
+    await world.until(lambda: len(world.stored().instructions) == 1)
+    await world.quiet()
+    assert world.orders == given
 
 
 async def test_orders_and_admissions_wait_until_nats_is_back(world: LedgerWorld) -> None:

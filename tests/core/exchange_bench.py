@@ -17,7 +17,7 @@ from bfactors.exchange.message import (
     SetTimer,
     Tick,
 )
-from bfactors.instruction import InstructionKind, InstructionOrder, ListCertificates
+from bfactors.instruction import InstructionKind, InstructionOrder, Reboot
 from bfactors.ocpp import (
     Answered,
     BootNotified,
@@ -81,7 +81,7 @@ def order(
         "session_id": "s-1",
         "decision": decision,
         "answer_wait_s": 30,
-        "body": body or ListCertificates("charging_station"),
+        "body": body or Reboot(),
         **fields,
     }
     return InstructionOrder(**values)

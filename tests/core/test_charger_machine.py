@@ -14,7 +14,7 @@ from bfactors.charger import outgoing
 from bfactors.effect import IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
-from bfactors.instruction import InstallLeaf, ListCertificates
+from bfactors.instruction import InstallLeaf, ListCertificates, is_repeatable
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
@@ -156,7 +156,8 @@ class ChargerMachine(RuleBasedStateMachine):
         order = orders[0]
         self.model.sent.append(order)
         key = (order.instruction_id, order.decision, order.session_id)
-        self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
+        if not is_repeatable(order.body):
+            self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
         if lists and isinstance(order.body, ListCertificates):
             bundle = self.model.facts.bundles["backend_server"]
             outcome = Answered(

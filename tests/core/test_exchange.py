@@ -22,7 +22,7 @@ from bfactors.exchange.message import (
     Suspected,
     Undecided,
 )
-from bfactors.instruction import CloseSession, ObtainCsr, Reboot
+from bfactors.instruction import CloseSession, ListCertificates, ObtainCsr, Reboot
 from bfactors.ocpp import (
     Answered,
     BootReply,
@@ -466,6 +466,43 @@ def test_with_nats_away_an_order_does_not_leave_until_it_is_back() -> None:
         if bench.recording is not None:
             bench.fail()
     assert bench.give(Restate()).calls == []
+    assert len(bench.store().calls) == 1
+
+
+def test_a_repeatable_order_leaves_at_once_and_only_its_answer_is_recorded() -> None:
+    bench = Bench.introduced().order(1, body=ListCertificates())
+    [call] = bench.calls
+    assert bench.recorded == []
+    [body] = bench.answer(call.message_id).recorded
+    assert body == v.InstructionAnswered(
+        instruction_id="i-1", decision=1, session_id="s-1", outcome=Answered("Accepted")
+    )
+
+
+def test_a_repeatable_order_given_again_is_sent_once_a_session_until_it_is_decided_anew() -> None:
+    bench = Bench.introduced().order(1, body=ListCertificates())
+    [call] = bench.calls
+    assert bench.order(1, body=ListCertificates()).out == ()
+    bench.answer(call.message_id)
+    bench.store()
+    assert bench.order(1, body=ListCertificates()).out == ()
+    assert len(bench.order(1, decision=2, body=ListCertificates()).calls) == 1
+
+
+def test_a_repeatable_order_that_got_no_answer_before_the_end_is_of_unknown_outcome() -> None:
+    bench = Bench.introduced().order(1, body=ListCertificates())
+    [body] = bench.give(SessionEnded("connection-lost")).recorded
+    assert isinstance(body, v.InstructionAnswered)
+    assert body.outcome == Disconnected()
+
+
+def test_a_repeatable_order_waits_until_its_answer_can_be_recorded() -> None:
+    bench = Bench().call(BOOT, "boot").order(1, body=ListCertificates())
+    assert bench.calls == [], "the ledger knows nothing of the session"
+    assert len(bench.store().calls) == 1
+    bench = Bench.introduced(rules=ExchangeRules(evidence_buffered=5))
+    bench.call(TAMPERED, "1")
+    assert bench.order(1, body=ListCertificates()).calls == [], "no room for what it may lead to"
     assert len(bench.store().calls) == 1
 
 

@@ -34,7 +34,14 @@ from bfactors.exchange.message import (
     Tick,
     Undecided,
 )
-from bfactors.instruction import CloseSession, InstructionKind, ListCertificates, ObtainCsr, Reboot
+from bfactors.instruction import (
+    CloseSession,
+    InstructionKind,
+    ListCertificates,
+    ObtainCsr,
+    Reboot,
+    is_repeatable,
+)
 from bfactors.ocpp import (
     Answered,
     CallFailed,
@@ -85,6 +92,7 @@ class World:
         self.acknowledged: set[str] = set()
         self.relays: list[int] = []
         self.questions: list[int] = []
+        self.ordered: set[tuple[str, int]] = set()
         self.sent: dict[tuple[str, int], OutboundCall] = {}
         self.outstanding: tuple[str, float] | None = None
         self.answers: dict[tuple[str, str, object], Reply] = {}
@@ -189,12 +197,17 @@ class World:
         now_s = self.bench.now_s
         if self.outstanding is not None:
             assert self.outstanding[1] <= now_s, "two calls outstanding"
-        announced = {
-            (e.body.instruction_id, e.body.decision)
-            for e in self.stored
-            if isinstance(e.body, v.InstructionSent) and e.evidence_id in self.acknowledged
-        }
-        keys = [key for key in announced if message_id_of(key) == call.message_id]
+        if is_repeatable(call.instruction):
+            allowed = self.ordered
+            kinds = [type(e.body) for e in self.stored if e.evidence_id in self.acknowledged]
+            assert v.SessionOpened in kinds, "a frame left before the ledger could hear of its session"
+        else:
+            allowed = {
+                (e.body.instruction_id, e.body.decision)
+                for e in self.stored
+                if isinstance(e.body, v.InstructionSent) and e.evidence_id in self.acknowledged
+            }
+        keys = [key for key in allowed if message_id_of(key) == call.message_id]
         assert keys, "a frame left before its InstructionSent was stored"
         [key] = keys
         assert key not in self.sent, "a decision is carried out once"
@@ -232,6 +245,8 @@ class World:
             if isinstance(evidence.body, v.InstructionSent):
                 key = (evidence.body.instruction_id, evidence.body.decision)
                 assert answered.get(key) == 1, "what was announced is settled once"
+        for key in self.sent:
+            assert answered.get(key) == 1, "what was sent is settled once"
         if self.bench.state.is_introduced:
             assert isinstance(self.stored[-1].body, v.SessionClosed)
 
@@ -260,6 +275,7 @@ def perform(world: World, name: str, first: int, second: int) -> None:
             world.call(str(first), MESSAGES[second])
         case "order":
             body = BODIES[first]
+            world.ordered.add((f"i-{first}", second))
             world.give(OrderArrived(order(first, second, body, answer_wait_s=ANSWER_WAIT_S)))
         case "log":
             world.log_says(WORDS[first])

@@ -12,7 +12,7 @@ from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import IssueCertificate
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.state import FleetFacts, FleetState
-from bfactors.instruction import InstructionKind
+from bfactors.instruction import InstructionKind, is_repeatable
 from bfactors.ocpp import Answered, Outcome
 from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
@@ -163,7 +163,8 @@ class World:
             "decision": order.decision,
             "session_id": order.session_id,
         }
-        self.tell(v.InstructionSent(**key))  # type: ignore[arg-type]
+        if not is_repeatable(order.body):
+            self.tell(v.InstructionSent(**key))  # type: ignore[arg-type]
         answer = outcome or Answered("Accepted", listed=listed)
         self.tell(v.InstructionAnswered(outcome=answer, **key))  # type: ignore[arg-type]
         return order.body
