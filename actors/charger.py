@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, assert_never
 
-from actors.mailbox import HighWaterGauge, Mailbox, MailboxState
+from actors.mailbox import HighWaterGauge, MailboxState
+from actors.prompt_mailbox import PromptMailbox
 from bfactors.errors import Unavailable
-from bfactors.evidence import Evidence
 from bfactors.exchange import ExchangeRules, ExchangeState, Input, Moment, Output, start, step
 from bfactors.exchange.message import (
     Ask,
@@ -39,7 +39,7 @@ from bfactors.ports import Clock, Decisions, EvidenceLog, Metrics, Relay, Sessio
 _LOG = logging.getLogger(__name__)
 
 MAILBOX_CAPACITY = 64
-_APPEND_TIMEOUT_S = 15.0  # a port that neither returns nor raises must not hold the queue for ever
+_PORT_WAIT_S = 15.0  # a port that neither returns nor raises must not hold the queue for ever
 _TICK_AGAIN_S = 0.1
 _DRAIN_S = 5.0
 
@@ -92,7 +92,7 @@ class ChargerPorts:
     schedule: Schedule = on_this_loop
 
 
-class ChargerActor(Mailbox[Input]):
+class ChargerActor(PromptMailbox[Input]):
     """Made anew for every session; a session that is closed keeps its actor until what it owes the log is stored."""
 
     __slots__ = ("_exchange", "_owed", "_owner", "_ports", "_retirement", "_session", "_timer")
@@ -127,12 +127,12 @@ class ChargerActor(Mailbox[Input]):
         """The family's supervisor was paused or resumed."""
         self.accept(PauseChanged(paused))
 
-    async def begin(self) -> None:
-        await self._carry_out(*start(self._session.info, self._ports.rules, self._now()))
+    def prepare(self) -> None:
+        self._carry_out(*start(self._session.info, self._ports.rules, self._now()))
 
-    async def receive(self, message: Input) -> None:
+    def handle(self, message: Input) -> None:
         assert self._exchange is not None
-        await self._carry_out(*step(self._exchange, message, self._now()))
+        self._carry_out(*step(self._exchange, message, self._now()))
         if isinstance(message, FrameArrived):
             self._owner.frame_handled()
 
@@ -151,9 +151,7 @@ class ChargerActor(Mailbox[Input]):
         await self.stop()
 
     async def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         await super().stop()
 
     # -- inside -----------------------------------------------------------------------------------
@@ -161,38 +159,41 @@ class ChargerActor(Mailbox[Input]):
     def _now(self) -> Moment:
         return Moment(self._ports.clock.monotonic(), self._ports.clock.now())
 
-    async def _carry_out(self, exchange: ExchangeState, outputs: tuple[Output, ...]) -> None:
+    def _carry_out(self, exchange: ExchangeState, outputs: tuple[Output, ...]) -> None:
         self._exchange = exchange
         for output in outputs:
             if self.state is MailboxState.ABANDONED:
                 return  # this lane was wedged and is replaced: its late words are not wanted
-            await self._act(output)
+            self._act(output)
         if (owed := len(exchange.evidence)) != self._owed:
             self._owed = owed
             self._owner.owes(owed)
 
-    async def _act(self, output: Output) -> None:
+    def _act(self, output: Output) -> None:
         match output:
             case Send(outbound):
                 self._session.send(outbound)
             case Record(evidence):
                 evidence_id = evidence.evidence_id
                 self.spawn(
-                    self._store(evidence),
+                    self._ports.evidence.append(evidence),
                     lambda _: EvidenceStored(evidence_id),
                     lambda error: EvidenceFailed(_if_away(error, evidence_id)),
+                    within_s=_PORT_WAIT_S,
                 )
-            case RelayOut(token):
+            case RelayOut(token, action, message_id, payload):
                 self.spawn(
-                    self._pass_on(output),
+                    self._ports.relay.publish(self._session.info.charger_id, action, message_id, payload),
                     lambda _: RelayStored(token),
                     lambda error: RelayFailed(_if_away(error, token)),
+                    within_s=_PORT_WAIT_S,
                 )
-            case Ask(token):
+            case Ask(token, action, message_id, payload):
                 self.spawn(
-                    self._have_decided(output),
+                    self._ports.decisions.ask(self._session.info.charger_id, action, message_id, payload),
                     lambda payload: Decided(token, payload),
                     lambda error: Undecided(_if_away(error, token)),
+                    within_s=_PORT_WAIT_S,
                 )
             case Close(code, reason):
                 self._session.close(code, reason)
@@ -204,25 +205,9 @@ class ChargerActor(Mailbox[Input]):
             case Finished():
                 self._tell_of(output)
             case Retire():
-                await self._retire()
+                self._retire()
             case _:
                 assert_never(output)
-
-    async def _store(self, evidence: Evidence) -> None:
-        async with asyncio.timeout(_APPEND_TIMEOUT_S):
-            await self._ports.evidence.append(evidence)
-
-    async def _pass_on(self, relay: RelayOut) -> None:
-        charger_id = self._session.info.charger_id
-        async with asyncio.timeout(_APPEND_TIMEOUT_S):
-            await self._ports.relay.publish(charger_id, relay.action, relay.message_id, relay.payload)
-
-    async def _have_decided(self, question: Ask) -> bytes:
-        charger_id = self._session.info.charger_id
-        async with asyncio.timeout(_APPEND_TIMEOUT_S):
-            return await self._ports.decisions.ask(
-                charger_id, question.action, question.message_id, question.payload
-            )
 
     def _tick(self) -> None:
         self._timer = None
@@ -255,11 +240,17 @@ class ChargerActor(Mailbox[Input]):
                 },
             )
 
-    async def _retire(self) -> None:
+    def _retire(self) -> None:
         self._owner.retired()
         if self._retirement is not None:
             self._retirement.set()
-        await self.stop()
+        self._cancel_timer()
+        self.end()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _if_away(error: BaseException, about: T) -> T:

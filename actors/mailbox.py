@@ -19,6 +19,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from bfactors.errors import BetterFleetError
@@ -63,7 +65,7 @@ class Mailbox(ABC, Generic[M]):
 
     __slots__ = (
         "__weakref__", "_begun", "_capacity", "_drain_task", "_gauge", "_in_flight", "_loop", "_on_failure",
-        "_peak", "_queue", "_state", "_waiting", "name",
+        "_peak", "_queue", "_state", "_waiting", "_watch", "name",
     )  # fmt: skip
 
     def __init__(self, name: str, *, capacity: int = 64, gauge: HighWaterGauge | None = None) -> None:
@@ -75,7 +77,8 @@ class Mailbox(ABC, Generic[M]):
         self._loop = asyncio.get_running_loop()
         self._queue: deque[M] = deque()
         self._waiting: deque[tuple[asyncio.Future[None], M]] | None = None
-        self._in_flight: set[asyncio.Task[None]] | None = None
+        self._in_flight: dict[asyncio.Task[None], float] | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_failure: OnFailure | None = None
         self._state = MailboxState.OPEN
@@ -96,6 +99,10 @@ class Mailbox(ABC, Generic[M]):
     @property
     def state(self) -> MailboxState:
         return self._state
+
+    @property
+    def _is_live(self) -> bool:
+        return self._state in _LIVE
 
     @property
     def depth(self) -> int:
@@ -135,21 +142,24 @@ class Mailbox(ABC, Generic[M]):
         coroutine: Coroutine[Any, Any, T],
         to_message: Callable[[T], M],
         to_failure: Callable[[BaseException], M],
+        *,
+        within_s: float = inf,
     ) -> None:
         """Run slow I/O beside the mailbox; its outcome comes back as a message, never lost to a full mailbox.
 
-        Cancelled when the actor stops; after that nothing new is started and the coroutine is closed unrun.
+        Cancelled after `within_s`, which `to_failure` hears of as CancelledError, and when the actor stops; after that
+        nothing new is started and the coroutine is closed unrun.
         """
         if self._state not in _LIVE:
             coroutine.close()
             return
         task = self._loop.create_task(self._work(coroutine, to_message, to_failure), name=self.name)
         if self._in_flight is None:
-            self._in_flight = set()
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
-        # cancelled before its first step, the task has never reached the coroutine it was given
-        task.add_done_callback(lambda _: coroutine.close())
+            self._in_flight = {}
+        due = self._in_flight[task] = self._loop.time() + within_s
+        task.add_done_callback(partial(self._worked, coroutine))
+        if due < inf and (self._watch is None or due < self._watch.when()):
+            self._look_at(due)
 
     # -- life, as the supervisor directs it -------------------------------------------------------
 
@@ -275,6 +285,29 @@ class Mailbox(ABC, Generic[M]):
         with suppress(MailboxClosed):
             await self._stand_in_line(message)
 
+    def _worked(self, coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
+        if self._in_flight:
+            self._in_flight.pop(task, None)
+        coroutine.close()  # cancelled before its first step, the task has never reached it
+
+    def _cancel_overdue(self) -> None:
+        """One timer for all work in flight, left standing when that is done: a timer a piece costs more than the piece."""
+        self._watch = None
+        now = self._loop.time()
+        next_due = inf
+        for task, due in (self._in_flight or {}).items():
+            if due <= now:
+                task.cancel()
+            else:
+                next_due = min(next_due, due)
+        if next_due < inf:
+            self._look_at(next_due)
+
+    def _look_at(self, due: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_at(due, self._cancel_overdue)
+
     def _busy(self) -> set[asyncio.Task[None]]:
         tasks = set(self._in_flight or ())
         if self._drain_task is not None:
@@ -286,6 +319,9 @@ class Mailbox(ABC, Generic[M]):
     def _close(self, state: MailboxState) -> None:
         self._state = state
         self._queue.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         while self._waiting:
             room, _ = self._waiting.popleft()
             if not room.done():
