@@ -37,6 +37,11 @@ class Dialect(Protocol):
     @property
     def schemas(self) -> SchemaSet: ...
 
+    @property
+    def codes(self) -> Mapping[str, str]:
+        """What this version calls the CALLERROR codes that are not OCPP 2.0.1's; "" for what it has us ignore."""
+        ...
+
     def authorizing(self, status: str) -> "Dialect":
         """This dialect, with Authorize answered by a status (in OCPP 2.0.1's words) when nobody decides."""
         ...
@@ -45,13 +50,20 @@ class Dialect(Protocol):
         """A charger's valid call. Raises Unsupported."""
         ...
 
+    def effective_action(self, action: str, payload: Payload) -> str:
+        """Under which name a valid call is answered: its action, or that and what the payload wraps (`Outer:Inner`).
+
+        There are few of them, whatever a charger sends; `schemas` and `reply_of` know each.
+        """
+        ...
+
     def call_of(
         self,
         instruction: InstructionKind,
         capabilities: Capabilities = NO_CAPABILITIES,
         secret: Disclosed | None = None,
     ) -> tuple[str, Payload]:
-        """The action and payload that carry out an instruction, as this charger takes it. Raises NotSendable.
+        """The effective action and payload that carry out an instruction, as this charger takes it. Raises NotSendable.
 
         `secret` is what WriteAuthorizationKey (the key) and CollectLog (the address) name by id only.
         """
@@ -64,6 +76,11 @@ class Dialect(Protocol):
     def reply_of(self, action: str, reply: Reply) -> Payload:
         """The payload of our CALLRESULT; a CallErrorReply never gets here."""
         ...
+
+
+def wire_action(effective_action: str) -> str:
+    """The action a frame names, of an effective one."""
+    return effective_action.partition(":")[0]
 
 
 def subprotocol(dialect: Dialect) -> str:

@@ -29,26 +29,29 @@ _RANK = (
     "PropertyConstraintViolation",
     "FormatViolation",
 )
-_REQUEST, _RESPONSE = "Request", "Response"
+_RESPONSE = "Response"
 
 
 class SchemaSet:
     """Validators of one version by action. Reading and compiling 2.0.1's 128 schemas takes some 50 ms."""
 
-    def __init__(self, package: str) -> None:
-        """`package` holds a folder `schemas`, e.g. `ocpp.v201`. Raises ModuleNotFoundError."""
+    def __init__(self, package: str, *, request: str = "Request") -> None:
+        """`package` holds a folder `schemas`, e.g. `ocpp.v201`; `request` ends the names of its requests' files.
+
+        Raises ModuleNotFoundError.
+        """
         folder = resources.files(importlib.import_module(package)) / "schemas"
         self._requests: dict[str, jsonschema_rs.Validator] = {}
         self._responses: dict[str, jsonschema_rs.Validator] = {}
         for entry in folder.iterdir():
             name = entry.name.removesuffix(".json")
-            for ending, table in ((_REQUEST, self._requests), (_RESPONSE, self._responses)):
-                if name.endswith(ending):
-                    # Some of the files begin with a byte order mark.
-                    schema = orjson.loads(entry.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-                    table[name.removesuffix(ending)] = jsonschema_rs.validator_for(
-                        schema, validate_formats=True
-                    )
+            ending, table = (
+                (_RESPONSE, self._responses) if name.endswith(_RESPONSE) else (request, self._requests)
+            )
+            if name.endswith(ending):
+                # Some of the files begin with a byte order mark.
+                schema = orjson.loads(entry.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+                table[name.removesuffix(ending)] = jsonschema_rs.validator_for(schema, validate_formats=True)
 
     def knows(self, action: str) -> bool:
         """Whether the version has this action, in either direction."""

@@ -26,7 +26,7 @@ from bfactors.ocpp import (
 )
 from bfactors.ports import ChargerDoor, Metrics, Session
 from gateways.ocpp import frame
-from gateways.ocpp.dialect import Dialect, NotSendable, Unsupported
+from gateways.ocpp.dialect import Dialect, NotSendable, Unsupported, wire_action
 
 _LOG = logging.getLogger(__name__)
 
@@ -148,10 +148,13 @@ class OcppSession:
         except Unsupported as unsupported:
             return self._problem(call.message_id, "NotSupported", str(unsupported))
         self._answering.add(call.message_id)
-        return InboundCall(call.message_id, call.action, message, size)
+        action = self._dialect.effective_action(call.action, call.payload)
+        return InboundCall(call.message_id, action, message, size)
 
-    def _problem(self, message_id: str, code: str, description: str) -> InboundProblem:
+    def _problem(self, message_id: str, code: str, description: str) -> InboundProblem | None:
         self._metrics.count("ocpp_frames_refused", reason=code)
+        if self._dialect.codes.get(code) == "":
+            return None
         return InboundProblem(message_id, code, description)
 
     def _answer(self, answer: frame.Result | frame.Error) -> Inbound | None:
@@ -209,13 +212,14 @@ class OcppSession:
             return
         # OCPP has one call of ours out at a time: an earlier one has timed out, and its late answer becomes a stray one.
         self._out = (outbound.message_id, action, instruction)
-        self._wire.write_text(frame.call(outbound.message_id, action, payload))
+        self._wire.write_text(frame.call(outbound.message_id, wire_action(action), payload))
 
     def _send_reply(self, outbound: OutboundReply) -> None:
         self._answering.discard(outbound.message_id)
         reply = outbound.reply
         if isinstance(reply, CallErrorReply):
-            self._wire.write_text(frame.error(outbound.message_id, reply.code, reply.description))
+            code = self._dialect.codes.get(reply.code, reply.code)
+            self._wire.write_text(frame.error(outbound.message_id, code, reply.description))
             return
         payload = self._dialect.reply_of(outbound.action, reply)
         violation = self._dialect.schemas.response_violation(outbound.action, payload)

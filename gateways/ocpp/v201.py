@@ -130,6 +130,7 @@ class Ocpp201:
     default_replies: Mapping[str, Payload] = field(default_factory=_defaults)
     schemas: SchemaSet = field(default_factory=lambda: SchemaSet("ocpp.v201"))
     version: str = "2.0.1"
+    codes: Mapping[str, str] = field(default_factory=dict)
 
     def authorizing(self, status: str) -> "Ocpp201":
         """This dialect, with Authorize answered `status` when nobody decides."""
@@ -147,6 +148,10 @@ class Ocpp201:
         if action in _DECIDED:
             return DecisionAsked(action=action, payload=orjson.dumps(payload))
         raise Unsupported(f"{action} is not served here")
+
+    def effective_action(self, action: str, payload: Payload) -> str:
+        """The action: nothing is wrapped."""
+        return action
 
     def call_of(
         self,
