@@ -1,12 +1,18 @@
-"""What a charger can and cannot do: capabilities as data, set for its family or learned from its own answers.
+"""What a charger can and cannot do: capabilities as data, set for its family or charger, or learned from its own answers.
 
-Applied by the dialects, shown to operators, and never looked up by a family's name in an `if`.
+Applied by the dialects and the rules, shown to operators, and never looked up by a family's name in an `if`.
 """
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import get_type_hints
 
 import msgspec
 
 
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Capabilities(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False
+):
     """The capabilities that change what we send or expect; the defaults describe a charger that follows the specification.
 
     `None` means nobody knows. Sizes in characters, as OCPP counts them.
@@ -31,6 +37,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cannot_list: bool = False
     """GetInstalledCertificateIds is NotSupported."""
     cannot_delete: bool = False
+    """DeleteCertificate is NotSupported."""
     hex_text_password: bool = False
     """It sends the hex text of its key as its password instead of the decoded bytes (1.6)."""
     no_ping: bool = False
@@ -46,14 +53,42 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 NO_CAPABILITIES = Capabilities()
 """A charger nobody knows anything special about."""
 
+_DEFAULTS = msgspec.structs.asdict(NO_CAPABILITIES)
+_HINTS = get_type_hints(Capabilities)
 
-def merged(family: Capabilities, learned: Capabilities) -> Capabilities:
-    """The family's capabilities, overlaid by what this charger itself has shown (everything that is not a default)."""
-    changed = {
-        name: value
-        for name, default in zip(
-            Capabilities.__struct_fields__, Capabilities.__struct_defaults__, strict=True
-        )
-        if (value := getattr(learned, name)) != default
-    }
-    return msgspec.structs.replace(family, **changed)
+
+def merged(*layers: Capabilities) -> Capabilities:
+    """One set out of several, the later ones stronger: family, charger, learned. A default says nothing."""
+    found: dict[str, object] = {}
+    for layer in layers:
+        if layer is not NO_CAPABILITIES:
+            found |= {
+                name: value
+                for name, default in _DEFAULTS.items()
+                if (value := getattr(layer, name)) != default
+            }
+    return Capabilities(**found) if found else NO_CAPABILITIES  # type: ignore[arg-type] # values of its own fields
+
+
+@lru_cache(maxsize=1024)
+def learned(facts: frozenset[str]) -> Capabilities:
+    """What a charger's own answers have shown, as recorded by ChargerFactObserved: `cannot-list`, `max-chain-chars=9000`.
+
+    Facts that name no capability, and values of another kind than its own, are passed over: an older or newer version of
+    this system may have recorded them.
+    """
+    found: dict[str, object] = {}
+    for name, value in _named(facts):
+        try:
+            found[name] = msgspec.convert(value, _HINTS[name], strict=False)
+        except msgspec.ValidationError:
+            continue
+    return Capabilities(**found) if found else NO_CAPABILITIES  # type: ignore[arg-type] # converted to the fields' types
+
+
+def _named(facts: Iterable[str]) -> Iterable[tuple[str, object]]:
+    for fact in sorted(facts):
+        name, has_value, value = fact.partition("=")
+        name = name.replace("-", "_")
+        if name in _DEFAULTS:
+            yield name, value if has_value else True

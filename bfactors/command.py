@@ -3,6 +3,7 @@
 import msgspec
 
 from bfactors.admission import KeyVerifier
+from bfactors.capability import Capabilities
 from bfactors.refusal import Refusal
 
 
@@ -36,6 +37,14 @@ class ChangeCharger(_Command, frozen=True, kw_only=True):
     cohort: str | None = None
     organization: str | None = None
     expected_common_name: str | None = None
+
+
+class SetChargerCapabilities(_Command, frozen=True, kw_only=True):
+    """Say what this one charger can and cannot do, on top of its family; replaces what was said before."""
+
+    charger_id: str
+    capabilities: Capabilities
+    reason: str
 
 
 class ResumeCharger(_Command, frozen=True, kw_only=True):
@@ -102,9 +111,28 @@ class SetPolicy(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class SetFamilyFacts(_Command, frozen=True, kw_only=True):
+    """Say what a charger family can and cannot do (fleet); replaces what was said before."""
+
+    family: str
+    capabilities: Capabilities
+    note: str = ""
+
+
+class QualifyFamily(_Command, frozen=True, kw_only=True):
+    """Record that a charger of the family was walked through everything (fleet). `report` is JSON text."""
+
+    family: str
+    charger_id: str
+    firmware: str
+    passed: bool
+    report: str
+
+
 Command = (
     RegisterCharger
     | ChangeCharger
+    | SetChargerCapabilities
     | ResumeCharger
     | RequestJob
     | CancelJob
@@ -112,6 +140,8 @@ Command = (
     | CreateTrustAnchorBundle
     | SetSupervisorState
     | SetPolicy
+    | SetFamilyFacts
+    | QualifyFamily
 )
 
 

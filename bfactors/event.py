@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import KeyVerifier
+from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.instruction import InstructionKind
 from bfactors.policy import PolicyOverride
@@ -65,6 +66,21 @@ class AdmissionRuleChanged(_Event, frozen=True, kw_only=True):
     charger_id: str
     subject_match: str
     policy_version: int
+
+
+class ChargerCapabilitiesSet(_Event, frozen=True, kw_only=True):
+    """An operator said what this one charger can and cannot do, on top of its family."""
+
+    charger_id: str
+    capabilities: Capabilities
+    reason: str
+
+
+class CapabilitiesChanged(_Event, frozen=True, kw_only=True):
+    """What holds for this charger from now on: its family's capabilities, its own, and what its answers have shown."""
+
+    charger_id: str
+    capabilities: Capabilities
 
 
 class ChargerSessionOpened(_Event, frozen=True, kw_only=True):
@@ -510,6 +526,28 @@ class NodeTrustRecorded(_Event, frozen=True, kw_only=True):
     fingerprints: tuple[str, ...]
 
 
+class FamilyFactsSet(_Event, frozen=True, kw_only=True):
+    """An operator said what a charger family can and cannot do."""
+
+    family: str
+    capabilities: Capabilities
+    note: str
+    by: str
+    at: datetime
+
+
+class FamilyQualified(_Event, frozen=True, kw_only=True):
+    """A charger of the family was walked through everything a campaign will ask of it; `report` is JSON text."""
+
+    family: str
+    charger_id: str
+    firmware: str
+    by: str
+    at: datetime
+    passed: bool
+    report: str
+
+
 class NodeForgotten(_Event, frozen=True, kw_only=True):
     """A connect node is gone."""
 
@@ -522,6 +560,8 @@ ChargerEvent = (
     | ChargerChanged
     | ChargerResumed
     | AdmissionRuleChanged
+    | ChargerCapabilitiesSet
+    | CapabilitiesChanged
     | ChargerSessionOpened
     | ChargerSessionClosed
     | ChargerBootReported
@@ -570,6 +610,8 @@ FleetEvent = (
     | PolicySetChanged
     | NodeTrustRecorded
     | NodeForgotten
+    | FamilyFactsSet
+    | FamilyQualified
     | SecurityEventRecorded
     | EvidenceQuarantined
 )

@@ -85,7 +85,8 @@ class Fold:
         self.looked_at: set[str] = set()
         """Chargers whose clock rang: their orders and their next moment may be others, even if no event followed."""
         self.facts_changed = False
-        self.policies_changed = False
+        self.everyone_concerned = False
+        """Policies or family facts changed: what was derived from them may be out of date for any charger."""
         self.fleet_changed = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
 
@@ -237,7 +238,10 @@ class Fold:
 
     def _take_facts(self, facts: FleetFacts) -> None:
         if facts.sequence > self.facts.sequence:
-            self.policies_changed |= facts.policies.version != self.facts.policies.version
+            self.everyone_concerned |= (
+                facts.policies.version != self.facts.policies.version
+                or facts.families != self.facts.families
+            )
             self.facts = facts
             self.batch.fleet_position = facts.sequence
             self.facts_changed = True

@@ -336,7 +336,7 @@ class LedgerActor(Mailbox[Message]):
         term.publisher.committed(batch.events, memory.lease)
         if fold.facts_changed and self._partition == FLEET:
             term.publisher.tell_facts(memory.facts)
-        elif fold.policies_changed:
+        elif fold.everyone_concerned:
             self._look_at_all(term)
         elif fold.facts_changed:
             now = self._ports.clock.now()

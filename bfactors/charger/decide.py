@@ -16,7 +16,14 @@ from bfactors.charger.draft import Context, Draft
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.refusal import Refusal
 
-ChargerCommand = c.RegisterCharger | c.ChangeCharger | c.ResumeCharger | c.RequestJob | c.CancelJob
+ChargerCommand = (
+    c.RegisterCharger
+    | c.ChangeCharger
+    | c.SetChargerCapabilities
+    | c.ResumeCharger
+    | c.RequestJob
+    | c.CancelJob
+)
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
     match command:
         case c.ChangeCharger():
             outcome = request.change(draft, command)
+        case c.SetChargerCapabilities():
+            outcome = request.set_capabilities(draft, command)
         case c.ResumeCharger():
             outcome = request.resume(draft, command)
         case c.RequestJob():

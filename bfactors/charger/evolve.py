@@ -75,6 +75,10 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             )
         case e.AdmissionRuleChanged():
             return replace(state, subject_match=event.subject_match)
+        case e.ChargerCapabilitiesSet():
+            return replace(state, own_capabilities=event.capabilities)
+        case e.CapabilitiesChanged():
+            return replace(state, capabilities=event.capabilities)
         case e.ChargerSessionOpened():
             return replace(
                 state,

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from bfactors import event as e
+from bfactors.capability import Capabilities, learned, merged
 from bfactors.charger import activation, issuance, migration, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
@@ -16,6 +17,7 @@ from bfactors.purpose import purpose, session_purpose
 def plan(draft: Draft) -> None:
     """Bring every open job of the charger to where it can be now."""
     _follow_admission_rule(draft)
+    _follow_capabilities(draft)
     for job_id in list(draft.state.jobs):
         job = draft.state.jobs.get(job_id)
         if job is not None and job.action in ("issue", "renew"):
@@ -23,9 +25,19 @@ def plan(draft: Draft) -> None:
 
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
-    """Whether the admission record of this charger was made under a policy that says otherwise by now."""
+    """Whether the admission record of this charger was made under a policy, or family facts, that say otherwise by now."""
     policy = effective(facts.policies, purpose=session_purpose().name, cohort=state.cohort)
-    return policy.subject_match != state.subject_match
+    return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
+
+
+def _capabilities(state: ChargerState, facts: FleetFacts) -> Capabilities:
+    return merged(facts.capabilities(state.family), state.own_capabilities, learned(state.observed_facts))
+
+
+def _follow_capabilities(draft: Draft) -> None:
+    found = _capabilities(draft.state, draft.context.facts)
+    if found != draft.state.capabilities:
+        draft.record(e.CapabilitiesChanged(charger_id=draft.state.charger_id, capabilities=found))
 
 
 def _follow_admission_rule(draft: Draft) -> None:
@@ -197,7 +209,7 @@ def _plan_listing(draft: Draft, job: JobState) -> None:
             job, job.reason_code or "not-listed", job.reason_message or "the charger does not list the leaf"
         )
         return
-    if trust_gate.CANNOT_LIST in draft.state.observed_facts:
+    if draft.state.capabilities.cannot_list:
         reason = ("cannot-confirm-certificate", "the charger cannot list its certificates")
         draft.stage(job, "awaiting-activation", waiting_for="operator", reason=reason)
         return

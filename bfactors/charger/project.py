@@ -133,7 +133,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         if not state.keys
         else {"active_since": active_since, "pending_since": None, "origin": state.key_origin},
         "migration": _migration_body(state),
-        "capabilities": state.capabilities,
+        "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,
     }

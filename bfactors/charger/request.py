@@ -83,6 +83,19 @@ def change(draft: Draft, command: c.ChangeCharger) -> Refusal | None:
     return None
 
 
+def set_capabilities(draft: Draft, command: c.SetChargerCapabilities) -> Refusal | None:
+    """Say what this one charger can and cannot do."""
+    if not command.reason.strip():
+        return Refusal("reason-missing", "say why", "reason")
+    if command.capabilities != draft.state.own_capabilities:
+        draft.record(
+            e.ChargerCapabilitiesSet(
+                charger_id=draft.state.charger_id, capabilities=command.capabilities, reason=command.reason
+            )
+        )
+    return None
+
+
 def resume(draft: Draft, command: c.ResumeCharger) -> Refusal | None:
     """Let a charger go on that its quarantined evidence had paused."""
     if not command.reason.strip():

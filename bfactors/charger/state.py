@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import KeyVerifier
+from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.instruction import InstallLeaf, InstructionKind
 
@@ -199,6 +200,10 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     instructions: dict[str, InstructionState] = {}
     accepted_anchors: frozenset[str] = frozenset()
     observed_facts: frozenset[str] = frozenset()
+    own_capabilities: Capabilities = NO_CAPABILITIES
+    """What an operator said of this one charger."""
+    capabilities: Capabilities = NO_CAPABILITIES
+    """What holds for it: its family's, its own and what its answers have shown, as last recorded."""
     bundles: dict[str, BundleConfirmation] = {}
     reported: tuple[ReportedCertificate, ...] = ()
     reported_at: datetime | None = None

@@ -112,7 +112,7 @@ def pursue(draft: Draft, job: JobState) -> None:
             job, job.reason_code or "trust-anchor-refused", job.reason_message or "the charger refused it"
         )
         return
-    if policy.confirm_rung != "accepted" and CANNOT_LIST in draft.state.observed_facts:
+    if policy.confirm_rung != "accepted" and draft.state.capabilities.cannot_list:
         draft.stage(
             job,
             "awaiting-trust-anchor",

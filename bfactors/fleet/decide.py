@@ -9,13 +9,21 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.fleet import family
 from bfactors.fleet.state import Authority, Bundle, FleetFacts, FleetState, NodeTrust, SupervisorPause
 from bfactors.policy import PolicyOverride, PolicySet, effective, problems
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
 
-FleetCommand = c.RegisterAuthority | c.CreateTrustAnchorBundle | c.SetSupervisorState | c.SetPolicy
+FleetCommand = (
+    c.RegisterAuthority
+    | c.CreateTrustAnchorBundle
+    | c.SetSupervisorState
+    | c.SetPolicy
+    | c.SetFamilyFacts
+    | c.QualifyFamily
+)
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 _STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
 _KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
@@ -41,6 +49,11 @@ def decide_command(state: FleetState, command: FleetCommand, actor: str, now: da
             return _set_supervisor(state, command, actor, now)
         case c.SetPolicy():
             return _set_policy(state, command, now)
+        case c.SetFamilyFacts():
+            said = family.facts_set(state.facts, command, actor, now)
+            return _of_family(state, command.family, said, now)
+        case c.QualifyFamily():
+            return _of_family(state, command.family, family.qualified(command, actor, now), now)
         case _:
             assert_never(command)
 
@@ -135,6 +148,8 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
                 node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
             )
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
+        case e.FamilyFactsSet() | e.FamilyQualified():
+            facts = replace(facts, families={**facts.families, event.family: family.known(facts, event)})
         case e.NodeForgotten():
             nodes = {key: node for key, node in facts.nodes.items() if key != event.incarnation}
             facts = replace(facts, nodes=nodes)
@@ -317,6 +332,18 @@ def _set_policy(state: FleetState, command: c.SetPolicy, now: datetime) -> Fleet
     version = state.facts.policies.version + 1
     event = e.PolicySetChanged(version=version, override=override, reason=command.reason)
     return _decided(state, now, event, result={"version": version})
+
+
+def _of_family(
+    state: FleetState,
+    name: str,
+    said: e.FamilyFactsSet | e.FamilyQualified | Refusal | None,
+    now: datetime,
+) -> FleetDecision:
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
+    return msgspec.structs.replace(decided, result=family.body(decided.state.facts.families[name]))
 
 
 def _policy_refusal(facts: FleetFacts, override: PolicyOverride) -> Refusal | None:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.event import Anchor
 from bfactors.policy import PolicySet
 
@@ -50,11 +51,35 @@ class NodeTrust(msgspec.Struct, frozen=True, kw_only=True):
     fingerprints: frozenset[str]
 
 
+class Qualification(msgspec.Struct, frozen=True, kw_only=True):
+    """One real charger of the family was walked through everything a campaign will ask of it."""
+
+    charger_id: str
+    firmware: str
+    by: str
+    at: datetime
+    passed: bool
+    report: str
+    """JSON text: step by step what was tried and what came of it."""
+
+
+class FamilyFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one make, model and firmware line."""
+
+    family: str
+    capabilities: Capabilities = NO_CAPABILITIES
+    note: str = ""
+    by: str = ""
+    at: datetime | None = None
+    qualification: Qualification | None = None
+
+
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet partition's decisions as the other partitions know them, as of `sequence`.
 
     `bundles` holds the current version by purpose, `authorities` the issuing CA by purpose, `pauses` by `kind/name`,
-    `nodes` the connect nodes' trust by incarnation: while a node restarts, both of its lives count.
+    `nodes` the connect nodes' trust by incarnation: while a node restarts, both of its lives count. `families` holds what
+    is known of charger families, by name.
     """
 
     sequence: int = 0
@@ -63,6 +88,12 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     bundles: dict[str, Bundle] = {}
     pauses: dict[str, SupervisorPause] = {}
     nodes: dict[str, NodeTrust] = {}
+    families: dict[str, FamilyFacts] = {}
+
+    def capabilities(self, family: str) -> Capabilities:
+        """What a family is known for; nothing, if nobody has said anything about it."""
+        known = self.families.get(family)
+        return NO_CAPABILITIES if known is None else known.capabilities
 
     def blind_nodes(self, fingerprint: str) -> list[str]:
         """The names of the live connect nodes that do not verify that issuer."""

@@ -9,6 +9,7 @@ from gateways.admin.charger import Chargers
 from gateways.admin.command import Commands
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.edge import Entrance, problems
+from gateways.admin.family import Families
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
@@ -57,6 +58,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),
+        Families(fleet, commands),
         Purposes(),
         Trail(reader),
         stream,

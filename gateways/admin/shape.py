@@ -142,6 +142,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     reported_certificates: list[dict[str, Any]]
     outstanding: list[Outstanding]
     trust_anchors: list[dict[str, Any]] = []
+    capabilities: dict[str, Any] = {}
     migration: Migration | None
     last_seen_at: datetime | None
 

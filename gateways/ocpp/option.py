@@ -17,11 +17,12 @@ class GatewayOptions:
     sockets_not_upgraded: int = 2048
     ping_s: int = 60
     pong_s: int = 30
-    unpinged_families: frozenset[str] = frozenset()
     unsent_bytes: int = 256 * 1024
     unsent_s: float = 30.0
     close_wait_s: float = 5.0
     stop_wait_s: float = 3.0
     backlog: int = 1024
-    forgives_expired_leaf: Callable[[AdmissionRecord], bool] = lambda record: False
+    forgives_expired_leaf: Callable[[AdmissionRecord], bool] = lambda record: (
+        record.capabilities.may_connect_expired
+    )
     """Whether one charger may come in with its own expired leaf (A00.FR.429)."""

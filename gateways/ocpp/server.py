@@ -244,7 +244,7 @@ class Gateway:
             # The charger has proved who it is: the older socket is half-open, or a double. Either way it is over.
             earlier.close(_NORMAL, "displaced")
         self._by_charger[charger_id] = connection
-        if session.info.record.family not in self._options.unpinged_families:
+        if not session.info.record.capabilities.no_ping:
             self._pulse.join(connection, self._clock.monotonic())
         self._metrics.count("ocpp_sessions_opened")
         self._door.opened(session)

@@ -6,7 +6,7 @@ from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger import outgoing
-from bfactors.charger.decide import Decision, decide_command, decide_evidence
+from bfactors.charger.decide import ChargerCommand, Decision, decide_command, decide_evidence
 from bfactors.charger.draft import Context
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import IssueCertificate
@@ -103,7 +103,7 @@ class World:
         self.jobs.update(decision.jobs)
         return decision
 
-    def command(self, command: c.RegisterCharger | c.ChangeCharger | c.RequestJob | c.CancelJob) -> Decision:
+    def command(self, command: ChargerCommand) -> Decision:
         return self._take(decide_command(self.state, command, self.context()))
 
     def tell(self, body: v.EvidenceBody) -> Decision:

@@ -88,6 +88,54 @@ async def test_what_is_no_root_is_no_anchor(world: AdminWorld, anchors: list[str
     assert (refused.status, refused.body["code"], refused.fields) == (422, code, ["anchors"])
 
 
+# ---------------------------------------------------------------- families
+
+
+async def test_a_family_is_described_qualified_and_seen_on_its_chargers(world: AdminWorld) -> None:
+    path = "/api/v1/families/acme%20one"
+    assert (await world.ask("GET", path)).status == 404
+    said = {"capabilities": {"needs_crlf": True, "max_chain_chars": 4000}, "note": "bulletin 7"}
+    made = await world.ask("PUT", path, said)
+    assert made.status == 200
+    assert made.body["family"] == "acme one"
+    assert (made.body["capabilities"]["needs_crlf"], made.body["qualification"]) == (True, None)
+    report = {
+        "charger_id": "CP-9",
+        "firmware": "1.2",
+        "passed": True,
+        "steps": [{"step": "list", "outcome": "passed"}],
+    }
+    qualified = await world.ask("POST", path + "/qualification", report)
+    assert qualified.body["qualification"]["firmware"] == "1.2"
+    listed = (await world.ask("GET", "/api/v1/families", role="viewer")).body["items"]
+    assert [item["family"] for item in listed] == ["acme one"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "field"),
+    [
+        ({"max_chain_chars": 0}, "capabilities.max_chain_chars"),
+        ({"needs_crlf": "yes"}, "capabilities.needs_crlf"),
+        ({"sings": True}, "capabilities.sings"),
+        ({"assume_version": "3.0"}, "capabilities.assume_version"),
+    ],
+)
+async def test_an_unknown_capability_is_refused_by_its_name(
+    world: AdminWorld, capabilities: dict[str, object], field: str
+) -> None:
+    refused = await world.ask("PUT", "/api/v1/families/acme", {"capabilities": capabilities})
+    assert (refused.status, refused.fields) == (422, [field])
+
+
+async def test_one_charger_s_capabilities_are_shown_with_it(world: AdminWorld) -> None:
+    await world.register()
+    body = {"capabilities": {"no_ping": True}, "reason": "old board"}
+    changed = await world.ask("PUT", "/api/v1/chargers/CP-1/capabilities", body)
+    assert (changed.status, changed.body["capabilities"]["no_ping"]) == (200, True)
+    found = await world.ask("GET", "/api/v1/chargers/CP-1")
+    assert found.body["capabilities"]["no_ping"] is True
+
+
 # ---------------------------------------------------------------- policies
 
 

@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from bfactors.capability import Capabilities
 from bfactors.errors import SettingsError
 from bfactors.instruction import CloseSession, Reboot
 from bfactors.ocpp import BootNotified, InboundCall, OutboundCall
@@ -255,10 +256,8 @@ async def test_a_charger_that_answers_no_ping_is_dropped(world: World) -> None:
         assert world.door.closed_because == {"session-1": "no-pong"}
 
 
-async def test_a_family_that_cannot_answer_pings_is_not_asked(tmp_path: Path) -> None:
-    world = new_world(tmp_path, options=GatewayOptions(unpinged_families=frozenset({"acme"})))
-    await world.start()
-    world.charger()
+async def test_a_charger_that_cannot_answer_pings_is_not_asked(world: World) -> None:
+    world.charger(capabilities=Capabilities(no_ping=True))
     async with world.dial_basic() as client:
         await world.door.until(lambda: bool(world.door.sessions))
         client.transport.pause_reading()
@@ -266,8 +265,7 @@ async def test_a_family_that_cannot_answer_pings_is_not_asked(tmp_path: Path) ->
             world.times.advance(60)
             world.gateway.beat()
         assert not world.door.closed_because
-        client.transport.abort()
-    await world.gateway.stop()
+        client.transport.resume_reading()
 
 
 async def test_a_late_beat_judges_nobody_by_a_ping_it_has_just_sent(world: World) -> None:

@@ -1,0 +1,199 @@
+"""Charger families: what each can and cannot do, and how it was qualified; the same for one charger."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bfactors.capability import Capabilities
+from bfactors.command import QualifyFamily, SetChargerCapabilities, SetFamilyFacts
+from bfactors.fleet.family import body as family_body
+from gateways.admin import field, shape
+from gateways.admin.command import Commands, result_of
+from gateways.admin.fleet import Fleet
+from gateways.admin.paging import PageQuery, cut
+from gateways.admin.problem import Problem
+from gateways.admin.route import Answer, Call, Route
+
+_Size = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_KeyType = Literal["ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096"]
+
+
+class CapabilitiesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What differs from a charger that follows the specification; absent fields do not differ."""
+
+    include_root_in_chain: bool = False
+    max_chain_chars: _Size | None = None
+    trust_store_slots: _Size | None = None
+    needs_crlf: bool = False
+    presents_leaf_only: bool = False
+    no_boot_on_reconnect: bool = False
+    drops_before_answering: bool = False
+    ignores_triggers: bool = False
+    cannot_list: bool = False
+    cannot_delete: bool = False
+    hex_text_password: bool = False
+    no_ping: bool = False
+    assume_version: Literal["1.6", "2.0.1", "2.1"] | None = None
+    key_types: Annotated[list[_KeyType], msgspec.Meta(max_length=8)] = []
+    may_connect_expired: bool = False
+
+
+class SetFamilyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replaces what was said of the family before."""
+
+    capabilities: CapabilitiesBody
+    note: field.Note = ""
+
+
+class SetCapabilitiesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replaces what was said of the charger before; it stands on top of its family's capabilities."""
+
+    capabilities: CapabilitiesBody
+    reason: field.Reason
+
+
+_Step = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class QualificationStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that was tried."""
+
+    step: _Step
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: field.Note = ""
+
+
+class QualifyFamilyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one real charger of the family did."""
+
+    charger_id: field.ChargerId
+    firmware: field.Name
+    passed: bool
+    steps: Annotated[list[QualificationStep], msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Qualification(msgspec.Struct, frozen=True, kw_only=True):
+    """The last qualification of a family."""
+
+    charger_id: str
+    firmware: str
+    by: str
+    at: str
+    passed: bool
+    report: list[dict[str, Any]]
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one make, model and firmware line."""
+
+    family: str
+    capabilities: dict[str, Any]
+    note: str
+    changed_by: str | None
+    changed_at: str | None
+    qualification: Qualification | None
+
+
+class Families:
+    """`/api/v1/families` and `/api/v1/chargers/{charger_id}/capabilities`."""
+
+    def __init__(self, fleet: Fleet, commands: Commands) -> None:
+        self._fleet = fleet
+        self._commands = commands
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/api/v1/families",
+                operation="families.list",
+                summary="Every charger family something is known of",
+                handler=self.list,
+                query=PageQuery,
+                answer=shape.Page[Family],
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/families/{family}",
+                operation="families.get",
+                summary="What is known of one charger family",
+                handler=self.get,
+                answer=Family,
+            ),
+            Route(
+                method="PUT",
+                path="/api/v1/families/{family}",
+                operation="families.set",
+                summary="Say what a charger family can and cannot do",
+                handler=self.set,
+                body=SetFamilyBody,
+                answer=Family,
+            ),
+            Route(
+                method="POST",
+                path="/api/v1/families/{family}/qualification",
+                operation="families.qualify",
+                summary="Record how a charger of the family did when everything was tried with it",
+                description="`run.py ctl family qualify` does the trying and sends this.",
+                handler=self.qualify,
+                body=QualifyFamilyBody,
+                answer=Family,
+            ),
+            Route(
+                method="PUT",
+                path="/api/v1/chargers/{charger_id}/capabilities",
+                operation="chargers.set_capabilities",
+                summary="Say what one charger can and cannot do, on top of its family",
+                handler=self.set_of_charger,
+                body=SetCapabilitiesBody,
+                answer=shape.Charger,
+            ),
+        )
+
+    async def list(self, call: Call, query: PageQuery) -> Answer:
+        families = (await self._fleet.state()).facts.families
+        rows = [families[name] for name in sorted(families)]
+        page = cut(
+            "families",
+            rows,
+            lambda row: row.family,
+            family_body,
+            limit=query.limit,
+            cursor=query.cursor or None,
+        )
+        return Answer(page)
+
+    async def get(self, call: Call) -> Answer:
+        name = call.path["family"]
+        known = (await self._fleet.state()).facts.families.get(name)
+        if known is None:
+            raise Problem.unknown("family", name)
+        return Answer(family_body(known))
+
+    async def set(self, call: Call, body: SetFamilyBody) -> Answer:
+        command = SetFamilyFacts(
+            family=call.path["family"], capabilities=_capabilities(body.capabilities), note=body.note
+        )
+        return Answer(result_of(await self._commands.to_fleet(call, command)))
+
+    async def qualify(self, call: Call, body: QualifyFamilyBody) -> Answer:
+        command = QualifyFamily(
+            family=call.path["family"],
+            charger_id=body.charger_id,
+            firmware=body.firmware,
+            passed=body.passed,
+            report=msgspec.json.encode(body.steps).decode(),
+        )
+        return Answer(result_of(await self._commands.to_fleet(call, command)))
+
+    async def set_of_charger(self, call: Call, body: SetCapabilitiesBody) -> Answer:
+        charger_id = call.path["charger_id"]
+        command = SetChargerCapabilities(
+            charger_id=charger_id, capabilities=_capabilities(body.capabilities), reason=body.reason
+        )
+        return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))
+
+
+def _capabilities(given: CapabilitiesBody) -> Capabilities:
+    values = msgspec.structs.asdict(given)
+    return Capabilities(**{**values, "key_types": tuple(given.key_types)})
