@@ -4,6 +4,7 @@ Source: OCPP 2.0.1 B01.FR.10-12, B02.FR.09, A00.FR.807, A04.FR.03.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Literal, assert_never
 
 from bfactors.evidence import (
@@ -213,7 +214,7 @@ def _serve(turn: Turn, call: InboundCall) -> None:
         case DecisionAsked():
             question = Ask(turn.state.next_token, message.action, call.message_id, message.payload)
             turn.change(next_token=turn.state.next_token + 1)
-            waiting.wait_for_decision(turn, question)
+            waiting.wait_for_decision(turn, question, message.wait_s)
         case BootNotified():  # answered before anybody asks who is served
             _boot(turn, message, call.message_id)
         case _:
@@ -253,6 +254,7 @@ def _undressed(csr: str) -> str:
         return csr  # to be refused by the ledger, with its reason, not by us
 
 
+@lru_cache(maxsize=128)  # asked again once it is stored; a node has few CSRs on their way at a time
 def _digest(csr: str) -> str:
     return hashlib.sha256(csr.encode()).hexdigest()
 

@@ -142,14 +142,21 @@ def _ended(turn: Turn, reason: str) -> None:
 
 
 def _finish(turn: Turn) -> Stepped:
-    """What follows from the new state and time, whatever the input was."""
-    record.time_passed(turn)
-    own_call.time_passed(turn)
-    waiting.time_passed(turn)
-    waiting.flush(turn)
-    own_call.pump(turn)
-    _take_leave(turn)
-    record.pump(turn)
+    """What follows from the new state and time, whatever the input was; each rule is asked only about what is there."""
+    state = turn.state
+    if state.evidence:
+        record.time_passed(turn)
+    if state.outstanding is not None:
+        own_call.time_passed(turn)
+    if state.waiting:
+        waiting.time_passed(turn)
+        waiting.flush(turn)
+    if state.orders:
+        own_call.pump(turn)
+    if turn.state.phase == "ended":
+        _take_leave(turn)
+    if turn.state.evidence:
+        record.pump(turn)
     _set_timer(turn)
     return turn.state, tuple(turn.outputs)
 
@@ -161,8 +168,6 @@ def _take_leave(turn: Turn) -> None:
     ever more of them behind, and nothing was ever sent on it that would need settling.
     """
     state = turn.state
-    if state.phase != "ended":
-        return
     if not state.is_introduced and turn.now_s >= state.ended_s + state.rules.linger_s:
         turn.change(evidence=(), is_recording=False, is_concluded=True)
     elif not state.is_concluded and state.announced is None:
@@ -179,9 +184,11 @@ def _set_timer(turn: Turn) -> None:
     if state.phase == "retired":
         return
     due: list[float] = []
+    for pending in state.evidence:
+        if pending.expires_s is not None and not pending.given_up:
+            due.append(pending.expires_s)
     if state.evidence and not state.is_recording:
         due.append(state.retry_at_s)
-    due += [p.expires_s for p in state.evidence if p.expires_s is not None and not p.given_up]
     for call in state.waiting:
         if call.reply is None:
             due.append(call.deadline_s)
@@ -192,8 +199,10 @@ def _set_timer(turn: Turn) -> None:
             due.append(state.outstanding.deadline_s)
         if state.orders and state.boot == "awaited" and not station_call.is_ready_for_calls(turn):
             due.append(state.started_s + state.rules.boot_wait_s)
-    if state.phase == "ended" and not state.is_introduced:
+    elif state.phase == "ended" and not state.is_introduced:
         due.append(state.ended_s + state.rules.linger_s)
-    if due and (state.timer_s is None or min(due) < state.timer_s):
-        turn.change(timer_s=min(due))
-        turn.emit(SetTimer(min(due)))
+    if due:
+        earliest_s = min(due)
+        if state.timer_s is None or earliest_s < state.timer_s:
+            turn.change(timer_s=earliest_s)
+            turn.emit(SetTimer(earliest_s))

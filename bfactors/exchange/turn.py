@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from bfactors.exchange.message import Close, Moment, Output
 from bfactors.exchange.state import ExchangeState
@@ -11,20 +11,17 @@ from bfactors.exchange.state import ExchangeState
 class Turn:
     """Lives for one call of `step`; nothing outside this package sees it."""
 
-    __slots__ = ("now", "outputs", "state")
+    __slots__ = ("now", "now_s", "outputs", "state")
 
     def __init__(self, state: ExchangeState, now: Moment) -> None:
         self.state = state
         self.now = now
+        self.now_s = now.monotonic_s
         self.outputs: list[Output] = []
-
-    @property
-    def now_s(self) -> float:
-        return self.now.monotonic_s
 
     def change(self, **fields: Any) -> None:
         """Replace fields of the state."""
-        self.state = msgspec.structs.replace(self.state, **fields)
+        self.state = replace(self.state, **fields)
 
     def emit(self, output: Output) -> None:
         self.outputs.append(output)

@@ -17,7 +17,8 @@ def taken_up(turn: Turn, message_id: str, action: str, content: int) -> bool:
     """Put a call last in line. False if it is a repetition, or one too many: then it has been dealt with."""
     if message_id != _UNREADABLE_ID and _is_repeated(turn, message_id, action, content):
         return False
-    rules = turn.state.rules
+    state = turn.state
+    rules = state.rules
     call = WaitingCall(
         message_id=message_id,
         action=action,
@@ -25,10 +26,10 @@ def taken_up(turn: Turn, message_id: str, action: str, content: int) -> bool:
         arrived_s=turn.now_s,
         deadline_s=turn.now_s + rules.evidence_wait_s,
     )
-    if len(turn.state.waiting) >= rules.calls_in_flight:
+    if len(state.waiting) >= rules.calls_in_flight:
         _answer(turn, call, CallErrorReply("InternalError", "too many calls at once"))
         return False
-    turn.change(waiting=(*turn.state.waiting, call))
+    turn.change(waiting=(*state.waiting, call))
     return True
 
 
@@ -48,9 +49,9 @@ def wait_for_relay(turn: Turn, relay: RelayOut) -> None:
     turn.emit(relay)
 
 
-def wait_for_decision(turn: Turn, question: Ask) -> None:
-    """The call just taken up is answered as somebody else decides, or by default."""
-    deadline_s = turn.now_s + turn.state.rules.decision_wait_s
+def wait_for_decision(turn: Turn, question: Ask, wait_s: float | None = None) -> None:
+    """The call just taken up is answered as somebody else decides, or by default; `wait_s` if the charger says so."""
+    deadline_s = turn.now_s + (turn.state.rules.decision_wait_s if wait_s is None else wait_s)
     _change_last(turn, decision=question.token, deadline_s=deadline_s)
     turn.emit(question)
 
@@ -75,10 +76,10 @@ def relay_failed(turn: Turn, token: int) -> None:
 
 def time_passed(turn: Turn) -> None:
     """Give up what has waited too long - never Accepted, then - and try relays again that are due."""
-    if all(
-        call.reply is not None or (call.deadline_s > turn.now_s and not _is_due(turn, call))
-        for call in turn.state.waiting
-    ):
+    for call in turn.state.waiting:
+        if call.reply is None and (call.deadline_s <= turn.now_s or _is_due(turn, call)):
+            break
+    else:
         return
     _change(
         turn, lambda call: call.decision is not None and call.deadline_s <= turn.now_s, reply=DefaultReply()
@@ -93,8 +94,9 @@ def time_passed(turn: Turn) -> None:
 
 def flush(turn: Turn) -> None:
     """Send the answers that are ready, in the order of their calls."""
-    while turn.state.phase == "open" and turn.state.waiting:
-        call = turn.state.waiting[0]
+    if turn.state.phase != "open":
+        return
+    for call in turn.state.waiting:
         if call.reply is None:
             return
         turn.change(waiting=turn.state.waiting[1:])
@@ -106,11 +108,13 @@ def _is_due(turn: Turn, call: WaitingCall) -> bool:
 
 
 def _is_repeated(turn: Turn, message_id: str, action: str, content: int) -> bool:
-    key = (message_id, action, content)
-    if any((call.message_id, call.action, call.content) == key for call in turn.state.waiting):
-        return True  # its one answer is still to come
+    for call in turn.state.waiting:
+        if call.message_id == message_id and (call.action, call.content) == (action, content):
+            return True  # its one answer is still to come
     for answer in turn.state.remembered:
-        if (answer.message_id, answer.action, answer.content) == key and answer.until_s > turn.now_s:
+        if answer.message_id != message_id or (answer.action, answer.content) != (action, content):
+            continue
+        if answer.until_s > turn.now_s:
             turn.emit(Send(OutboundReply(message_id, action, answer.reply)))
             turn.emit(Finished("in", action or "unknown", "repeated", 0.0, message_id))
             return True
