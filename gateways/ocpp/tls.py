@@ -127,6 +127,8 @@ class TlsStream:
                 self.established = True
             while part := self._ssl.read(_RECORD_BYTES):
                 plain = plain + part if plain else part
+                if not self._incoming.pending and not self._ssl.pending():
+                    return plain  # asking for more would only raise, and give up the interpreter's lock once more
             self.ended = True
         except ssl.SSLWantReadError:
             pass
