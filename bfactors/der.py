@@ -1,8 +1,12 @@
 """The few fields of a certificate that are wanted as the bytes they are, cut out of DER that has been parsed already.
 
 Names and key are compared and hashed exactly as they stand in the certificate, and cutting costs a fraction of decoding them
-into objects: a gateway does this for every charger that connects. Source: X.690 section 8.1, RFC 5280 section 4.1.
+into objects: a gateway does this for every charger that connects. What nothing else has parsed yet is cut by `elements`,
+which trusts no length. Source: X.690 section 8, RFC 5280 section 4.1.
 """
+
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,9 +26,66 @@ _CURVES = {
 }
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """The issuer's and the subject's Name and the SubjectPublicKeyInfo, each with its tag and length."""
+class Element(NamedTuple):
+    """One element: its tag, what it holds, and all of it with tag and length."""
 
+    tag: int
+    content: bytes
+    whole: bytes
+
+
+def elements(der: bytes) -> tuple[Element, ...]:
+    """The elements that stand one after another in `der`, of definite length and with one-octet tags. Raises ValueError."""
+    found = []
+    at, end = 0, len(der)
+    while at < end:
+        if end - at < 2:
+            raise ValueError("an element is cut short")
+        length, start = der[at + 1], at + 2
+        if length >= _LONG_FORM:
+            start += length & 0x7F
+            if length == _LONG_FORM or start > end:
+                raise ValueError("an element's length is cut short or indefinite")
+            length = int.from_bytes(der[at + 2 : start], "big")
+        after = start + length
+        if after > end:
+            raise ValueError("an element is longer than what holds it")
+        found.append(Element(der[at], der[start:after], der[at:after]))
+        at = after
+    return tuple(found)
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """An element with the shortest length there is."""
+    size = len(content)
+    if size < _LONG_FORM:
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, _LONG_FORM | len(octets))) + octets + content
+
+
+@lru_cache(maxsize=256)
+def oid_text(content: bytes) -> str:
+    """An object identifier's content as dotted numbers. Raises ValueError."""
+    if not content or content[-1] >= _LONG_FORM:
+        raise ValueError("an object identifier is cut short")
+    arcs, arc = [], 0
+    for octet in content:
+        arc = (arc << 7) | (octet & 0x7F)
+        if octet < _LONG_FORM:
+            arcs.append(arc)
+            arc = 0
+    top = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (top, arcs[0] - 40 * top, *arcs[1:])))
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """The issuer's and the subject's Name and the SubjectPublicKeyInfo, each with its tag and length.
+
+    `serial_number` is the serial's content read without a sign: one whose high bit was set by mistake is named by its octets.
+    """
+
+    serial_number: int
     issuer: bytes
     subject: bytes
     spki: bytes
@@ -36,12 +97,17 @@ def certificate_fields(der: bytes) -> Fields:
         at = _content(der, _content(der, 0))
         if der[at] == _VERSION_TAG:
             at = _after(der, at)
-        at = _after(der, _after(der, at))  # serial number, signature algorithm
+        serial_end = _after(der, at)
+        serial_number = int.from_bytes(der[_content(der, at) : serial_end], "big")
+        at = _after(der, serial_end)  # behind the signature algorithm
         issuer_end = _after(der, at)
         subject = _after(der, issuer_end)  # behind the validity
         subject_end = _after(der, subject)
         return Fields(
-            der[at:issuer_end], der[subject:subject_end], der[subject_end : _after(der, subject_end)]
+            serial_number,
+            der[at:issuer_end],
+            der[subject:subject_end],
+            der[subject_end : _after(der, subject_end)],
         )
     except IndexError as problem:
         raise ValueError("a certificate's fields are cut short") from problem
@@ -62,6 +128,14 @@ def key_algorithm_of_spki(spki: bytes) -> str | None:
             number = int.from_bytes(spki[_content(spki, modulus) : _after(spki, modulus)], "big")
             return f"rsa-{number.bit_length()}"
         return _NAMED.get(oid)
+    except IndexError as problem:
+        raise ValueError("a public key is cut short") from problem
+
+
+def key_bits(spki: bytes) -> bytes:
+    """The public key inside a SubjectPublicKeyInfo: its BIT STRING without the unused-bits octet. Raises ValueError."""
+    try:
+        return elements(elements(spki)[0].content)[1].content[1:]
     except IndexError as problem:
         raise ValueError("a public key is cut short") from problem
 

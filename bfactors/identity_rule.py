@@ -18,6 +18,7 @@ from bfactors.admission import (
     KnownCredential,
     PresentedCredential,
 )
+from bfactors.distinguished_name import comparable
 from bfactors.identity import charger_id_problem
 from bfactors.path import PathCheck, Problem, TrustSet
 from bfactors.x509 import MalformedX509, certificate_of, fingerprint_sha256
@@ -236,7 +237,8 @@ def _organization(upgrade: Upgrade) -> Problem | None:
     record, credential = upgrade.record, upgrade.credential
     if record is None or credential is None or record.organization is None:
         return None
-    if record.organization in certificate_of(credential.leaf_der).organizations:
+    found = certificate_of(credential.leaf_der).organizations
+    if comparable(record.organization) in map(comparable, found):
         return None
     return Problem("organization-mismatch", "the certificate's organization is not this charger's")
 
@@ -254,11 +256,10 @@ def _common_name(upgrade: Upgrade) -> Problem | None:
 
 def names_charger(record: AdmissionRecord, common_name: str | None) -> bool:
     """Whether a leaf's CN is (or contains, if the record says so) the name expected of this charger."""
-    if not common_name or not record.expected_common_name:
+    found, expected = comparable(common_name or ""), comparable(record.expected_common_name)
+    if not found or not expected:
         return False
-    if record.subject_match == "contains":
-        return record.expected_common_name in common_name
-    return record.expected_common_name == common_name
+    return expected in found if record.subject_match == "contains" else expected == found
 
 
 RULES: tuple[Rule, ...] = (
@@ -336,9 +337,8 @@ def boot_serial_problem(record: AdmissionRecord, security_profile: int, serial: 
 
     Source: B01.FR.11/12.
     """
-    if security_profile != 3 or (
-        serial is not None and serial in (record.serial_number, record.expected_common_name)
-    ):
+    expected = (comparable(record.serial_number), comparable(record.expected_common_name))
+    if security_profile != 3 or (serial is not None and comparable(serial) in expected):
         return None
     if serial is None:
         return Problem("serial-missing", "BootNotification carries no serial number")

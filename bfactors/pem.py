@@ -1,7 +1,8 @@
 """The dressing around DER: PEM in every form chargers, CAs and people send it, and the one form we send.
 
-Text around blocks, `\\n` spelled out, CRLF, odd labels, one long line and bare base64 are understood; the DER inside is
-never altered. Source: RFC 7468, facts from the field (literal line breaks, `NEW CERTIFICATE REQUEST`).
+Text around blocks, `\\n` spelled out (once or twice over), CRLF, odd labels, lost spaces, one long line, bare base64 and
+base64 of PEM are understood; the DER inside is never altered. Source: RFC 7468, facts from the field (literal line breaks,
+`NEW CERTIFICATE REQUEST`).
 """
 
 import base64
@@ -14,14 +15,17 @@ from bfactors.errors import BetterFleetError
 PEM_MAX_CHARS = 64 * 1024
 """More text than any chain or CSR needs; longer input is refused before it is searched."""
 
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
-_CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
+_MARK = re.compile(r"-----\s*(BEGIN|END)\s*([A-Z0-9 ]{1,40})-----", re.IGNORECASE)
+_CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509CERTIFICATE", "TRUSTEDCERTIFICATE"})
+"""Labels are compared without their spaces, which some lose on the way."""
 _PLAIN_CSR = re.compile(
     r"-----BEGIN CERTIFICATE REQUEST-----\n(?:[A-Za-z0-9+/]{64}\n)*"
     r"(?:[A-Za-z0-9+/]{4}){1,15}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n-----END CERTIFICATE REQUEST-----\n"
 )
 """A CSR as `pem_of` writes it (one that ends on a full line, or on a short last group, takes the long way)."""
-_CSR_LABELS = frozenset({"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"})
+_CSR_LABELS = frozenset({"CERTIFICATEREQUEST", "NEWCERTIFICATEREQUEST"})
+_SPELLED_OUT = re.compile(r"\\{1,4}(r\\{1,4}n|[nr/])")
+_AROUND = "\ufeff\0 \t\n\"'"
 
 
 class MalformedX509(BetterFleetError, ValueError):
@@ -32,26 +36,49 @@ def _undressed(text: str, labels: frozenset[str], what: str) -> list[bytes]:
     """The DER of every block with one of `labels`, in order; bare base64 counts as one block."""
     if len(text) > PEM_MAX_CHARS:
         raise MalformedX509(f"{what}: longer than {PEM_MAX_CHARS} characters")
-    plain = text.replace("\\r", "").replace("\\n", "\n").replace("\r", "\n")
-    blocks = _BLOCK.findall(plain)
+    plain = _plain(text)
+    blocks = _blocks(plain)
     if blocks:
-        bodies = [body for label, body in blocks if label.strip() in labels]
+        bodies = [body for label, body in blocks if label in labels]
         if not bodies:
-            raise MalformedX509(f"{what}: found a PEM block labelled {blocks[0][0].strip()} instead")
+            raise MalformedX509(f"{what}: found a PEM block labelled {blocks[0][0]} instead")
     elif "-----" in plain:
         raise MalformedX509(f"{what}: a PEM block that does not end")
-    elif plain.strip():
+    elif plain:
         bodies = [plain]
     else:
         raise MalformedX509(f"{what}: empty")
-    return [_decoded(body, what) for body in bodies]
+    found = [_decoded(body, what) for body in bodies]
+    if not blocks and found[0].lstrip().startswith(b"-----BEGIN"):
+        return _undressed(found[0].decode("latin-1"), labels, what)  # shorter by a quarter each time
+    return found
+
+
+def _plain(text: str) -> str:
+    """The text with line breaks for everything that stands for one, and without what is wrapped around it."""
+    if "\\" in text:
+        text = _SPELLED_OUT.sub(lambda found: "/" if found[1] == "/" else "\n", text)
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip(_AROUND)
+
+
+def _blocks(plain: str) -> list[tuple[str, str]]:
+    """Label without spaces and body of every block that begins and ends, in one pass however often only one of it is there."""
+    found: list[tuple[str, str]] = []
+    begun: re.Match[str] | None = None
+    for mark in _MARK.finditer(plain):
+        if mark[1].upper() == "BEGIN":
+            begun = mark
+        elif begun is not None:
+            found.append(("".join(begun[2].split()).upper(), plain[begun.end() : mark.start()]))
+            begun = None
+    return found
 
 
 def _decoded(body: str, what: str) -> bytes:
-    # Header lines such as `Proc-Type:` or OpenSSL's dump may stand inside a block, ahead of a blank line.
+    # Header lines such as `Proc-Type:` or OpenSSL's dump may stand inside a block, ahead of a blank line or of none.
     if ":" in body:
-        body = body.rpartition("\n\n")[2]
-    packed = "".join(body.split())
+        body = body.rpartition(":")[2].partition("\n")[2]
+    packed = "".join(body.split()).replace("-", "+").replace("_", "/")
     packed += "=" * (-len(packed) % 4)
     try:
         der = base64.b64decode(packed, validate=True)

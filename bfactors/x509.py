@@ -13,30 +13,26 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.hazmat.primitives.asymmetric.padding import PSS, PKCS1v15
+from cryptography.x509.oid import ExtensionOID
 
+from bfactors import distinguished_name as dn
 from bfactors.certificate_hash import HashData
-from bfactors.der import certificate_fields, key_algorithm_of_spki
+from bfactors.der import certificate_fields, key_algorithm_of_spki, key_bits
 from bfactors.pem import MalformedX509, csr_der, join_chain, normalised_csr, pem_of, split_chain
+from bfactors.pkcs10 import Pkcs10, take_apart, tidy_ecdsa_signature
 
 __all__ = [  # noqa: RUF022 - by subject
     "MalformedX509", "csr_der", "join_chain", "normalised_csr", "pem_of", "split_chain",
     "Certificate", "Extension", "SigningRequest", "HashName",
     "certificate_of", "csr_of", "load", "parse_certificate", "parse_certificates", "parse_csr",
-    "fingerprint_sha256", "hash_data", "is_root", "issuer_within", "key_algorithm_of", "key_strength_problem",
-    "proves_possession", "signed_by", "CLIENT_AUTH", "SERVER_AUTH", "ANY_EXTENDED_KEY_USAGE", "PROCESSED_EXTENSIONS",
+    "fingerprint_sha256", "hash_data", "hash_data_over_spki", "is_root", "issuer_within", "key_algorithm_of",
+    "key_strength_problem", "proves_possession", "signed_by", "CLIENT_AUTH", "SERVER_AUTH", "ANY_EXTENDED_KEY_USAGE",
+    "PROCESSED_EXTENSIONS",
 ]  # fmt: skip
 
 HashName = Literal["SHA256", "SHA384", "SHA512"]
 
-_HASHES: dict[HashName, type[SHA256] | type[SHA384] | type[SHA512]] = {
-    "SHA256": SHA256,
-    "SHA384": SHA384,
-    "SHA512": SHA512,
-}
 _KEY_USAGES = (
     "digital_signature",
     "content_commitment",
@@ -92,12 +88,12 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def subject(self) -> str:
         """The subject as text (RFC 4514); for people, made when asked for."""
-        return load(self.der).subject.rfc4514_string()
+        return dn.as_text(self.subject_der)
 
     @property
     def issuer(self) -> str:
         """The issuer as text (RFC 4514); for people, made when asked for."""
-        return load(self.der).issuer.rfc4514_string()
+        return dn.as_text(self.issuer_der)
 
     @property
     def organization(self) -> str | None:
@@ -118,8 +114,6 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     spki_sha256: str
     subject_key_id: str
     subject: str
-    common_name: str | None
-    organizations: tuple[str, ...]
     subject_fields: tuple[tuple[str, str], ...]
     """Every attribute of the subject in order, as (dotted OID, value)."""
     key_algorithm: str
@@ -128,6 +122,21 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     requests_ca: bool
     extended_key_usage: tuple[str, ...] | None
     dns_names: tuple[str, ...]
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Every CN of the subject, in order."""
+        return tuple(value for oid, value in self.subject_fields if oid == dn.COMMON_NAME)
+
+    @property
+    def common_name(self) -> str | None:
+        """The first CN of the subject."""
+        return next(iter(self.common_names), None)
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        """Every O of the subject, in order."""
+        return tuple(value for oid, value in self.subject_fields if oid == dn.ORGANIZATION)
 
     @property
     def organization(self) -> str | None:
@@ -160,18 +169,18 @@ def certificate_of(der: bytes) -> Certificate:
     try:
         fields = certificate_fields(der)
         algorithm = key_algorithm_of_spki(fields.spki) or key_algorithm_of(loaded.public_key())
-        subject = loaded.subject
+        dn.relative_names(fields.issuer)  # whoever asks for its text later is not to meet a damaged one
         signature_hash = loaded.signature_hash_algorithm
         found = _Extensions(loaded.extensions)
         return Certificate(
             der=der,
             fingerprint_sha256=fingerprint_sha256(der),
             spki_sha256=hashlib.sha256(fields.spki).hexdigest(),
-            serial_number=f"{loaded.serial_number:x}",
+            serial_number=f"{fields.serial_number:x}",
             subject_der=fields.subject,
             issuer_der=fields.issuer,
-            common_name=_first(subject, NameOID.COMMON_NAME),
-            organizations=_all(subject, NameOID.ORGANIZATION_NAME),
+            common_name=next(iter(dn.values(fields.subject, dn.COMMON_NAME)), None),
+            organizations=dn.values(fields.subject, dn.ORGANIZATION),
             not_before=loaded.not_valid_before_utc,
             not_after=loaded.not_valid_after_utc,
             key_algorithm=algorithm,
@@ -206,21 +215,18 @@ def parse_csr(text: str) -> SigningRequest:
 @lru_cache(maxsize=256)
 def csr_of(der: bytes) -> SigningRequest:
     """Read one CSR from DER. Raises MalformedX509. Its signature is *not* checked: see `proves_possession`."""
-    loaded = _load_csr(der)
+    parts, tidy = _load_csr(der)
     try:
-        key = loaded.public_key()
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        signature_hash = loaded.signature_hash_algorithm
-        found = _Extensions(loaded.extensions)
+        key = tidy.public_key()
+        signature_hash = tidy.signature_hash_algorithm
+        found = _Extensions(tidy.extensions)
         return SigningRequest(
             der=der,
             fingerprint_sha256=fingerprint_sha256(der),
-            spki_sha256=hashlib.sha256(spki).hexdigest(),
+            spki_sha256=hashlib.sha256(parts.spki).hexdigest(),
             subject_key_id=x509.SubjectKeyIdentifier.from_public_key(key).digest.hex(),
-            subject=loaded.subject.rfc4514_string(),
-            common_name=_first(loaded.subject, NameOID.COMMON_NAME),
-            organizations=_all(loaded.subject, NameOID.ORGANIZATION_NAME),
-            subject_fields=tuple((part.oid.dotted_string, _text(part.value)) for part in loaded.subject),
+            subject=dn.as_text(parts.subject),
+            subject_fields=dn.attributes(parts.subject),
             key_algorithm=key_algorithm_of(key),
             signature_hash=signature_hash.name if signature_hash else None,
             requested=found.present,
@@ -232,20 +238,35 @@ def csr_of(der: bytes) -> SigningRequest:
         raise MalformedX509(f"CSR: {str(problem)[:100]}") from problem
 
 
-def _load_csr(der: bytes) -> x509.CertificateSigningRequest:
+def _load_csr(der: bytes) -> tuple[Pkcs10, x509.CertificateSigningRequest]:
     try:
-        return x509.load_der_x509_csr(der)
+        parts = take_apart(der)
+        return parts, x509.load_der_x509_csr(parts.tidy)
     except (ValueError, x509.InvalidVersion) as problem:
         raise MalformedX509("CSR: not valid DER") from problem
 
 
 def proves_possession(der: bytes) -> bool:
-    """Whether a CSR is signed by the key it carries. Raises MalformedX509."""
-    loaded = _load_csr(der)
+    """Whether a CSR is signed by the key it carries, over the very octets it came as. Raises MalformedX509."""
+    parts, tidy = _load_csr(der)
     try:
-        return bool(loaded.is_signature_valid)
+        key, how, digest = (
+            tidy.public_key(),
+            tidy.signature_algorithm_parameters,
+            tidy.signature_hash_algorithm,
+        )
+        match key:
+            case ec.EllipticCurvePublicKey() if isinstance(how, ec.ECDSA):
+                key.verify(tidy_ecdsa_signature(parts.signature), parts.signed, how)
+            case rsa.RSAPublicKey() if isinstance(how, PKCS1v15 | PSS) and digest is not None:
+                key.verify(parts.signature, parts.signed, how, digest)
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+                key.verify(parts.signature, parts.signed)
+            case _:
+                return False
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
+    return True
 
 
 def key_algorithm_of(key: object) -> str:
@@ -295,15 +316,22 @@ def signed_by(certificate: Certificate, issuer: Certificate) -> bool:
 
 def hash_data(certificate: Certificate, issuer: Certificate, algorithm: HashName = "SHA256") -> HashData:
     """The certificate as OCPP names it; a root's issuer is itself. Source: OCPP 2.0.1 part 2 section 2.6."""
-    chosen: HashAlgorithm = _HASHES[algorithm]()
-    request = (
-        ocsp.OCSPRequestBuilder().add_certificate(load(certificate.der), load(issuer.der), chosen).build()
-    )
+    return _hash_data(certificate, algorithm, key_bits(certificate_fields(issuer.der).spki))
+
+
+def hash_data_over_spki(
+    certificate: Certificate, issuer: Certificate, algorithm: HashName = "SHA256"
+) -> HashData:
+    """The same as chargers have it that hash the whole SubjectPublicKeyInfo where the key's bits are meant."""
+    return _hash_data(certificate, algorithm, certificate_fields(issuer.der).spki)
+
+
+def _hash_data(certificate: Certificate, algorithm: HashName, issuer_key: bytes) -> HashData:
     return HashData(
         algorithm=algorithm,
-        issuer_name_hash=request.issuer_name_hash.hex(),
-        issuer_key_hash=request.issuer_key_hash.hex(),
-        serial_number=f"{request.serial_number:x}",
+        issuer_name_hash=hashlib.new(algorithm, certificate.issuer_der).hexdigest(),
+        issuer_key_hash=hashlib.new(algorithm, issuer_key).hexdigest(),
+        serial_number=certificate.serial_number,
     )
 
 
@@ -346,19 +374,6 @@ class _Extensions:
                     self.authority_key_id = authority.key_identifier.hex()
                 case _:
                     pass
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.hex()
-
-
-def _all(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
-    return tuple(_text(part.value) for part in name.get_attributes_for_oid(oid))
-
-
-def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str | None:
-    values = _all(name, oid)
-    return values[0] if values else None
 
 
 PROCESSED_EXTENSIONS = frozenset(

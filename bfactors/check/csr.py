@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from bfactors.check.finding import Finding
+from bfactors.distinguished_name import comparable
 from bfactors.policy import Policy
 from bfactors.purpose import PurposeSpec
 from bfactors.x509 import (
@@ -68,15 +69,17 @@ def digest(candidate: Candidate) -> Finding | None:
 
 
 def common_name(candidate: Candidate) -> Finding | None:
-    """CN is this charger's serial number (or what the inventory expects instead), never another's."""
+    """CN is this charger's serial number (or what the inventory expects instead), never another's; a second CN neither."""
     if "common_name" not in candidate.purpose.subject_fields:
         return None
-    found, expected = candidate.request.common_name, candidate.expected_common_name
-    if found is None:
+    expected = candidate.expected_common_name
+    if candidate.request.common_name is None:
         return Finding("csr-subject-mismatch", f"the CSR has no CN; expected {expected!r}")
-    matches = found == expected if candidate.policy.subject_match == "exact" else expected in found
-    if not matches:
-        return Finding("csr-subject-mismatch", f"the CSR's CN is {found[:64]!r}; expected {expected!r}")
+    wanted = comparable(expected)
+    for found in candidate.request.common_names:
+        named = comparable(found)
+        if not (named == wanted if candidate.policy.subject_match == "exact" else wanted in named):
+            return Finding("csr-subject-mismatch", f"the CSR's CN is {found[:64]!r}; expected {expected!r}")
     return None
 
 
@@ -85,7 +88,7 @@ def organization(candidate: Candidate) -> Finding | None:
     expected = candidate.organization
     if "organization" not in candidate.purpose.subject_fields or expected is None:
         return None
-    if expected not in candidate.request.organizations:
+    if comparable(expected) not in map(comparable, candidate.request.organizations):
         found = candidate.request.organization
         return Finding(
             "csr-organization-mismatch", f"the CSR's O is {(found or 'absent')[:64]!r}; expected {expected!r}"

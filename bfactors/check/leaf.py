@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bfactors.check.finding import Finding
+from bfactors.distinguished_name import comparable
 from bfactors.purpose import PurposeSpec
 from bfactors.x509 import (
     ANY_EXTENDED_KEY_USAGE,
@@ -73,7 +74,8 @@ def end_entity(returned: Returned) -> Finding | None:
 def subject(returned: Returned) -> Finding | None:
     """CN and O are the CSR's, which were checked."""
     leaf, request = returned.leaf, returned.request
-    if leaf.common_name != request.common_name or leaf.organizations != request.organizations:
+    same_name = comparable(leaf.common_name or "") == comparable(request.common_name or "")
+    if not same_name or [*map(comparable, leaf.organizations)] != [*map(comparable, request.organizations)]:
         return Finding("leaf-subject-differs", f"subject {leaf.subject[:96]!r} differs from the CSR's")
     return None
 
