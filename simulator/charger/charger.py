@@ -1,4 +1,4 @@
-"""One simulated OCPP 2.0.1 charger: real keys, real TLS, real reconnects, moved by messages only."""
+"""One simulated charger: real keys, real TLS, real reconnects, moved by messages only."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from typing import Any
 
 from simulator.charger.answers import Answers
 from simulator.charger.configuration import ChargerConfiguration
+from simulator.charger.credential import CertificateUse
 from simulator.charger.dial import DialFailed, Manner, dial
-from simulator.charger.fault import (
+from simulator.charger.dialects import dialect_of
+from simulator.charger.fault import FaultScript
+from simulator.charger.fault_conduct import (
     ClockSkew,
-    FaultScript,
-    LeafOnlyClient,
+    ComplainsAboutAnswers,
     NeverReconnectAfterCertificate,
+    NoBootOnReconnect,
 )
+from simulator.charger.fault_identity import DiscardsRenewedCertificate, LeafOnlyClient, UsesHexTextAsPassword
+from simulator.charger.initiative import Initiative
 from simulator.charger.journal import Happening, Journal, Listener
 from simulator.charger.link import Link
 from simulator.charger.memory import ChargerMemory
+from simulator.charger.own_clock import OwnClock
 from simulator.charger.promotion import promote
 from simulator.charger.route import Route, Way, ways
 from simulator.charger.session import Ending, Session, Standing
 from simulator.charger.signing import Signing
 from simulator.charger.snapshot import ChargerSnapshot, ChargerState
+from simulator.charger.station import Station
 
 _STATES = {
     Standing.UNKNOWN: ChargerState.CONNECTED,
@@ -52,22 +59,18 @@ class Charger:
         connecting: AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
         faults = FaultScript(configuration.faults)
-        skew = faults.find(ClockSkew)
-
-        def own_clock() -> datetime:
-            return clock() + skew.delta if skew else clock()
-
+        self._clock = OwnClock(clock, faults)
         self._configuration = configuration
         self._memory = memory or ChargerMemory.commissioned(configuration)
         self._faults = faults
-        self._clock = own_clock
-        self._shuns_renewed = faults.has(NeverReconnectAfterCertificate)
         self._chance = chance
         self._connecting: AbstractAsyncContextManager[Any] = connecting or nullcontext()
-        self._manner = Manner(faults.has(LeafOnlyClient), own_clock if skew else None)
-        self._journal = Journal(configuration.charger_id, own_clock)
-        self._signing = Signing(configuration, self._memory, faults, self._journal, self._usable_link)
-        self._answers = Answers(configuration, self._memory, faults, self._journal, own_clock)
+        self._dialect = dialect_of(configuration.ocpp_version)
+        self._journal = Journal(configuration.charger_id, self._clock)
+        self._station = Station.of(configuration, self._memory, faults, self._journal, self._clock)
+        self._signing = Signing(self._station, self._dialect, self._usable_link)
+        self._answers = Answers(self._station, self._dialect)
+        self._initiative = Initiative(self._station, self._dialect, self._signing, self._usable_link)
         self._route = Route(configuration.connection_attempts)
         self._life: asyncio.Task[None] | None = None
         self._session: Session | None = None
@@ -82,6 +85,11 @@ class Charger:
     def configuration(self) -> ChargerConfiguration:
         """What it was commissioned with."""
         return self._configuration
+
+    @property
+    def initiative(self) -> Initiative:
+        """What a test makes it do by itself."""
+        return self._initiative
 
     # -- power and network ---------------------------------------------------------------------
 
@@ -102,6 +110,7 @@ class Charger:
         if life is None:
             return
         await self._signing.stop()
+        await self._station.logs.stop()
         if self._session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(3):
@@ -156,7 +165,7 @@ class Charger:
             session_fingerprint=live.credential.fingerprint_sha256 if live and live.credential else None,
             credential_fingerprint=memory.credential.fingerprint_sha256 if memory.credential else None,
             renewed_fingerprint=memory.renewed.fingerprint_sha256 if memory.renewed else None,
-            awaits_certificate=memory.pending is not None,
+            awaits_certificate=CertificateUse.STATION in memory.pending,
             root_fingerprints=memory.trust.fingerprints(),
             priority=memory.priority,
             network_profiles={slot: each.security_profile for slot, each in memory.network_profiles.items()},
@@ -198,7 +207,11 @@ class Charger:
         failures = 0
         while True:
             await self._present.wait()
-            found = ways(self._memory, shuns_renewed=self._shuns_renewed)
+            found = ways(
+                self._memory,
+                shuns_renewed=self._shuns_renewed or self._faults.awaits(DiscardsRenewedCertificate),
+                keeps_old_password=self._configuration.family.keeps_old_password,
+            )
             if not found:
                 self._journal.record(Happening.CONNECTION_FAILED, "no network profile can be used")
                 return
@@ -212,6 +225,8 @@ class Charger:
                     self._route.failed(found, unreachable=False)
                 if session.ending is not None:
                     self._route.start_over()
+                    if session.ending is Ending.GONE:
+                        self._present.clear()
                     continue
             pause_s = self._configuration.reconnect.delay_s(max(failures - 1, 0), self._chance())
             await asyncio.sleep(pause_s)
@@ -220,7 +235,7 @@ class Charger:
         """One attempt and, if it worked, the whole session; None if it did not."""
         try:
             async with self._connecting:
-                socket = await dial(way, self._configuration, self._memory, self._manner)
+                socket = await dial(way, self._configuration, self._memory, self._manner())
         except DialFailed as error:
             if error.distrusted:
                 self._memory.note_security_event("InvalidCsmsCertificate", self._clock(), str(error))
@@ -235,18 +250,23 @@ class Charger:
             return None
         self._connections += 1
         self._way = way
-        link = Link(socket, self._journal, self._configuration.answer_timeout)
-        if self._boot_reason is None and self._configuration.family.boots_on_every_connection:
+        link = Link(
+            socket,
+            self._journal,
+            self._configuration.answer_timeout,
+            is_extended=self._dialect.has_extended_frames,
+            disputes=lambda action: self._faults.spend(ComplainsAboutAnswers, action) is not None,
+        )
+        greets = self._faults.has(NoBootOnReconnect)
+        if self._boot_reason is None and self._configuration.family.boots_on_every_connection and not greets:
             self._boot_reason = "Unknown"
         session = Session(
             link,
-            self._configuration,
-            self._memory,
-            self._faults,
-            self._journal,
+            self._station,
+            self._dialect,
             self._answers,
             self._signing,
-            self._clock,
+            self._initiative.insist,
             lambda: self._prove(way),
             self._boot_reason,
         )
@@ -258,6 +278,7 @@ class Charger:
             self._session = None
         if session.ending is Ending.REBOOT:
             self._boot_reason = "RemoteReset"
+            self._station.settings.reset()
             self._memory.note_security_event("ResetOrReboot", self._clock())
         self._journal.record(Happening.DISCONNECTED, session.ending or "")
         return session
@@ -267,10 +288,30 @@ class Charger:
         self._sessions += 1
         self._boot_reason = None
         self._route.start_over()
+        self._clock.set_right()
+        if self._memory.renewed is not None and way.credential is self._memory.credential is not None:
+            self._faults.spend(DiscardsRenewedCertificate)
         promote(self._memory, way, self._journal, self._clock, shuns_renewed=self._shuns_renewed)
+
+    @property
+    def _shuns_renewed(self) -> bool:
+        return self._faults.has(NeverReconnectAfterCertificate)
+
+    def _manner(self) -> Manner:
+        return Manner(
+            self._dialect,
+            self._faults.has(LeafOnlyClient),
+            self._clock if self._faults.has(ClockSkew) else None,
+            self._clock.is_wrong,
+            self._faults.has(UsesHexTextAsPassword),
+        )
 
     async def _usable_link(self) -> Link:
         """The present connection once it may carry SignCertificate: accepted, or pending (B02)."""
-        while self._session is None or self._session.standing not in (Standing.ACCEPTED, Standing.PENDING):
+        while (
+            self._session is None
+            or self._session.standing not in (Standing.ACCEPTED, Standing.PENDING)
+            or self._session.link.is_closed
+        ):
             await self._journal.wait()
         return self._session.link

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Literal
 
 from simulator.charger.fault import Fault
+
+
+class OcppVersion(StrEnum):
+    """The protocol a charger speaks; it offers one and no other."""
+
+    V16 = "1.6"
+    V201 = "2.0.1"
+    V21 = "2.1"
 
 
 class KeyType(StrEnum):
@@ -42,6 +51,8 @@ class ChargerFamily:
     `boots_on_every_connection` is False for families that send BootNotification only after a start
     or a reset and greet with a Heartbeat on a mere reconnect; OCPP 2.0.1 asks for no more.
     `verifies_issuer_chain` is False for families that install a leaf whose root they do not hold.
+    `keeps_old_password` is False for families that forget the old password once they accepted a new one; the
+    others return to it when nothing opens with the new one. `upload_method` is how logs are sent over HTTP.
     """
 
     name: str
@@ -53,6 +64,8 @@ class ChargerFamily:
     hash_algorithm: HashAlgorithm = HashAlgorithm.SHA256
     boots_on_every_connection: bool = True
     verifies_issuer_chain: bool = True
+    keeps_old_password: bool = True
+    upload_method: Literal["PUT", "POST"] = "PUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,9 @@ class ChargerConfiguration:
 
     `heartbeat_interval` None means: as BootNotification's answer says. `connection_attempts` is how
     often one way of connecting is refused before the next one is tried (NetworkProfileConnectionAttempts).
+    `secure_url` is where an OCPP 1.6 charger goes once it is told to leave plain WebSocket; empty means the
+    same address with wss. In 1.6 a `basic_password` of 32 and more hex digits stands for the bytes they spell.
+    `additional_root_check` is OCPP's AdditionalRootCertificateCheck. `secc_id` names it in ISO 15118 certificates.
     """
 
     charger_id: str
@@ -115,3 +131,8 @@ class ChargerConfiguration:
     maximum_chain_chars: int = 10_000
     certificate_entries: int = 10
     faults: tuple[Fault, ...] = ()
+    ocpp_version: OcppVersion = OcppVersion.V201
+    secure_url: str = ""
+    additional_root_check: bool = False
+    secc_id: str = "DEDEPSSIMULATOR0001"
+    country: str = "DE"

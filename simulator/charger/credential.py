@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from itertools import pairwise
 
 from cryptography import x509
@@ -19,16 +20,28 @@ from simulator.charger.configuration import KeyType
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
+class CertificateUse(StrEnum):
+    """What a charger asks a certificate for, by OCPP 2.1's names."""
+
+    STATION = "ChargingStationCertificate"
+    V2G = "V2GCertificate"
+    V2G20 = "V2G20Certificate"
+
+
 class CertificateRefused(Exception):
     """Why a charger does not take the certificate chain it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingKey:
-    """A key whose certificate has been asked for; `csr_pem` is what was, or will be, sent."""
+    """A key whose certificate has been asked for; `csr_pem` is what was, or will be, sent.
+
+    `request_id` is what OCPP 2.1 tells one request from another by.
+    """
 
     private_key_pem: str = field(repr=False)
     csr_pem: str
+    request_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +71,45 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-async def make_key(key_type: KeyType) -> PrivateKey:
-    """A fresh private key; RSA is made on a worker thread because it takes tens of milliseconds."""
-    if key_type is KeyType.P256:
+async def make_key(key_type: KeyType, use: CertificateUse = CertificateUse.STATION) -> PrivateKey:
+    """A fresh private key; RSA is made on a worker thread because it takes tens of milliseconds.
+
+    ISO 15118 leaves elliptic curves only: P-256 in its part 2, P-521 in its part 20.
+    """
+    if use is CertificateUse.V2G20:
+        return ec.generate_private_key(ec.SECP521R1())
+    if key_type is KeyType.P256 or use is CertificateUse.V2G:
         return ec.generate_private_key(ec.SECP256R1())
     return await asyncio.to_thread(rsa.generate_private_key, 65537, 2048)
 
 
-def request_certificate(key: PrivateKey, *, common_name: str, organization: str) -> PendingKey:
-    """A signing request with O and CN, as A02 asks for, together with the key it stands for."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
+def request_certificate(key: PrivateKey, subject: x509.Name, request_id: int) -> PendingKey:
+    """A signing request for this name, together with the key it stands for."""
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     private_key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return PendingKey(private_key_pem.decode(), csr.public_bytes(serialization.Encoding.PEM).decode())
+    csr_pem = csr.public_bytes(serialization.Encoding.PEM).decode()
+    return PendingKey(private_key_pem.decode(), csr_pem, request_id)
+
+
+def station_name(serial_number: str, organization: str) -> x509.Name:
+    """O and CN, as OCPP's A02 asks for."""
+    return _name((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, serial_number))
+
+
+def secc_name(secc_id: str, organization: str, country: str) -> x509.Name:
+    """C, O, CN and the DC that marks a charging operator's leaf (ISO 15118-2, Annex F)."""
+    return _name(
+        (NameOID.COUNTRY_NAME, country),
+        (NameOID.ORGANIZATION_NAME, organization),
+        (NameOID.COMMON_NAME, secc_id),
+        (NameOID.DOMAIN_COMPONENT, "CPO"),
+    )
+
+
+def _name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
 
 
 def accept_chain(

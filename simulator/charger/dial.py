@@ -15,14 +15,12 @@ from cryptography import x509
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import HeadersLike
 from websockets.exceptions import InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
 
 from simulator.charger.configuration import ChargerConfiguration
+from simulator.charger.dialect import Dialect
 from simulator.charger.memory import ChargerMemory
 from simulator.charger.route import Way
 from simulator.charger.tls import mutual, server_trust
-
-SUBPROTOCOL = Subprotocol("ocpp2.0.1")
 
 # The library logs request headers, passwords among them, at DEBUG.
 _quiet = logging.getLogger("simulator.charger.websocket")
@@ -44,29 +42,38 @@ class DialFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How this charger's faults change the way it connects; `own_clock` is set when its clock is off."""
+    """How this charger connects: its version, and how its faults change the rest.
 
+    `own_clock` is set when its clock is off, `ignores_dates` when it knows that and trusts any server's dates.
+    """
+
+    dialect: Dialect
     leaf_only: bool = False
     own_clock: Callable[[], datetime] | None = None
+    ignores_dates: bool = False
+    hex_text: bool = False
 
 
 async def dial(
     way: Way, configuration: ChargerConfiguration, memory: ChargerMemory, manner: Manner
 ) -> ClientConnection:
-    """An open WebSocket that agreed on OCPP 2.0.1.
+    """An open WebSocket that agreed on the charger's OCPP version.
 
     Raises: DialFailed.
     """
     profile = way.profile.security_profile
     url = f"{way.profile.url.rstrip('/')}/{quote(configuration.charger_id, safe='')}"
+    subprotocol = manner.dialect.subprotocol
     headers: dict[str, str] = {}
     if profile < 3:
-        pair = f"{configuration.charger_id}:{memory.basic_password}".encode()
+        text = memory.basic_password if way.password is None else way.password
+        password = text.encode() if manner.hex_text else manner.dialect.password(text)
+        pair = f"{configuration.charger_id}:".encode() + password
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
     attempt = connect(
         url,
         ssl=_tls(way, configuration, memory, manner) if profile >= 2 else None,
-        subprotocols=[SUBPROTOCOL],
+        subprotocols=[subprotocol],
         additional_headers=headers,
         compression=None,
         proxy=None,
@@ -76,7 +83,9 @@ async def dial(
         max_size=2**20,
         user_agent_header=None,
         logger=_quiet,
-        create_connection=_punctual(manner.own_clock) if manner.own_clock else None,
+        create_connection=_punctual(manner.own_clock)
+        if manner.own_clock and not manner.ignores_dates
+        else None,
     )
     try:
         socket = await attempt
@@ -91,9 +100,9 @@ async def dial(
         raise DialFailed(str(error), distrusted=True) from error
     except (OSError, WebSocketException) as error:
         raise DialFailed(str(error) or type(error).__name__) from error
-    if socket.subprotocol != SUBPROTOCOL:
+    if socket.subprotocol != subprotocol:
         await socket.close()
-        raise DialFailed("the server did not agree on ocpp2.0.1")
+        raise DialFailed(f"the server did not agree on {subprotocol}")
     return socket
 
 
@@ -102,7 +111,7 @@ def _tls(
 ) -> ssl.SSLContext:
     roots = memory.trust.pems()
     offer = configuration.family.tls_offer
-    own_clock = manner.own_clock is not None
+    own_clock = manner.own_clock is not None or manner.ignores_dates
     if way.credential is None:
         return server_trust(roots, offer, own_clock)
     return mutual(roots, offer, own_clock, way.credential, manner.leaf_only)

@@ -49,7 +49,25 @@ class CallError:
     description: str = ""
 
 
-Frame = Call | CallResult | CallError
+@dataclass(frozen=True, slots=True)
+class CallResultError:
+    """The refusal of the answer to the call with this message id (OCPP 2.1, message type 5)."""
+
+    message_id: str
+    code: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message that is not answered (OCPP 2.1, message type 6)."""
+
+    message_id: str
+    action: str
+    payload: Payload
+
+
+Frame = Call | CallResult | CallError | CallResultError | Send
 
 
 def encode(frame: Frame) -> bytes:
@@ -61,10 +79,14 @@ def encode(frame: Frame) -> bytes:
             return orjson.dumps([3, message_id, payload])
         case CallError(message_id, code, description):
             return orjson.dumps([4, message_id, code, description[:255], {}])
+        case CallResultError(message_id, code, description):
+            return orjson.dumps([5, message_id, code, description[:255], {}])
+        case Send(message_id, action, payload):
+            return orjson.dumps([6, message_id, action, payload])
 
 
-def decode(message: str | bytes) -> Frame:
-    """One frame out of one message.
+def decode(message: str | bytes, *, extended: bool = False) -> Frame:
+    """One frame out of one message; `extended` knows the message types that came with OCPP 2.1.
 
     Raises: MalformedFrame.
     """
@@ -79,8 +101,12 @@ def decode(message: str | bytes) -> Frame:
             return CallResult(message_id, payload)
         case [4, str(message_id), str(code), str(description), *_]:
             return CallError(message_id, code, description)
+        case [5, str(message_id), str(code), str(description), *_] if extended:
+            return CallResultError(message_id, code, description)
+        case [6, str(message_id), str(action), dict(payload)] if extended:
+            return Send(message_id, action, payload)
         case _:
-            raise MalformedFrame("not a CALL, CALLRESULT or CALLERROR")
+            raise MalformedFrame("no message type of this version")
 
 
 def text_of(payload: Payload, name: str) -> str:

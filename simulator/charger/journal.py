@@ -35,7 +35,13 @@ class Happening(StrEnum):
     CERTIFICATE_DISCARDED = "certificate-discarded"
     PROFILE_RAISED = "profile-raised"
     NETWORK_PROFILE_SET = "network-profile-set"
+    PASSWORD_ACCEPTED = "password-accepted"  # noqa: S105  # a name, no secret
     PASSWORD_CHANGED = "password-changed"  # noqa: S105  # a name, no secret
+    PASSWORD_DISCARDED = "password-discarded"  # noqa: S105  # a name, no secret
+    LOG_STATUS = "log-status"
+    FIRMWARE_STATUS = "firmware-status"
+    MESSAGE_HEARD = "message-heard"
+    ANSWER_DISPUTED = "answer-disputed"
     REBOOTING = "rebooting"
     FAULT_STRUCK = "fault-struck"
     MALFORMED_FRAME = "malformed-frame"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -15,9 +16,11 @@ from simulator.charger.frame import (
     CallError,
     CallRefused,
     CallResult,
+    CallResultError,
     Frame,
     MalformedFrame,
     Payload,
+    Send,
     decode,
     encode,
 )
@@ -33,14 +36,28 @@ class CallUnanswered(Exception):
 
 
 class Link:
-    """A connection's frames. All methods belong to the loop that opened the socket."""
+    """A connection's frames. All methods belong to the loop that opened the socket.
 
-    def __init__(self, socket: ClientConnection, journal: Journal, answer_timeout: timedelta) -> None:
+    `is_extended` knows OCPP 2.1's message types; `disputes` says whether the answer to an action of one's
+    own is to be answered with CALLRESULTERROR.
+    """
+
+    def __init__(
+        self,
+        socket: ClientConnection,
+        journal: Journal,
+        answer_timeout: timedelta,
+        *,
+        is_extended: bool = False,
+        disputes: Callable[[str], bool] = lambda action: False,
+    ) -> None:
         self._socket = socket
+        self._is_extended = is_extended
+        self._disputes = disputes
         self._journal = journal
         self._answer_timeout_s = answer_timeout.total_seconds()
         self._turn = asyncio.Lock()
-        self._awaited: tuple[str, asyncio.Future[Payload]] | None = None
+        self._awaited: tuple[str, str, asyncio.Future[Payload]] | None = None
         self._closed = asyncio.Event()
 
     async def call(self, action: str, payload: Payload) -> Payload:
@@ -53,7 +70,7 @@ class Link:
                 raise LinkClosed
             message_id = uuid4().hex
             answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
-            self._awaited = (message_id, answer)
+            self._awaited = (message_id, action, answer)
             try:
                 await self.send(Call(message_id, action, payload))
                 self._journal.record(Happening.CALL_MADE, action)
@@ -74,26 +91,45 @@ class Link:
                 except ConnectionClosed:
                     return
                 try:
-                    frame = decode(message)
+                    frame = decode(message, extended=self._is_extended)
                 except MalformedFrame as error:
                     self._journal.record(Happening.MALFORMED_FRAME, str(error))
                     continue
                 if isinstance(frame, Call):
                     yield frame
+                elif isinstance(frame, Send):
+                    self._journal.record(Happening.MESSAGE_HEARD, frame.action)
+                elif isinstance(frame, CallResultError):
+                    self._journal.record(Happening.ANSWER_DISPUTED, frame.code)
                 else:
-                    self._settle(frame)
+                    await self._settle(frame)
         finally:
             self._closed.set()
-            if self._awaited is not None and not self._awaited[1].done():
-                self._awaited[1].set_exception(LinkClosed())
+            if self._awaited is not None and not self._awaited[2].done():
+                self._awaited[2].set_exception(LinkClosed())
 
-    def _settle(self, frame: CallResult | CallError) -> None:
-        if self._awaited is None or self._awaited[0] != frame.message_id or self._awaited[1].done():
+    async def _settle(self, frame: CallResult | CallError) -> None:
+        if self._awaited is None or self._awaited[0] != frame.message_id or self._awaited[2].done():
             self._journal.record(Happening.STRAY_ANSWER)
-        elif isinstance(frame, CallResult):
-            self._awaited[1].set_result(frame.payload)
+            return
+        _, action, answer = self._awaited
+        if isinstance(frame, CallError):
+            answer.set_exception(CallRefused(frame.code, frame.description))
+        elif self._is_extended and self._disputes(action):
+            answer.set_exception(
+                CallRefused("FormatViolation", "this charger was told to dispute the answer")
+            )
+            with suppress(LinkClosed):
+                await self.send(CallResultError(frame.message_id, "FormatViolation", "told to dispute it"))
         else:
-            self._awaited[1].set_exception(CallRefused(frame.code, frame.description))
+            answer.set_result(frame.payload)
+
+    async def tell(self, action: str, payload: Payload) -> None:
+        """Say something that is not answered (OCPP 2.1's SEND).
+
+        Raises: LinkClosed.
+        """
+        await self.send(Send(uuid4().hex, action, payload))
 
     async def send(self, frame: Frame) -> None:
         """Put one frame on the wire.
@@ -111,6 +147,11 @@ class Link:
             await self._socket.send(message, text=text)
         except ConnectionClosed as error:
             raise LinkClosed from error
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is known to have ended."""
+        return self._closed.is_set()
 
     async def closed_within(self, seconds: float) -> bool:
         """Wait for the connection to end, but no longer than this."""

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from simulator.charger.configuration import ChargerConfiguration, NetworkProfile
-from simulator.charger.credential import ClientCredential, PendingKey
-from simulator.charger.trust_store import ROOT_TYPES, TrustStore
+from simulator.charger.credential import CertificateUse, ClientCredential, PendingKey
+from simulator.charger.trust_store import CSMS_ROOT, ROOT_TYPES, TrustStore
+
+QUEUED_EVENTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class ChargerMemory:
     """The charger's flash: passwords, slots, roots, keys and settings.
 
     `credential` opened a session before (or came from the factory); `renewed` was accepted and has
-    yet to open one. `security_profile` is that of the last connection that worked.
+    yet to open one; likewise `basic_password` and `pending_password`. `security_profile` is that of the last
+    connection that worked. `staged` holds settings that take effect with the next reset, by 2.x variable
+    name. `pending` and `v2g` are by what the certificate is for.
     """
 
     basic_password: str = field(repr=False)
@@ -40,15 +44,20 @@ class ChargerMemory:
     signing_repeat_times: int
     credential: ClientCredential | None = None
     renewed: ClientCredential | None = None
-    pending: PendingKey | None = None
-    security_events: deque[SecurityEvent] = field(default_factory=lambda: deque(maxlen=50))
+    pending_password: str | None = field(default=None, repr=False)
+    staged: dict[str, str] = field(default_factory=dict, repr=False)
+    pending: dict[CertificateUse, PendingKey] = field(default_factory=dict)
+    v2g: dict[CertificateUse, ClientCredential] = field(default_factory=dict)
+    requests: int = 0
+    security_events: deque[SecurityEvent] = field(default_factory=lambda: deque(maxlen=QUEUED_EVENTS))
+    security_log: deque[SecurityEvent] = field(default_factory=lambda: deque(maxlen=QUEUED_EVENTS))
 
     @classmethod
     def commissioned(cls, configuration: ChargerConfiguration) -> ChargerMemory:
         """The memory of a charger fresh from its installer."""
-        trust = TrustStore(configuration.certificate_entries)
+        trust = _trust_store(configuration)
         for pem in configuration.csms_roots:
-            trust.install("CSMSRootCertificate", pem)
+            trust.restore(CSMS_ROOT, pem)
         factory = configuration.preinstalled
         heartbeat = configuration.heartbeat_interval
         return cls(
@@ -72,7 +81,12 @@ class ChargerMemory:
     def note_security_event(self, kind: str, at: datetime, tech_info: str = "") -> None:
         """Queue an event, unless the same one is waiting already."""
         if not any(event.type == kind and event.tech_info == tech_info for event in self.security_events):
-            self.security_events.append(SecurityEvent(kind, at, tech_info[:255]))
+            self.queue_security_event(SecurityEvent(kind, at, tech_info[:255]))
+
+    def queue_security_event(self, event: SecurityEvent) -> None:
+        """Queue an event whether or not it is news; a full queue forgets its oldest."""
+        self.security_events.append(event)
+        self.security_log.append(event)
 
     def dump(self) -> dict[str, Any]:
         """Everything as JSON values, private keys included: whoever writes it down keeps it to the owner."""
@@ -91,9 +105,18 @@ class ChargerMemory:
             "signing_repeat_times": self.signing_repeat_times,
             "credential": _dump_credential(self.credential),
             "renewed": _dump_credential(self.renewed),
-            "pending": None
-            if self.pending is None
-            else {"private_key_pem": self.pending.private_key_pem, "csr_pem": self.pending.csr_pem},
+            "pending_password": self.pending_password,
+            "staged": dict(self.staged),
+            "pending": {
+                use.value: {
+                    "private_key_pem": key.private_key_pem,
+                    "csr_pem": key.csr_pem,
+                    "request_id": key.request_id,
+                }
+                for use, key in self.pending.items()
+            },
+            "v2g": {use.value: _dump_credential(each) for use, each in self.v2g.items()},
+            "requests": self.requests,
             "security_events": [
                 {"type": event.type, "at": event.at.isoformat(), "tech_info": event.tech_info}
                 for event in self.security_events
@@ -103,11 +126,10 @@ class ChargerMemory:
     @classmethod
     def load(cls, dumped: dict[str, Any], configuration: ChargerConfiguration) -> ChargerMemory:
         """The memory that `dump` wrote, in a charger of this configuration."""
-        trust = TrustStore(configuration.certificate_entries)
+        trust = _trust_store(configuration)
         for kind, pems in dumped["roots"].items():
             for pem in pems:
-                trust.install(kind, pem)
-        pending = dumped["pending"]
+                trust.restore(kind, pem)
         return cls(
             basic_password=dumped["basic_password"],
             organization=dumped["organization"],
@@ -123,15 +145,28 @@ class ChargerMemory:
             signing_repeat_times=dumped["signing_repeat_times"],
             credential=_load_credential(dumped["credential"]),
             renewed=_load_credential(dumped["renewed"]),
-            pending=None if pending is None else PendingKey(pending["private_key_pem"], pending["csr_pem"]),
+            pending_password=dumped["pending_password"],
+            staged=dict(dumped["staged"]),
+            pending={CertificateUse(use): PendingKey(**key) for use, key in dumped["pending"].items()},
+            v2g={
+                CertificateUse(use): ClientCredential.of(each["private_key_pem"], each["chain_pem"])
+                for use, each in dumped["v2g"].items()
+            },
+            requests=dumped["requests"],
             security_events=deque(
                 (
                     SecurityEvent(event["type"], datetime.fromisoformat(event["at"]), event["tech_info"])
                     for event in dumped["security_events"]
                 ),
-                maxlen=50,
+                maxlen=QUEUED_EVENTS,
             ),
         )
+
+
+def _trust_store(configuration: ChargerConfiguration) -> TrustStore:
+    return TrustStore(
+        configuration.certificate_entries, additional_root_check=configuration.additional_root_check
+    )
 
 
 def _dump_credential(credential: ClientCredential | None) -> dict[str, str] | None:

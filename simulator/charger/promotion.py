@@ -15,7 +15,7 @@ def promote(
 ) -> None:
     """Change `memory` after a connection by `way` worked; `shuns_renewed` as in `ways`.
 
-    Source: OCPP 2.0.1 A02.FR.10 and A02.FR.28 (certificates), A05.FR.06 (slots).
+    Source: OCPP 2.0.1 A02.FR.10 and A02.FR.28 (certificates), A01 (password), A05.FR.06 (slots).
     """
     if way.credential is not None and way.credential is memory.renewed:
         memory.credential, memory.renewed = memory.renewed, None
@@ -25,6 +25,13 @@ def promote(
         discarded, memory.renewed = memory.renewed.fingerprint_sha256, None
         journal.record(Happening.CERTIFICATE_DISCARDED, discarded)
         memory.note_security_event("DiscardedRenewedClientCertificate", clock(), discarded)
+    if way.password is not None and memory.pending_password is not None:
+        if way.password == memory.pending_password:
+            memory.basic_password = way.password
+            journal.record(Happening.PASSWORD_CHANGED)
+        else:
+            journal.record(Happening.PASSWORD_DISCARDED)
+        memory.pending_password = None
     if way.profile.security_profile > memory.security_profile:
         memory.security_profile = way.profile.security_profile
         memory.network_profiles = {

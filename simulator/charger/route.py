@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.charger.configuration import NetworkProfile
 from simulator.charger.credential import ClientCredential
@@ -11,11 +11,12 @@ from simulator.charger.memory import ChargerMemory
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of connecting; `credential` is set for security profile 3 only."""
+    """One way of connecting: with a client certificate in security profile 3, else with a password."""
 
     slot: int
     profile: NetworkProfile
     credential: ClientCredential | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 def lacks(memory: ChargerMemory, security_profile: int) -> str | None:
@@ -30,15 +31,20 @@ def lacks(memory: ChargerMemory, security_profile: int) -> str | None:
     return None
 
 
-def ways(memory: ChargerMemory, *, shuns_renewed: bool = False) -> tuple[Way, ...]:
-    """All ways in the order of preference: slots by priority, the renewed certificate before the old one."""
+def ways(
+    memory: ChargerMemory, *, shuns_renewed: bool = False, keeps_old_password: bool = True
+) -> tuple[Way, ...]:
+    """All ways in the order of preference: slots by priority, what is new before what it replaces."""
     found: list[Way] = []
+    passwords: tuple[str | None, ...] = (memory.pending_password, memory.basic_password)
+    if memory.pending_password is not None and not keeps_old_password:
+        passwords = (memory.pending_password,)
     for slot in memory.priority:
         profile = memory.network_profiles.get(slot)
         if profile is None or lacks(memory, profile.security_profile):
             continue
         if profile.security_profile < 3:
-            found.append(Way(slot, profile))
+            found.extend(Way(slot, profile, password=each) for each in passwords if each is not None)
             continue
         credentials = (memory.credential,) if shuns_renewed else (memory.renewed, memory.credential)
         found.extend(Way(slot, profile, credential) for credential in credentials if credential)

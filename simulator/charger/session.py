@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-from simulator.charger.answers import Answer, Answers
-from simulator.charger.configuration import ChargerConfiguration
+from simulator.charger.answer import Answer
+from simulator.charger.answers import Answers
 from simulator.charger.deed import (
     Beat,
     Boot,
@@ -20,24 +19,33 @@ from simulator.charger.deed import (
     Reconnect,
     Report,
     RequestCertificate,
+    ShowFirmwareStatus,
+    ShowLogStatus,
+    ShowMeter,
     ShowStatus,
     Spoken,
     TellSecurityEvents,
+    UpdateFirmware,
+    UploadLog,
 )
-from simulator.charger.fault import (
+from simulator.charger.dialect import Dialect, Said
+from simulator.charger.fault_conduct import (
     DropsSocketBeforeAnswering,
     DuplicatesAnswers,
-    FaultScript,
+    FloodsSecurityEvents,
+    GoesAwayAfter,
     LateAnswers,
     SendsGarbage,
     SilentOn,
 )
 from simulator.charger.frame import Call, CallError, CallRefused, CallResult
-from simulator.charger.journal import Happening, Journal
+from simulator.charger.journal import Happening
 from simulator.charger.link import Link, LinkClosed
-from simulator.charger.memory import ChargerMemory
 from simulator.charger.signing import Signing
+from simulator.charger.station import Station
 from simulator.charger.voice import Voice
+
+Insist = Callable[[Said], Awaitable[None]]
 
 HEARTBEAT_S = 300  # until the central system names another
 
@@ -61,32 +69,37 @@ class Ending(StrEnum):
 
     RECONNECT = "reconnect"
     REBOOT = "reboot"
+    GONE = "gone"
 
 
 class Session:
-    """One connection's life. `proven` runs once, when the central system first answers as to one of its own."""
+    """One connection's life. `proven` runs once, when the central system first answers as to one of its own.
+
+    `insist` says something on this connection or a later one, until it was answered.
+    """
 
     def __init__(
         self,
         link: Link,
-        configuration: ChargerConfiguration,
-        memory: ChargerMemory,
-        faults: FaultScript,
-        journal: Journal,
+        station: Station,
+        dialect: Dialect,
         answers: Answers,
         signing: Signing,
-        clock: Callable[[], datetime],
+        insist: Insist,
         proven: Callable[[], None],
         boot_reason: str | None,
     ) -> None:
         self._link = link
-        self._voice = Voice(link, configuration, memory, faults, journal, clock)
-        self._configuration = configuration
-        self._memory = memory
-        self._faults = faults
-        self._journal = journal
+        self._station = station
+        self._dialect = dialect
+        self._voice = Voice(link, station, dialect)
+        self._configuration = station.configuration
+        self._memory = station.memory
+        self._faults = station.faults
+        self._journal = station.journal
         self._answers = answers
         self._signing = signing
+        self._insist = insist
         self._proven = proven
         self._boot_reason = boot_reason
         self._boot_now = asyncio.Event()
@@ -102,7 +115,7 @@ class Session:
 
     async def run(self) -> None:
         """Live until the connection ends, whoever ends it."""
-        self._answers.accepted = False
+        self._station.accepted = False
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._live())
@@ -116,12 +129,15 @@ class Session:
     async def _live(self) -> None:
         try:
             await self._introduce()
-            await self._voice.status(range(1, self._configuration.evses + 1))
+            await self._voice.status(self._evses(None))
             await self._voice.security_events()
             garbage = self._faults.find(SendsGarbage)
             if garbage is not None and self._journal.counters[Happening.ACCEPTED] == 1:
                 for frame in garbage.frames:
                     await self._link.send_raw(frame)
+            flood = self._faults.find(FloodsSecurityEvents)
+            if flood is not None and self._journal.counters[Happening.ACCEPTED] == 1:
+                await self._voice.flood(flood.type, flood.count)
             while not await self._link.closed_within(self._memory.heartbeat_s or HEARTBEAT_S):
                 await self._voice.beat()
         except LinkClosed:
@@ -149,7 +165,7 @@ class Session:
 
     def _stand(self, standing: Standing) -> None:
         self.standing = standing
-        self._answers.accepted = standing is Standing.ACCEPTED
+        self._station.accepted = standing is Standing.ACCEPTED
         if standing in (Standing.ACCEPTED, Standing.PENDING) and not self.was_proven:
             self.was_proven = True
             self._proven()
@@ -184,6 +200,10 @@ class Session:
             with suppress(LinkClosed):
                 await self._reply(call.action, reply)
         self._begin(answer.deeds)
+        if self._faults.spend(GoesAwayAfter, call.action):
+            self._journal.record(Happening.FAULT_STRUCK, f"GoesAwayAfter {call.action}")
+            self.ending = Ending.GONE
+            self._tasks.create_task(self._link.close())
 
     async def _reply_later(
         self, action: str, reply: CallResult | CallError, answer: Answer, delay_s: float
@@ -204,10 +224,14 @@ class Session:
     def _begin(self, deeds: tuple[Deed, ...]) -> None:
         for deed in deeds:
             match deed:
-                case RequestCertificate():
-                    self._signing.begin()
-                case CertificateSettled():
-                    self._signing.settle()
+                case RequestCertificate(use, combined):
+                    self._signing.begin(use, combined=combined)
+                case CertificateSettled(use):
+                    self._signing.settle(use)
+                case UploadLog(request):
+                    self._station.logs.begin(
+                        request, self._tell_log, tells_cancelled=self._dialect.tells_cancelled_uploads
+                    )
                 case Reconnect():
                     self.ending = self.ending or Ending.RECONNECT
                     self._tasks.create_task(self._link.close())
@@ -215,10 +239,14 @@ class Session:
                     self.ending = Ending.REBOOT
                     self._journal.record(Happening.REBOOTING)
                     self._tasks.create_task(self._link.close())
-                case Boot() | Beat() | ShowStatus() | Report() | TellSecurityEvents():
-                    self._tasks.create_task(self._speak(deed))
                 case _:
-                    assert_never(deed)
+                    self._tasks.create_task(self._speak(deed))
+
+    async def _tell_log(self, request_id: int, status: str) -> None:
+        await self._insist(self._dialect.log_status(status, request_id))
+
+    def _evses(self, evse_id: int | None) -> Iterable[int]:
+        return range(1, self._configuration.evses + 1) if evse_id is None else (evse_id,)
 
     async def _speak(self, deed: Spoken) -> None:
         try:
@@ -229,10 +257,17 @@ class Session:
                 case Beat():
                     await self._voice.beat()
                 case ShowStatus(evse_id):
-                    evses = range(1, self._configuration.evses + 1) if evse_id is None else (evse_id,)
-                    await self._voice.status(evses)
-                case Report(request_id):
-                    await self._voice.report(request_id, self._answers.report())
+                    await self._voice.status(self._evses(evse_id))
+                case ShowMeter(evse_id):
+                    await self._voice.meter_values(self._evses(evse_id))
+                case ShowLogStatus():
+                    await self._voice.log_status()
+                case ShowFirmwareStatus():
+                    await self._voice.firmware_status()
+                case UpdateFirmware(request_id):
+                    await self._voice.firmware_update(request_id)
+                case Report(request_id, entries):
+                    await self._voice.report(request_id, entries)
                 case TellSecurityEvents():
                     await self._voice.security_events()
                 case _:

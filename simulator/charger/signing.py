@@ -6,59 +6,77 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from simulator.charger.configuration import ChargerConfiguration
-from simulator.charger.credential import make_key, request_certificate
-from simulator.charger.fault import CsrWithSubjectOf, FaultScript, NewKeyOnRetry, SameCsrTwice, SilentOn
-from simulator.charger.frame import CallRefused, Payload
-from simulator.charger.journal import Happening, Journal
+from simulator.charger.credential import (
+    CertificateUse,
+    PendingKey,
+    make_key,
+    request_certificate,
+    secc_name,
+    station_name,
+)
+from simulator.charger.csr_dress import dress
+from simulator.charger.dialect import Dialect
+from simulator.charger.fault_conduct import SilentOn
+from simulator.charger.fault_identity import (
+    CsrWithSubjectOf,
+    DressesCsr,
+    NewKeyOnRetry,
+    SameCsrTwice,
+    TwoKeysAtOnce,
+)
+from simulator.charger.frame import CallRefused
+from simulator.charger.journal import Happening
 from simulator.charger.link import CallUnanswered, Link, LinkClosed
-from simulator.charger.memory import ChargerMemory
+from simulator.charger.station import Station
 
 
 class Signing:
-    """The one certificate request a charger may have going; it outlives connections."""
+    """The certificate requests a charger has going, one for each use; they outlive connections."""
 
     def __init__(
-        self,
-        configuration: ChargerConfiguration,
-        memory: ChargerMemory,
-        faults: FaultScript,
-        journal: Journal,
-        usable_link: Callable[[], Awaitable[Link]],
+        self, station: Station, dialect: Dialect, usable_link: Callable[[], Awaitable[Link]]
     ) -> None:
-        self._configuration = configuration
-        self._memory = memory
-        self._faults = faults
-        self._journal = journal
+        self._configuration = station.configuration
+        self._memory = station.memory
+        self._faults = station.faults
+        self._journal = station.journal
+        self._certificates = station.certificates
+        self._dialect = dialect
         self._usable_link = usable_link
-        self._asking: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()
+        self._asking: dict[CertificateUse, asyncio.Task[None]] = {}
+        self._settled: dict[CertificateUse, asyncio.Event] = {}
 
-    def begin(self) -> None:
-        """Ask with a new key, in place of whatever was asked before."""
-        if self._asking is not None:
-            self._asking.cancel()
-        self._settled = asyncio.Event()
-        self._asking = asyncio.create_task(self._ask(self._settled))
+    def begin(self, use: CertificateUse = CertificateUse.STATION, *, combined: bool = False) -> None:
+        """Ask with a new key, in place of whatever was asked for this use before."""
+        if use in self._asking:
+            self._asking[use].cancel()
+        settled = self._settled[use] = asyncio.Event()
+        self._asking[use] = asyncio.create_task(self._ask(use, settled, combined=combined))
 
-    def settle(self) -> None:
+    def settle(self, use: CertificateUse) -> None:
         """CertificateSigned came: ask no more until triggered (A02.FR.20 for a rejected one)."""
-        self._settled.set()
+        if use in self._settled:
+            self._settled[use].set()
 
     async def stop(self) -> None:
-        """Give up at once; the pending key stays and may still get its certificate."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Give up at once; pending keys stay and may still get their certificates."""
+        for task in self._asking.values():
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._asking
+                await task
 
-    async def _ask(self, settled: asyncio.Event) -> None:
+    async def _ask(self, use: CertificateUse, settled: asyncio.Event, *, combined: bool) -> None:
         wait_s = self._memory.signing_wait_s
         for attempt in range(self._memory.signing_repeat_times + 1):
-            if attempt == 0 or self._memory.pending is None or self._faults.has(NewKeyOnRetry):
-                await self._new_key()
-            if not await self._send(twice=attempt == 0 and self._faults.has(SameCsrTwice)):
+            if attempt == 0 or use not in self._memory.pending or self._faults.has(NewKeyOnRetry):
+                await self._new_key(use)
+            if not await self._send(use, combined=combined):
                 return
+            if attempt == 0 and self._faults.has(TwoKeysAtOnce):
+                await self._new_key(use)
+                await self._send(use, combined=combined)
+            elif attempt == 0 and self._faults.has(SameCsrTwice) and use in self._memory.pending:
+                await self._send(use, combined=combined)
             try:
                 async with asyncio.timeout(wait_s):
                     await settled.wait()
@@ -67,33 +85,46 @@ class Signing:
                 wait_s *= 2
         self._journal.record(Happening.CERTIFICATE_REQUEST_GIVEN_UP)
 
-    async def _new_key(self) -> None:
+    async def _new_key(self, use: CertificateUse) -> None:
+        configuration, organization = self._configuration, self._memory.organization
         other = self._faults.find(CsrWithSubjectOf)
-        self._memory.pending = request_certificate(
-            await make_key(self._configuration.family.key_type),
-            common_name=other.serial_number if other else self._configuration.serial_number,
-            organization=self._memory.organization,
-        )
+        if use is CertificateUse.STATION:
+            subject = station_name(
+                other.serial_number if other else configuration.serial_number, organization
+            )
+        else:
+            subject = secc_name(configuration.secc_id, organization, configuration.country)
+        key = await make_key(configuration.family.key_type, use)
+        self._memory.requests += 1
+        self._memory.pending[use] = request_certificate(key, subject, self._memory.requests)
 
-    async def _send(self, *, twice: bool) -> bool:
+    async def _send(self, use: CertificateUse, *, combined: bool) -> bool:
         """Send the pending request; False when the central system said Rejected (A02: no retry then)."""
         if self._faults.spend(SilentOn, "SignCertificate"):
             self._journal.record(Happening.FAULT_STRUCK, "SilentOn SignCertificate")
             return True
-        for _ in range(2 if twice else 1):
-            pending = self._memory.pending
-            if pending is None:  # answered between the two
-                return True
-            payload: Payload = {"csr": pending.csr_pem, "certificateType": "ChargingStationCertificate"}
-            link = await self._usable_link()
-            self._journal.record(Happening.CERTIFICATE_REQUESTED)
-            try:
-                answer = await link.call("SignCertificate", payload)
-            except (CallRefused, CallUnanswered, LinkClosed) as error:
-                self._journal.record(Happening.CALL_FAILED, f"SignCertificate: {error}")
-                continue
-            if answer.get("status") == "Rejected":
-                self._memory.pending = None
-                self._journal.record(Happening.CERTIFICATE_REQUEST_REFUSED, str(answer.get("statusInfo", "")))
-                return False
+        link = await self._usable_link()
+        pending = self._memory.pending.get(use)
+        if pending is None:  # answered meanwhile
+            return True
+        said = self._dialect.sign(
+            self._dressed(pending),
+            None if combined else use,
+            pending.request_id,
+            self._certificates.root_hash(),
+        )
+        self._journal.record(Happening.CERTIFICATE_REQUESTED, use)
+        try:
+            answer = self._dialect.opened(said, await link.call(said.action, said.payload))
+        except (CallRefused, CallUnanswered, LinkClosed) as error:
+            self._journal.record(Happening.CALL_FAILED, f"SignCertificate: {error}")
+            return True
+        if answer.get("status") == "Rejected":
+            self._memory.pending.pop(use, None)
+            self._journal.record(Happening.CERTIFICATE_REQUEST_REFUSED, str(answer.get("statusInfo", "")))
+            return False
         return True
+
+    def _dressed(self, pending: PendingKey) -> str:
+        fault = self._faults.find(DressesCsr)
+        return dress(pending.csr_pem, fault.dress) if fault else pending.csr_pem

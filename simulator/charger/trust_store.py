@@ -1,25 +1,16 @@
-"""The root certificates a charger holds, and how it names them to the central system."""
+"""The root certificates a charger holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
+from cryptography.hazmat.primitives import serialization
 
-from simulator.charger.configuration import HashAlgorithm
 from simulator.charger.credential import fingerprint, issued_by
-from simulator.charger.frame import Payload
 
 CSMS_ROOT = "CSMSRootCertificate"
-ROOT_TYPES = (CSMS_ROOT, "V2GRootCertificate", "MORootCertificate", "ManufacturerRootCertificate")
-
-_HASHES: dict[HashAlgorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
-    HashAlgorithm.SHA256: hashes.SHA256(),
-    HashAlgorithm.SHA384: hashes.SHA384(),
-    HashAlgorithm.SHA512: hashes.SHA512(),
-}
+V2G_ROOT = "V2GRootCertificate"
+MANUFACTURER_ROOT = "ManufacturerRootCertificate"
+ROOT_TYPES = (CSMS_ROOT, V2G_ROOT, "MORootCertificate", MANUFACTURER_ROOT, "OEMRootCertificate")
 
 
 class RootRefused(Exception):
@@ -31,10 +22,15 @@ class StoreExhausted(Exception):
 
 
 class TrustStore:
-    """Roots by certificate type, without doubles, in the order they came."""
+    """Roots by certificate type, without doubles, in the order they came.
 
-    def __init__(self, entries: int) -> None:
+    With `additional_root_check` there is one CSMS root and one fall-back: a further one must be signed by
+    the present one (OCPP 2.0.1 M05.FR.09-16), and the eldest goes when a third comes.
+    """
+
+    def __init__(self, entries: int, *, additional_root_check: bool = False) -> None:
         self._entries = entries
+        self._additional_root_check = additional_root_check
         self._roots: dict[str, dict[str, x509.Certificate]] = {kind: {} for kind in ROOT_TYPES}
 
     def install(self, kind: str, pem: str) -> str:
@@ -45,26 +41,27 @@ class TrustStore:
         """
         if kind not in self._roots:
             raise RootRefused("unknown certificate type")
-        try:
-            certificates = x509.load_pem_x509_certificates(pem.encode())
-        except ValueError as error:
-            raise RootRefused("not a PEM certificate") from error
-        if len(certificates) != 1:
-            raise RootRefused("more than one certificate")
-        root = certificates[0]
-        if not issued_by(root, root):
-            raise RootRefused("not self-signed")
-        try:
-            constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except x509.ExtensionNotFound as error:
-            raise RootRefused("not a CA") from error
-        if not constraints.ca:
-            raise RootRefused("not a CA")
+        root = _ca(pem)
         name = fingerprint(root)
-        if name not in self._roots[kind] and self.size >= self._entries:
+        held = self._roots[kind]
+        present = next(reversed(held.values()), None) if kind == CSMS_ROOT else None
+        is_checked = self._additional_root_check and present is not None and name not in held
+        if is_checked and present is not None:
+            if not issued_by(root, present):
+                raise RootRefused("not signed by the present root")
+        elif not issued_by(root, root) and name not in held:
+            raise RootRefused("not self-signed")
+        if is_checked and len(held) > 1:
+            del held[next(iter(held))]
+        if name not in held and self.size >= self._entries:
             raise StoreExhausted
-        self._roots[kind][name] = root
+        held[name] = root
         return name
+
+    def restore(self, kind: str, pem: str) -> None:
+        """Take a root that was taken before, without looking at it again."""
+        root = x509.load_pem_x509_certificate(pem.encode())
+        self._roots[kind][fingerprint(root)] = root
 
     @property
     def size(self) -> int:
@@ -85,46 +82,27 @@ class TrustStore:
             root.public_bytes(serialization.Encoding.PEM).decode() for root in self._roots[kind].values()
         )
 
-    def listing(self, kinds: Iterable[str], algorithm: HashAlgorithm) -> list[Payload]:
-        """Entries for GetInstalledCertificateIds' answer; types without a root add nothing."""
-        return [
-            {"certificateType": kind, "certificateHashData": hash_data(root, algorithm)}
-            for kind in kinds
-            if kind in self._roots
-            for root in self._roots[kind].values()
-        ]
-
-    def find(self, wanted: Payload) -> tuple[str, str] | None:
-        """Type and fingerprint of the root that OCPP hash data names; letter case does not count."""
-        try:
-            algorithm = HashAlgorithm(str(wanted.get("hashAlgorithm")))
-        except ValueError:
-            return None
-        asked = {name: str(wanted.get(name, "")).casefold() for name in _HASH_FIELDS}
-        for kind, roots in self._roots.items():
-            for name, root in roots.items():
-                held = hash_data(root, algorithm)
-                if all(str(held[field]).casefold() == asked[field] for field in _HASH_FIELDS):
-                    return kind, name
-        return None
+    def issuer_of(self, root: x509.Certificate) -> x509.Certificate:
+        """Whoever signed this root: itself, or for a cross-signed one the root it follows."""
+        everyone = (other for roots in self._roots.values() for other in roots.values())
+        return root if issued_by(root, root) else next((o for o in everyone if issued_by(root, o)), root)
 
     def remove(self, kind: str, name: str) -> None:
         """Forget the root of this type with this fingerprint."""
         del self._roots[kind][name]
 
 
-_HASH_FIELDS = ("issuerNameHash", "issuerKeyHash", "serialNumber")
-
-
-def hash_data(root: x509.Certificate, algorithm: HashAlgorithm) -> Payload:
-    """OCPP's CertificateHashData of a self-signed certificate.
-
-    Source: RFC 6960, CertID, whose recipe OCPP takes over.
-    """
-    request = ocsp.OCSPRequestBuilder().add_certificate(root, root, _HASHES[algorithm]).build()
-    return {
-        "hashAlgorithm": algorithm.value,
-        "issuerNameHash": request.issuer_name_hash.hex(),
-        "issuerKeyHash": request.issuer_key_hash.hex(),
-        "serialNumber": f"{request.serial_number:x}",
-    }
+def _ca(pem: str) -> x509.Certificate:
+    try:
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise RootRefused("not a PEM certificate") from error
+    if len(certificates) != 1:
+        raise RootRefused("more than one certificate")
+    try:
+        constraints = certificates[0].extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound as error:
+        raise RootRefused("not a CA") from error
+    if not constraints.ca:
+        raise RootRefused("not a CA")
+    return certificates[0]
