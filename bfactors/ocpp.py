@@ -72,10 +72,16 @@ class Relayed(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecisionAsked(msgspec.Struct, frozen=True, tag=True):
-    """A call the rest of BetterFleet answers, e.g. Authorize; its word becomes our reply."""
+    """A call the rest of BetterFleet answers, e.g. Authorize; its word becomes our reply.
+
+    `wait_s` is how long the charger can wait for it (None: as configured). When nobody decides it gets `undecided`, JSON
+    text, or if that is empty the dialect's default.
+    """
 
     action: str
     payload: bytes
+    wait_s: float | None = None
+    undecided: bytes = b""
 
 
 StationMessage = (
@@ -203,7 +209,22 @@ class InboundAnswer(msgspec.Struct, frozen=True):
     outcome: Answered | CallFailed
 
 
-Inbound = InboundCall | InboundProblem | InboundAnswer
+class InboundSend(msgspec.Struct, frozen=True):
+    """A SEND (2.1): traffic for the rest of BetterFleet that gets no answer of any kind."""
+
+    message_id: str
+    message: Relayed
+
+
+class InboundComplaint(msgspec.Struct, frozen=True):
+    """A CALLRESULTERROR (2.1): the charger could not use an answer of ours. There is nothing to say to it."""
+
+    message_id: str
+    code: str
+    description: str
+
+
+Inbound = InboundCall | InboundProblem | InboundAnswer | InboundSend | InboundComplaint
 
 
 class OutboundCall(msgspec.Struct, frozen=True):

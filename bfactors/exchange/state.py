@@ -128,8 +128,8 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     # what the charger asked
     waiting: tuple[WaitingCall, ...] = ()
     remembered: tuple[RememberedAnswer, ...] = ()
-    held_csrs: tuple[tuple[str, str], ...] = ()
-    """(purpose, SHA-256 of the text) of the last CSR of each purpose that the evidence log holds."""
+    held_csrs: tuple[tuple[str, str, int | None], ...] = ()
+    """(purpose, SHA-256 of the text, request id) of the last CSR of each purpose that the evidence log holds."""
     relays: tuple[int, ...] = ()
     """Tokens of unconfirmed traffic on its way."""
     next_token: int = 0

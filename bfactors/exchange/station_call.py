@@ -34,6 +34,7 @@ from bfactors.ocpp import (
     HeartbeatSent,
     InboundCall,
     InboundProblem,
+    InboundSend,
     LogStatusNotified,
     Relayed,
     Reply,
@@ -75,6 +76,12 @@ def malformed(turn: Turn, problem: InboundProblem) -> None:
         waiting.ready(turn, CallErrorReply(problem.code, problem.description))
 
 
+def sent(turn: Turn, send: InboundSend) -> None:
+    """Pass on what is never answered (2.1); what a charger that is not served sends is lost."""
+    if _is_served(turn, send.message):
+        _pass_on(turn, send.message, send.message_id)
+
+
 def evidence_stored(turn: Turn, evidence: Evidence) -> None:
     """What these calls were waiting for is safe: they can be answered."""
     body = evidence.body
@@ -82,7 +89,7 @@ def evidence_stored(turn: Turn, evidence: Evidence) -> None:
     if isinstance(body, CsrReceived):
         reply = CsrReply(accepted=True)
         others = tuple(held for held in turn.state.held_csrs if held[0] != body.purpose)
-        turn.change(held_csrs=(*others, (body.purpose, _digest(body.csr))))
+        turn.change(held_csrs=(*others, (body.purpose, _digest(body.csr), body.request_id)))
     waiting.evidence_settled(turn, evidence.evidence_id, reply)
 
 
@@ -227,12 +234,14 @@ def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
         return
     text = _undressed(csr.csr)
     digest = _digest(text)
-    if (csr.purpose, digest) in turn.state.held_csrs:
+    # Under a new request id the same CSR is another request: its certificate must carry the newest (A02.FR.25-26).
+    wanted = (csr.purpose, digest, csr.request_id)
+    if wanted in turn.state.held_csrs:
         waiting.ready(turn, CsrReply(accepted=True))
         return
     for pending in turn.state.evidence:
         body = pending.evidence.body
-        if isinstance(body, CsrReceived) and body.purpose == csr.purpose and _digest(body.csr) == digest:
+        if isinstance(body, CsrReceived) and (body.purpose, _digest(body.csr), body.request_id) == wanted:
             record.renew(turn, pending.evidence.evidence_id)
             waiting.wait_for_evidence(turn, pending.evidence.evidence_id)
             return
@@ -260,18 +269,28 @@ def _digest(csr: str) -> str:
 
 
 def _relay(turn: Turn, message: Relayed, message_id: str) -> None:
-    state = turn.state
-    relay = RelayOut(state.next_token, message.action, message_id, message.payload)
-    turn.change(next_token=state.next_token + 1)
+    """Pass on a call, and answer it: at once, or when it is stored."""
     if message.confirm:
-        waiting.wait_for_relay(turn, relay)
+        waiting.wait_for_relay(turn, _relay_out(turn, message, message_id))
         return
-    if len(state.relays) < state.rules.relays_in_flight:
-        turn.change(relays=(*state.relays, relay.token))
+    _pass_on(turn, message, message_id)
+    waiting.ready(turn, DefaultReply())
+
+
+def _pass_on(turn: Turn, message: Relayed, message_id: str) -> None:
+    """Traffic nobody waits for: what is too much at once is lost."""
+    if len(turn.state.relays) < turn.state.rules.relays_in_flight:
+        relay = _relay_out(turn, message, message_id)
+        turn.change(relays=(*turn.state.relays, relay.token))
         turn.emit(relay)
     else:
         turn.emit(Finished("relay", message.action, "dropped", 0.0, message_id))
-    waiting.ready(turn, DefaultReply())
+
+
+def _relay_out(turn: Turn, message: Relayed, message_id: str) -> RelayOut:
+    token = turn.state.next_token
+    turn.change(next_token=token + 1)
+    return RelayOut(token, message.action, message_id, message.payload)
 
 
 def _record_first(turn: Turn, body: Answerable, message_id: str) -> None:

@@ -37,7 +37,7 @@ from bfactors.exchange.message import (
 from bfactors.exchange.state import ExchangeRules, ExchangeState
 from bfactors.exchange.turn import Turn
 from bfactors.identity_rule import cut_problem
-from bfactors.ocpp import Inbound, InboundAnswer, InboundCall, InboundProblem
+from bfactors.ocpp import Inbound, InboundAnswer, InboundCall, InboundComplaint, InboundProblem, InboundSend
 
 Stepped = tuple[ExchangeState, tuple[Output, ...]]
 
@@ -105,6 +105,12 @@ def _frame(turn: Turn, inbound: Inbound) -> None:
         case InboundProblem():
             if turn.state.phase == "open":
                 station_call.malformed(turn, inbound)
+        case InboundSend():
+            if turn.state.phase == "open":
+                station_call.sent(turn, inbound)
+        case InboundComplaint(code=code, description=description):
+            if turn.state.phase == "open":
+                station_call.suspect(turn, "AnswerRefused", f"{code} {description}".strip())
         case _:
             assert_never(inbound)
 

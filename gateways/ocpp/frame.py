@@ -1,6 +1,6 @@
 """OCPP-J frames: JSON arrays in and out, strict about their shape and ignorant of what they carry.
 
-Source: OCPP 2.0.1 part 4 sections 4.1-4.3.
+Source: OCPP 2.0.1 part 4 sections 4.1-4.3; OCPP 2.1 part 4 for the message types 5 and 6.
 """
 
 from typing import Any
@@ -41,6 +41,28 @@ class Error(msgspec.Struct, frozen=True):
     description: str
 
 
+class ResultError(msgspec.Struct, frozen=True):
+    """A CALLRESULTERROR (2.1): an answer of ours was of no use. Read as far as possible, and never answered."""
+
+    message_id: str | None
+    code: str
+    description: str
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A well-formed SEND (2.1): a message that is never answered; its payload is not validated yet."""
+
+    message_id: str
+    action: str
+    payload: Payload
+
+
+class BrokenSend(msgspec.Struct, frozen=True):
+    """A SEND that is none, and is not answered either."""
+
+    code: str
+
+
 class Broken(msgspec.Struct, frozen=True):
     """A frame to be answered with a CALLERROR."""
 
@@ -56,8 +78,11 @@ class BrokenAnswer(msgspec.Struct, frozen=True):
     description: str
 
 
-def parse(data: bytes) -> Call | Result | Error | Broken | BrokenAnswer:
-    """Read one frame. Never raises, whatever the bytes."""
+Read = Call | Result | Error | ResultError | Send | Broken | BrokenAnswer | BrokenSend
+
+
+def parse(data: bytes, *, has_sends: bool = False) -> Read:
+    """Read one frame. Never raises, whatever the bytes. `has_sends`: the types 5 and 6 of 2.1 are spoken here."""
     try:
         frame = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -76,6 +101,8 @@ def parse(data: bytes) -> Call | Result | Error | Broken | BrokenAnswer:
         return BrokenAnswer(message_id, "a CALLRESULT must be [3, messageId, payload]")
     if kind == 4 and type(kind) is int:
         return _error(frame, message_id)
+    if has_sends and kind in (5, 6) and type(kind) is int:
+        return _result_error(frame, message_id) if kind == 5 else _send(frame, message_id)
     if type(kind) is int:
         return Broken(message_id or UNREADABLE, "MessageTypeNotSupported", "unknown message type number")
     return Broken(message_id or UNREADABLE, "RpcFrameworkError", "the message type number is not an integer")
@@ -108,6 +135,22 @@ def _error(frame: list[Any], message_id: str | None) -> Error | BrokenAnswer:
         return BrokenAnswer(message_id, "a CALLERROR must be [4, messageId, code, description, details]")
     description = frame[3] if len(frame) > 3 and type(frame[3]) is str else ""
     return Error(message_id, frame[2][:64], description[:DESCRIPTION_MAX_CHARS])
+
+
+def _result_error(frame: list[Any], message_id: str | None) -> ResultError:
+    code, description = (*frame[2:4], "", "")[:2]
+    return ResultError(
+        message_id,
+        code[:64] if type(code) is str else "",
+        description[:DESCRIPTION_MAX_CHARS] if type(description) is str else "",
+    )
+
+
+def _send(frame: list[Any], message_id: str | None) -> Send | BrokenSend:
+    read = _call(frame, message_id)
+    if isinstance(read, Broken):
+        return BrokenSend(read.code)
+    return Send(read.message_id, read.action, read.payload)
 
 
 def call(message_id: str, action: str, payload: Payload) -> bytes:

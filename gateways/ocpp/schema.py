@@ -35,19 +35,24 @@ _RESPONSE = "Response"
 class SchemaSet:
     """Validators of one version by action. Reading and compiling 2.0.1's 128 schemas takes some 50 ms."""
 
-    def __init__(self, package: str, *, request: str = "Request") -> None:
+    def __init__(
+        self, package: str, *, request: str = "Request", sends: frozenset[str] = frozenset()
+    ) -> None:
         """`package` holds a folder `schemas`, e.g. `ocpp.v201`; `request` ends the names of its requests' files.
 
-        Raises ModuleNotFoundError.
+        `sends` are the actions that are sent and never answered (2.1). Raises ModuleNotFoundError.
         """
         folder = resources.files(importlib.import_module(package)) / "schemas"
         self._requests: dict[str, jsonschema_rs.Validator] = {}
         self._responses: dict[str, jsonschema_rs.Validator] = {}
+        self._sends: dict[str, jsonschema_rs.Validator] = {}
         for entry in folder.iterdir():
             name = entry.name.removesuffix(".json")
             ending, table = (
                 (_RESPONSE, self._responses) if name.endswith(_RESPONSE) else (request, self._requests)
             )
+            if name in sends:
+                ending, table = "", self._sends
             if name.endswith(ending):
                 # Some of the files begin with a byte order mark.
                 schema = orjson.loads(entry.read_bytes().removeprefix(b"\xef\xbb\xbf"))
@@ -56,6 +61,18 @@ class SchemaSet:
     def knows(self, action: str) -> bool:
         """Whether the version has this action, in either direction."""
         return action in self._requests
+
+    @property
+    def has_sends(self) -> bool:
+        """Whether the version has the frames of 2.1: SEND, and CALLRESULTERROR that came with it."""
+        return bool(self._sends)
+
+    def send_violation(self, action: str, payload: dict[str, Any]) -> tuple[str, str] | None:
+        """(code, description) of what is wrong with a message that is never answered, or None."""
+        validator = self._sends.get(action)
+        if validator is None:
+            return "NotImplemented", "unknown action"
+        return None if validator.is_valid(payload) else _violation(validator, payload)
 
     def request_violation(self, action: str, payload: dict[str, Any]) -> tuple[str, str] | None:
         """(code, description) of what is wrong with a request, or None. Raises KeyError for an unknown action."""

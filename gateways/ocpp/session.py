@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
+import orjson
+
 from bfactors.admission import SessionInfo
 from bfactors.instruction import CloseSession, InstructionKind
 from bfactors.ocpp import (
@@ -15,14 +17,18 @@ from bfactors.ocpp import (
     CallErrorReply,
     CallFailed,
     DecidedReply,
+    DecisionAsked,
     DefaultReply,
     Inbound,
     InboundAnswer,
     InboundCall,
+    InboundComplaint,
     InboundProblem,
+    InboundSend,
     Outbound,
     OutboundCall,
     OutboundReply,
+    Relayed,
 )
 from bfactors.ports import ChargerDoor, Metrics, Session
 from gateways.ocpp import frame
@@ -56,7 +62,18 @@ class Wire(Protocol):
 class OcppSession:
     """One admitted socket, as the actor sees it (`bfactors.ports.Session`)."""
 
-    __slots__ = ("_answering", "_dialect", "_door", "_info", "_metrics", "_out", "_run", "_wire", "ended")
+    __slots__ = (
+        "_answering",
+        "_dialect",
+        "_door",
+        "_has_sends",
+        "_info",
+        "_metrics",
+        "_out",
+        "_run",
+        "_wire",
+        "ended",
+    )
 
     def __init__(
         self,
@@ -74,7 +91,9 @@ class OcppSession:
         self._door = door
         self._metrics = metrics
         self._run = run
-        self._answering: set[str] = set()
+        self._answering: dict[str, bytes] = {}
+        """Of each call being answered: what it gets if nobody decides it, where its action's default will not do."""
+        self._has_sends = dialect.schemas.has_sends
         self._out: tuple[str, str, InstructionKind] | None = None
         self.ended = False
 
@@ -112,7 +131,7 @@ class OcppSession:
             self._wire.hold()
 
     def _inbound(self, data: bytes) -> Inbound | None:
-        read = frame.parse(data)
+        read = frame.parse(data, has_sends=self._has_sends)
         match read:
             case frame.Call():
                 return self._call(read, len(data))
@@ -125,6 +144,14 @@ class OcppSession:
                 return self._problem(read.message_id, read.code, read.description)
             case frame.BrokenAnswer():
                 return self._broken_answer(read)
+            case frame.Send():
+                return self._unanswered(read)
+            case frame.BrokenSend():
+                self._metrics.count("ocpp_frames_refused", reason=read.code)
+                return None
+            case frame.ResultError():
+                self._metrics.count("ocpp_answers_refused")
+                return InboundComplaint(read.message_id or frame.UNREADABLE, read.code, read.description)
             case _:
                 assert_never(read)
 
@@ -147,9 +174,17 @@ class OcppSession:
             message = self._dialect.message_of(call.action, call.payload)
         except Unsupported as unsupported:
             return self._problem(call.message_id, "NotSupported", str(unsupported))
-        self._answering.add(call.message_id)
+        self._answering[call.message_id] = message.undecided if isinstance(message, DecisionAsked) else b""
         action = self._dialect.effective_action(call.action, call.payload)
         return InboundCall(call.message_id, action, message, size)
+
+    def _unanswered(self, send: frame.Send) -> InboundSend | None:
+        """A SEND; nobody is told that it is of no use."""
+        violation = self._dialect.schemas.send_violation(send.action, send.payload)
+        if violation is not None:
+            self._metrics.count("ocpp_frames_refused", reason=violation[0])
+            return None
+        return InboundSend(send.message_id, Relayed(send.action, orjson.dumps(send.payload)))
 
     def _problem(self, message_id: str, code: str, description: str) -> InboundProblem | None:
         self._metrics.count("ocpp_frames_refused", reason=code)
@@ -215,19 +250,23 @@ class OcppSession:
         self._wire.write_text(frame.call(outbound.message_id, wire_action(action), payload))
 
     def _send_reply(self, outbound: OutboundReply) -> None:
-        self._answering.discard(outbound.message_id)
+        undecided = self._answering.pop(outbound.message_id, b"")
         reply = outbound.reply
         if isinstance(reply, CallErrorReply):
             code = self._dialect.codes.get(reply.code, reply.code)
             self._wire.write_text(frame.error(outbound.message_id, code, reply.description))
             return
-        payload = self._dialect.reply_of(outbound.action, reply)
+        if undecided and isinstance(reply, DefaultReply):
+            payload = orjson.loads(undecided)
+        else:
+            payload = self._dialect.reply_of(outbound.action, reply)
         violation = self._dialect.schemas.response_violation(outbound.action, payload)
         if violation is not None and isinstance(reply, DecidedReply):
             self._metrics.count("ocpp_decisions_unusable", action=outbound.action)
             _LOG.warning(
                 "a decision breaks its schema", extra={"action": outbound.action, "violation": violation[1]}
             )
+            self._answering[outbound.message_id] = undecided
             self._send_reply(OutboundReply(outbound.message_id, outbound.action, DefaultReply()))
             return
         if violation is not None:

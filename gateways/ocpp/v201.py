@@ -1,135 +1,130 @@
-"""OCPP 2.0.1: tables from actions to messages and from instructions to calls.
+"""OCPP 2.0.1: tables from actions to messages and from instructions to calls; `v21` builds on them.
 
-Source: the official 2.0.1 schemas; OCPP 2.0.1 part 2, use cases A02, A05, B01, B09, B11, M03, M05.
+Source: the official 2.0.1 schemas; OCPP 2.0.1 part 2, use cases A01, A02, A05, B01, B05, B06, B09, B11, F06, M01-M06, N01.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import assert_never
 
 import orjson
 
+from bfactors.authorization_key import AuthorizationKey, Version
 from bfactors.capability import NO_CAPABILITIES, Capabilities
-from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.disclosed import Disclosed
 from bfactors.instruction import (
+    AskFor,
+    CallAction,
     CloseSession,
+    CollectLog,
+    DeleteCertificate,
     InstallAnchor,
     InstallLeaf,
     InstructionKind,
     ListCertificates,
     ObtainCsr,
+    RaiseSecurityProfile,
+    ReadSettings,
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
-    kind_name,
+    WriteAuthorizationKey,
+    WriteSetting,
 )
 from bfactors.ocpp import (
     Answered,
-    BootNotified,
     BootReply,
     CallErrorReply,
-    CsrPresented,
     CsrReply,
     DecidedReply,
     DecisionAsked,
     DefaultReply,
     HeartbeatReply,
-    HeartbeatSent,
     Relayed,
     Reply,
-    SecurityEventNotified,
     StationMessage,
 )
-from bfactors.purpose import purpose, purposes
+from gateways.ocpp import device_model, payload_part, phrase
+from gateways.ocpp.certificate_name import CertificateNames
 from gateways.ocpp.dialect import NotSendable, Unsupported
 from gateways.ocpp.frame import Payload
 from gateways.ocpp.schema import SchemaSet
 
-_SIGNING_USE = {"charger-identity": "ChargingStationCertificate", "iso15118": "V2GCertificate"}
-"""OCPP's certificateType of a leaf, by the realm of its purpose."""
+CAR_WAIT_S = 4.0
+"""How long a decision may take that a car waits for: it gives up after 5 s (ISO 15118-2), the way there and back included."""
 
-_STORE = {
-    "backend-server": "CSMSRootCertificate",
-    "charger-identity": "CSMSRootCertificate",
-    "iso15118": "V2GRootCertificate",
-    "firmware-signing": "ManufacturerRootCertificate",
-}
-"""OCPP's certificate store of an anchor, by the realm of the purpose it verifies."""
-
-_RESET = {"on-idle": "OnIdle", "immediate": "Immediate"}
 _MESSAGE_TIMEOUT_S = 30
-_ADDITIONAL_INFO_MAX_CHARS = 512
+_RESET = {"on-idle": "OnIdle", "immediate": "Immediate"}
+_LOG = {"security": "SecurityLog", "diagnostics": "DiagnosticsLog"}
+_TRIGGER: Mapping[str, Payload] = {
+    "boot": {"requestedMessage": "BootNotification"},
+    "heartbeat": {"requestedMessage": "Heartbeat"},
+    # Without a connector the charger must refuse (F06): the first one is what every charger has.
+    "status": {"requestedMessage": "StatusNotification", "evse": {"id": 1, "connectorId": 1}},
+    "log-status": {"requestedMessage": "LogStatusNotification"},
+    "firmware-status": {"requestedMessage": "FirmwareStatusNotification"},
+}
+_BOTH_WAYS = frozenset({"DataTransfer"})
 
-_RELAYED = frozenset(
+
+NAMES = CertificateNames(
+    use_of_realm={"charger-identity": "ChargingStationCertificate", "iso15118": "V2GCertificate"},
+    use_of_purpose={"secc_iso15118_20": None},
+    store_of_realm={
+        "backend-server": "CSMSRootCertificate",
+        "charger-identity": "CSMSRootCertificate",
+        "iso15118": "V2GRootCertificate",
+        "firmware-signing": "ManufacturerRootCertificate",
+    },
+    store_of_purpose={"contract": "MORootCertificate", "oem_provisioning": None},
+)
+
+MESSAGES: Mapping[str, Callable[[Payload], StationMessage]] = {
+    "BootNotification": payload_part.boot,
+    "Heartbeat": payload_part.heartbeat,
+    "SecurityEventNotification": payload_part.security_event,
+    "LogStatusNotification": payload_part.log_status,
+    "FirmwareStatusNotification": payload_part.firmware_status,
+}
+
+RELAYED = frozenset(
     {
-        "ClearedChargingLimit", "DataTransfer", "FirmwareStatusNotification", "LogStatusNotification",
-        "MeterValues", "NotifyChargingLimit", "NotifyCustomerInformation", "NotifyDisplayMessages",
-        "NotifyEVChargingNeeds", "NotifyEVChargingSchedule", "NotifyEvent", "NotifyMonitoringReport", "NotifyReport",
-        "PublishFirmwareStatusNotification", "ReportChargingProfiles", "ReservationStatusUpdate",
-        "StatusNotification", "TransactionEvent",
+        "ClearedChargingLimit", "DataTransfer", "MeterValues", "NotifyChargingLimit", "NotifyCustomerInformation",
+        "NotifyDisplayMessages", "NotifyEVChargingNeeds", "NotifyEVChargingSchedule", "NotifyEvent",
+        "NotifyMonitoringReport", "NotifyReport", "PublishFirmwareStatusNotification", "ReportChargingProfiles",
+        "ReservationStatusUpdate", "StatusNotification", "TransactionEvent",
     }
 )  # fmt: skip
-_CONFIRMED = frozenset({"TransactionEvent"})
+CONFIRMED = frozenset({"TransactionEvent"})
 """Relayed calls answered only once the relay has stored them."""
-_DECIDED = frozenset({"Authorize"})
-"""Calls somebody else in BetterFleet decides; without an answer in time they get the default."""
-
-
-def _boot(payload: Payload) -> StationMessage:
-    station = payload["chargingStation"]
-    return BootNotified(
-        vendor=station["vendorName"],
-        model=station["model"],
-        serial_number=station.get("serialNumber"),
-        firmware_version=station.get("firmwareVersion"),
-        reason=payload["reason"],
-    )
-
-
-def _heartbeat(_: Payload) -> StationMessage:
-    return HeartbeatSent()
-
-
-def _sign_certificate(payload: Payload) -> StationMessage:
-    use = payload.get("certificateType", _SIGNING_USE["charger-identity"])
-    for spec in purposes().values():
-        if _SIGNING_USE.get(spec.realm) == use and spec.identity_kind in ("charger", "evse"):
-            return CsrPresented(purpose=spec.name, csr=payload["csr"])
-    raise Unsupported(f"no certificate purpose uses {use}")
-
-
-def _security_event(payload: Payload) -> StationMessage:
-    return SecurityEventNotified(
-        event_type=payload["type"], charger_time=payload["timestamp"], tech_info=payload.get("techInfo")
-    )
-
-
-_MESSAGES: Mapping[str, Callable[[Payload], StationMessage]] = {
-    "BootNotification": _boot,
-    "Heartbeat": _heartbeat,
-    "SignCertificate": _sign_certificate,
-    "SecurityEventNotification": _security_event,
+DECIDED: Mapping[str, float | None] = {
+    "Authorize": None,
+    "Get15118EVCertificate": CAR_WAIT_S,
+    "GetCertificateStatus": CAR_WAIT_S,
+}
+"""Calls somebody else in BetterFleet decides, and within how many seconds (None: as configured); then the default holds."""
+DEFAULT_REPLIES: Mapping[str, Payload] = {
+    "Authorize": {"idTokenInfo": {"status": "Unknown"}},
+    "DataTransfer": {"status": "UnknownVendorId"},
+    "Get15118EVCertificate": {"status": "Failed", "exiResponse": ""},
+    "GetCertificateStatus": {"status": "Failed"},
+    "NotifyEVChargingNeeds": {"status": "Rejected"},
+    "NotifyEVChargingSchedule": {"status": "Rejected"},
 }
 
 
-def _defaults() -> dict[str, Payload]:
-    return {
-        "Authorize": {"idTokenInfo": {"status": "Unknown"}},
-        "DataTransfer": {"status": "UnknownVendorId"},
-        "NotifyEVChargingNeeds": {"status": "Rejected"},
-        "NotifyEVChargingSchedule": {"status": "Rejected"},
-    }
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ocpp201:
     """The dialect. `default_replies` is what unserved actions are answered; any action not named gets `{}`."""
 
-    default_replies: Mapping[str, Payload] = field(default_factory=_defaults)
+    version: Version = "2.0.1"
     schemas: SchemaSet = field(default_factory=lambda: SchemaSet("ocpp.v201"))
-    version: str = "2.0.1"
+    names: CertificateNames = NAMES
+    relayed: frozenset[str] = RELAYED
+    confirmed: frozenset[str] = CONFIRMED
+    decided: Mapping[str, float | None] = field(default_factory=lambda: DECIDED)
+    default_replies: Mapping[str, Payload] = field(default_factory=lambda: DEFAULT_REPLIES)
+    additional_info_max_chars: int = 512
     codes: Mapping[str, str] = field(default_factory=dict)
 
     def authorizing(self, status: str) -> "Ocpp201":
@@ -140,18 +135,29 @@ class Ocpp201:
 
     def message_of(self, action: str, payload: Payload) -> StationMessage:
         """A charger's valid call. Raises Unsupported."""
-        decode = _MESSAGES.get(action)
+        if action == "SignCertificate":
+            return payload_part.certificate_request(payload, self.names.use)
+        decode = MESSAGES.get(action)
         if decode is not None:
             return decode(payload)
-        if action in _RELAYED:
-            return Relayed(action=action, payload=orjson.dumps(payload), confirm=action in _CONFIRMED)
-        if action in _DECIDED:
-            return DecisionAsked(action=action, payload=orjson.dumps(payload))
+        if action in self.relayed:
+            return Relayed(action=action, payload=orjson.dumps(payload), confirm=action in self.confirmed)
+        if action in self.decided:
+            return DecisionAsked(
+                action=action,
+                payload=orjson.dumps(payload),
+                wait_s=self.decided[action],
+                undecided=self.undecided(action, payload),
+            )
         raise Unsupported(f"{action} is not served here")
 
     def effective_action(self, action: str, payload: Payload) -> str:
         """The action: nothing is wrapped."""
         return action
+
+    def undecided(self, action: str, payload: Payload) -> bytes:
+        """The answer of its own that a call gets when nobody decides, as JSON text; empty: the default of its action."""
+        return b""
 
     def call_of(
         self,
@@ -159,139 +165,149 @@ class Ocpp201:
         capabilities: Capabilities = NO_CAPABILITIES,
         secret: Disclosed | None = None,
     ) -> tuple[str, Payload]:
-        """The action and payload that carry out an instruction. Raises NotSendable."""
+        """The action and payload that carry out an instruction, as this charger takes it. Raises NotSendable."""
         match instruction:
             case ObtainCsr():
-                use = _named(_SIGNING_USE, instruction.purpose)
-                return "TriggerMessage", {"requestedMessage": f"Sign{use}"}
+                return "TriggerMessage", {"requestedMessage": f"Sign{self.names.use(instruction.purpose)}"}
             case InstallLeaf():
-                use = _named(_SIGNING_USE, instruction.purpose)
-                return "CertificateSigned", {
-                    "certificateChain": instruction.chain_pem,
-                    "certificateType": use,
-                }
+                return "CertificateSigned", self.certificate_signed(instruction, capabilities)
             case InstallAnchor():
-                store = _named(_STORE, instruction.purpose)
-                return "InstallCertificate", {"certificateType": store, "certificate": instruction.pem}
+                pem = phrase.pem_for(instruction.pem, capabilities)
+                store = self.names.store(instruction.purpose)
+                return "InstallCertificate", {"certificateType": store, "certificate": pem}
             case ListCertificates():
+                if capabilities.cannot_list:
+                    raise NotSendable("this charger cannot list its certificates")
                 # Everything is asked for by leaving the type out; an empty list would break the schema (TC_M_18).
-                types = (
-                    {"certificateType": [_named(_STORE, instruction.purpose)]} if instruction.purpose else {}
+                name = instruction.purpose
+                return "GetInstalledCertificateIds", (
+                    {"certificateType": [self.names.store(name)]} if name else {}
                 )
-                return "GetInstalledCertificateIds", types
+            case DeleteCertificate():
+                if capabilities.cannot_delete:
+                    raise NotSendable("this charger cannot delete certificates")
+                named = phrase.hash_payload(instruction.hash_data)
+                return "DeleteCertificate", {"certificateHashData": named}
             case SetNetworkProfile():
-                return "SetNetworkProfile", _network_profile(instruction)
+                return "SetNetworkProfile", self.network_profile(instruction)
             case SetProfilePriority():
                 order = ",".join(str(slot) for slot in instruction.slots)
-                return "SetVariables", _variable("OCPPCommCtrlr", "NetworkConfigurationPriority", order)
+                return "SetVariables", device_model.writing(device_model.VARIABLES["network-priority"], order)
+            case WriteSetting():
+                variable = device_model.VARIABLES[instruction.name]
+                if variable.is_fixed:
+                    raise NotSendable(f"{variable.component}.{variable.name} is for the charger alone to set")
+                return "SetVariables", device_model.writing(variable, instruction.value)
+            case ReadSettings():
+                return "GetVariables", device_model.reading(instruction.names)
+            case WriteAuthorizationKey():
+                key = _key_text(payload_part.opened(secret), self.version)
+                return "SetVariables", device_model.writing(device_model.PASSWORD, key)
+            case CollectLog():
+                return "GetLog", _log_request(instruction, payload_part.opened(secret))
+            case AskFor():
+                return "TriggerMessage", {**_TRIGGER[instruction.message]}
             case Reboot():
                 return "Reset", {"type": _RESET[instruction.when]}
+            case CallAction():
+                return instruction.action, self._written_out(instruction)
+            case RaiseSecurityProfile():
+                raise NotSendable("a 2.x charger changes its security profile by its network profiles")
             case CloseSession():
                 raise NotSendable("close-session is no message")
             case _:
-                raise NotSendable(f"OCPP 2.0.1 has no call for {kind_name(instruction)}")
+                assert_never(instruction)
+
+    def certificate_signed(self, leaf: InstallLeaf, capabilities: Capabilities) -> Payload:
+        """The leaf's use is always said: left out, OCPP lets a charger take the leaf for two realms."""
+        chain = phrase.chain_for(leaf, capabilities)
+        return {"certificateChain": chain, "certificateType": self.names.use(leaf.purpose)}
+
+    def network_profile(self, profile: SetNetworkProfile) -> Payload:
+        return {
+            "configurationSlot": profile.slot,
+            "connectionData": {
+                "ocppVersion": "OCPP20",
+                "ocppTransport": "JSON",
+                "ocppCsmsUrl": profile.url,
+                "messageTimeout": _MESSAGE_TIMEOUT_S,
+                "securityProfile": profile.security_profile,
+                "ocppInterface": "Wired0",
+            },
+        }
+
+    def _written_out(self, call: CallAction) -> Payload:
+        action = call.action
+        if not self.schemas.knows(action) or (
+            self._is_called_by_chargers(action) and action not in _BOTH_WAYS
+        ):
+            raise NotSendable(f"OCPP {self.version} has no call {action[:64]} to a charger")
+        try:
+            payload = orjson.loads(call.payload)
+        except orjson.JSONDecodeError:
+            payload = None
+        if not isinstance(payload, dict):
+            raise NotSendable(f"the payload of {action} is not a JSON object")
+        return payload
+
+    def _is_called_by_chargers(self, action: str) -> bool:
+        theirs = (("SignCertificate",), MESSAGES, self.relayed, self.decided)
+        return any(action in table for table in theirs)
 
     def answer_of(self, instruction: InstructionKind, payload: Payload) -> Answered:
         """A charger's valid answer. SetVariables: its attribute's status (RebootRequired means accepted, kept verbatim)."""
-        if isinstance(instruction, SetProfilePriority):
-            outcome = payload["setVariableResult"][0]
-            return _answered(outcome["attributeStatus"], outcome.get("attributeStatusInfo"))
-        listed: tuple[ReportedCertificate, ...] = ()
-        if isinstance(instruction, ListCertificates):
-            listed = tuple(_reported(entry) for entry in payload.get("certificateHashDataChain", ()))
-        return _answered(payload["status"], payload.get("statusInfo"), listed)
+        match instruction:
+            case SetProfilePriority() | WriteSetting() | WriteAuthorizationKey():
+                return device_model.written(payload)
+            case ReadSettings():
+                return device_model.read(payload)
+            case CallAction():
+                return payload_part.verbatim(payload)
+            case ListCertificates():
+                entries = payload.get("certificateHashDataChain", ())
+                listed = tuple(payload_part.reported(entry) for entry in entries)
+                return payload_part.answered(payload, listed=listed)
+            case CollectLog():
+                return payload_part.answered(payload, file_name=payload.get("filename"))
+            case _:
+                return payload_part.answered(payload)
 
     def reply_of(self, action: str, reply: Reply) -> Payload:
         """The payload of our CALLRESULT."""
         match reply:
             case BootReply():
-                return {
-                    "currentTime": _rfc3339(reply.now),
-                    "interval": reply.interval_s,
-                    "status": reply.status,
-                }
+                now = phrase.rfc3339(reply.now)
+                return {"currentTime": now, "interval": reply.interval_s, "status": reply.status}
             case HeartbeatReply():
-                return {"currentTime": _rfc3339(reply.now)}
+                return {"currentTime": phrase.rfc3339(reply.now)}
             case CsrReply():
-                return _csr_reply(reply)
+                return payload_part.csr_reply(reply, self.additional_info_max_chars)
             case DefaultReply():
                 return self.default_replies.get(action, {})
             case DecidedReply():
-                return _object_of(reply.payload)
+                return phrase.object_of(reply.payload)
             case CallErrorReply():
                 raise ValueError("a CALLERROR has no payload")
             case _:
                 assert_never(reply)
 
 
-def _object_of(text: bytes) -> Payload:
-    """What is no JSON object is an empty one: its schema says whether that will do."""
+def _log_request(log: CollectLog, address: Disclosed) -> Payload:
+    where = {"remoteLocation": address.value.decode()}
+    if log.oldest is not None:
+        where["oldestTimestamp"] = log.oldest
+    if log.latest is not None:
+        where["latestTimestamp"] = log.latest
+    return {"logType": _LOG[log.log], "requestId": log.request_id, "log": where}
+
+
+def _key_text(secret: Disclosed, version: Version) -> str:
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _named(table: Mapping[str, str], purpose_name: str) -> str:
-    try:
-        return table[purpose(purpose_name).realm]
-    except KeyError:
-        raise NotSendable(f"OCPP 2.0.1 has no name for {purpose_name}") from None
-
-
-def _network_profile(instruction: SetNetworkProfile) -> Payload:
-    return {
-        "configurationSlot": instruction.slot,
-        "connectionData": {
-            "ocppVersion": "OCPP20",
-            "ocppTransport": "JSON",
-            "ocppCsmsUrl": instruction.url,
-            "messageTimeout": _MESSAGE_TIMEOUT_S,
-            "securityProfile": instruction.security_profile,
-            "ocppInterface": "Wired0",
-        },
-    }
-
-
-def _variable(component: str, variable: str, value: str) -> Payload:
-    named = {"component": {"name": component}, "variable": {"name": variable}}
-    return {"setVariableData": [{"attributeValue": value, **named}]}
-
-
-def _answered(status: str, info: Payload | None, listed: tuple[ReportedCertificate, ...] = ()) -> Answered:
-    info = info or {}
-    return Answered(status, info.get("reasonCode"), info.get("additionalInfo"), listed)
-
-
-def _reported(entry: Payload) -> ReportedCertificate:
-    return ReportedCertificate(
-        use=entry["certificateType"],
-        hash_data=_hash_data(entry["certificateHashData"]),
-        child_hash_data=tuple(_hash_data(child) for child in entry.get("childCertificateHashData", ())),
-    )
-
-
-def _hash_data(entry: Payload) -> HashData:
-    return HashData(
-        algorithm=entry["hashAlgorithm"],
-        issuer_name_hash=entry["issuerNameHash"],
-        issuer_key_hash=entry["issuerKeyHash"],
-        serial_number=entry["serialNumber"],
-    )
-
-
-def _csr_reply(reply: CsrReply) -> Payload:
-    if reply.accepted:
-        return {"status": "Accepted"}
-    info = {"reasonCode": "InvalidCSR"}
-    if reply.reason:
-        info["additionalInfo"] = reply.reason[:_ADDITIONAL_INFO_MAX_CHARS]
-    return {"status": "Rejected", "statusInfo": info}
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return AuthorizationKey.from_disclosed(secret, version).wire_text(version)
+    except UnicodeDecodeError:
+        raise NotSendable("the AuthorizationKey is no text") from None
+    except ValueError as problem:
+        raise NotSendable(f"the AuthorizationKey {problem}") from None
 
 
 DIALECT = Ocpp201()

@@ -87,8 +87,6 @@ MALFORMED: list[tuple[Any, str, str]] = [
     ([2, "1", "NoSuchAction", {}], "1", "NotImplemented"),
     ([2, "1", "heartbeat", {}], "1", "NotImplemented"),
     ([2, "1", "Reset", {"type": "Immediate"}], "1", "NotSupported"),
-    ([2, "1", "Get15118EVCertificate", {"iso15118SchemaVersion": "x", "action": "Install", "exiRequest": "x"}], "1",
-     "NotSupported"),
     ([2, "1", "SignCertificate", {}], "1", "OccurrenceConstraintViolation"),
     ([2, "1", "SignCertificate", {"csr": 1}], "1", "TypeConstraintViolation"),
     ([2, "1", "SignCertificate", {"csr": "x" * 5501}], "1", "PropertyConstraintViolation"),

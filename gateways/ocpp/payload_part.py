@@ -1,0 +1,132 @@
+"""What payloads of OCPP 2.0.1 and 2.1 have in common, each part turned into a value or made from one."""
+
+from collections.abc import Callable
+
+import orjson
+
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.disclosed import Disclosed
+from bfactors.ocpp import (
+    Answered,
+    BootNotified,
+    CsrPresented,
+    CsrReply,
+    FirmwareStatusNotified,
+    HeartbeatSent,
+    LogStatusNotified,
+    SecurityEventNotified,
+)
+from bfactors.purpose import purposes, session_purpose
+from gateways.ocpp import phrase
+from gateways.ocpp.dialect import NotSendable, Unsupported
+from gateways.ocpp.frame import Payload
+
+# ---------------------------------------------------------------- what chargers call
+
+
+def boot(payload: Payload) -> BootNotified:
+    station = payload["chargingStation"]
+    return BootNotified(
+        vendor=station["vendorName"],
+        model=station["model"],
+        serial_number=station.get("serialNumber"),
+        firmware_version=station.get("firmwareVersion"),
+        reason=payload["reason"],
+    )
+
+
+def heartbeat(_: Payload) -> HeartbeatSent:
+    return HeartbeatSent()
+
+
+def certificate_request(payload: Payload, use_of: Callable[[str], str]) -> CsrPresented:
+    """SignCertificate. Without a type it is for the charger's own identity, and never for two realms at once.
+
+    Raises Unsupported.
+    """
+    root = payload.get("hashRootCertificate")
+    return CsrPresented(
+        purpose=_purpose_for(payload.get("certificateType"), use_of),
+        csr=payload["csr"],
+        request_id=payload.get("requestId"),
+        hash_root=phrase.hash_data_of(root) if root is not None else None,
+    )
+
+
+def _purpose_for(use: str | None, use_of: Callable[[str], str]) -> str:
+    if use is None:
+        return session_purpose().name
+    for spec in purposes().values():
+        if spec.identity_kind not in ("charger", "evse"):
+            continue
+        try:
+            if use_of(spec.name) == use:
+                return spec.name
+        except NotSendable:
+            continue
+    raise Unsupported(f"no certificate purpose uses {use}")
+
+
+def security_event(payload: Payload) -> SecurityEventNotified:
+    return SecurityEventNotified(
+        event_type=payload["type"], charger_time=payload["timestamp"], tech_info=payload.get("techInfo")
+    )
+
+
+def log_status(payload: Payload) -> LogStatusNotified:
+    return LogStatusNotified(payload["status"], payload.get("requestId"))
+
+
+def firmware_status(payload: Payload) -> FirmwareStatusNotified:
+    return FirmwareStatusNotified(payload["status"], payload.get("requestId"))
+
+
+# ---------------------------------------------------------------- what we call
+
+
+def opened(secret: Disclosed | None) -> Disclosed:
+    """Raises NotSendable if the secret that an instruction names was not to be had."""
+    if secret is None:
+        raise NotSendable("the secret it carries is not at hand")
+    return secret
+
+
+# ---------------------------------------------------------------- what we are answered
+
+
+def answered(
+    payload: Payload, *, listed: tuple[ReportedCertificate, ...] = (), file_name: str | None = None
+) -> Answered:
+    """A payload with a status."""
+    info = payload.get("statusInfo") or {}
+    return Answered(
+        payload["status"], info.get("reasonCode"), info.get("additionalInfo"), listed, file_name=file_name
+    )
+
+
+def verbatim(payload: Payload) -> Answered:
+    """The answer to a call an operator wrote out, whole; `Accepted` where it has no status."""
+    status = payload.get("status")
+    return Answered(status if isinstance(status, str) else "Accepted", payload=orjson.dumps(payload).decode())
+
+
+def reported(entry: Payload) -> ReportedCertificate:
+    return ReportedCertificate(
+        use=entry["certificateType"],
+        hash_data=phrase.hash_data_of(entry["certificateHashData"]),
+        child_hash_data=tuple(
+            phrase.hash_data_of(child) for child in entry.get("childCertificateHashData", ())
+        ),
+    )
+
+
+# ---------------------------------------------------------------- what we answer
+
+
+def csr_reply(reply: CsrReply, additional_info_max_chars: int) -> Payload:
+    if reply.accepted:
+        return {"status": "Accepted"}
+    info = {"reasonCode": "InvalidCSR"}
+    if reply.reason:
+        info["additionalInfo"] = reply.reason[:additional_info_max_chars]
+    return {"status": "Rejected", "statusInfo": info}
