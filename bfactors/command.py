@@ -54,6 +54,15 @@ class ResumeCharger(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class CallCharger(_Command, frozen=True, kw_only=True):
+    """Make one call to a charger as an operator wrote it. `payload` is JSON text without secrets."""
+
+    call_id: str
+    charger_id: str
+    action: str
+    payload: str
+
+
 class RequestJob(_Command, frozen=True, kw_only=True):
     """Open a certificate job. `action`: issue, renew, revoke, deactivate."""
 
@@ -134,6 +143,7 @@ Command = (
     | ChangeCharger
     | SetChargerCapabilities
     | ResumeCharger
+    | CallCharger
     | RequestJob
     | CancelJob
     | RegisterAuthority

@@ -207,6 +207,19 @@ class InstructionSettled(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+class OperatorCallAnswered(_Event, frozen=True, kw_only=True):
+    """How a call an operator wrote out ended: answered, error, timeout or disconnected."""
+
+    charger_id: str
+    instruction_id: str
+    action: str
+    outcome: str
+    payload: str | None
+    """The charger's answer as JSON text; None if there is none, or it is too long to be kept."""
+    error: str | None
+    evidence_ref: str
+
+
 # ---------------------------------------------------------------- certificate jobs
 
 
@@ -574,6 +587,7 @@ ChargerEvent = (
     | InstructionOpened
     | InstructionDispatched
     | InstructionSettled
+    | OperatorCallAnswered
     | CertificateRequested
     | CertificateRenewalStarted
     | CertificateJobStageChanged

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import request
+from bfactors.charger import operator_call, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState, open_issue
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
+from bfactors.instruction import CallAction
 from bfactors.policy import Policy, effective
 
 
@@ -20,6 +21,7 @@ def rang(draft: Draft) -> None:
         _job_due(draft, job)
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
+    operator_call.rang(draft)
 
 
 def _job_due(draft: Draft, job: JobState) -> None:
@@ -137,6 +139,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     for instruction in state.instructions.values():
         if instruction.sent_session is None and instruction.not_before > now:
             yield instruction.not_before
+        if isinstance(instruction.body, CallAction):
+            yield instruction.opened_at + operator_call.ENDS
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue

@@ -11,7 +11,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock, delivery, issuance, plan, request, session
+from bfactors.charger import clock, delivery, issuance, operator_call, plan, request, session
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.refusal import Refusal
@@ -21,6 +21,7 @@ ChargerCommand = (
     | c.ChangeCharger
     | c.SetChargerCapabilities
     | c.ResumeCharger
+    | c.CallCharger
     | c.RequestJob
     | c.CancelJob
 )
@@ -60,6 +61,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = request.set_capabilities(draft, command)
         case c.ResumeCharger():
             outcome = request.resume(draft, command)
+        case c.CallCharger():
+            outcome = operator_call.make(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.CancelJob():

@@ -4,11 +4,12 @@ from typing import assert_never
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import activation, trust_gate
+from bfactors.charger import activation, operator_call, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
     RESEND,
+    CallAction,
     CloseSession,
     InstallAnchor,
     InstallLeaf,
@@ -51,6 +52,9 @@ def answered(draft: Draft, body: v.InstructionAnswered) -> None:
     if instruction is None or instruction.decision != body.decision:
         return
     if instruction.sent_session not in (None, body.session_id):
+        return
+    if isinstance(instruction.body, CallAction):
+        operator_call.ended(draft, instruction, instruction.body, body.outcome)
         return
     match body.outcome:
         case Answered() if body.outcome.status in _DONE:

@@ -92,7 +92,12 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
         case e.ChargerBootReported():
             return _booted(state, event, now)
-        case e.SecurityEventRecorded() | e.PolicyDecisionRecorded() | e.CertificateInstallRequested():
+        case (
+            e.SecurityEventRecorded()
+            | e.PolicyDecisionRecorded()
+            | e.CertificateInstallRequested()
+            | e.OperatorCallAnswered()
+        ):
             return state
         case e.EvidenceQuarantined():
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")

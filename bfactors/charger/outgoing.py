@@ -6,6 +6,7 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
+from bfactors.charger import operator_call
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.state import (
@@ -19,7 +20,7 @@ from bfactors.charger.state import (
 from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import InstallLeaf, InstructionOrder, is_repeatable
+from bfactors.instruction import CallAction, InstallLeaf, InstructionOrder, is_repeatable
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
 
@@ -37,6 +38,8 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
         if instruction.not_before > now or instruction.sent_session == session.session_id:
             continue
         if instruction.sent_session is not None and not is_repeatable(instruction.body):
+            continue
+        if isinstance(instruction.body, CallAction) and instruction.opened_at + operator_call.FRESH <= now:
             continue
         if not _is_held(state, instruction):
             ready.append(instruction)

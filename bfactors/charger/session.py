@@ -4,7 +4,7 @@ from datetime import datetime
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import activation
+from bfactors.charger import activation, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
@@ -118,6 +118,7 @@ def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
 
 def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
     """What was sent on an older session is looked at again, by the rule of its kind."""
+    operator_call.end_all(draft, "disconnected")
     for instruction in list(draft.state.instructions.values()):
         if instruction.sent_session is None:
             continue
@@ -160,6 +161,8 @@ def closed(draft: Draft, session_id: str, reason: str) -> None:
     """The session named ended; if it was the live one, the charger is offline."""
     session = draft.state.session
     if session is not None and session.session_id == session_id:
+        if reason != NODE_LOST:  # its node may still state it again, and tell how the call ended
+            operator_call.end_all(draft, "disconnected")
         draft.record(
             e.ChargerSessionClosed(charger_id=draft.state.charger_id, session_id=session_id, reason=reason)
         )

@@ -14,6 +14,7 @@ from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
 from gateways.admin.openapi import OpenApi
+from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
 from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
@@ -58,6 +59,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),
+        OperatorCalls(dependencies, commands),
         Families(fleet, commands),
         Purposes(),
         Trail(reader),

@@ -32,6 +32,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.change": _OPERATION,
     "chargers.resume": _OPERATION,
     "chargers.set_capabilities": _PKI,
+    "chargers.call": _PKI,
     "families.list": _EVERYONE,
     "families.get": _EVERYONE,
     "families.set": _PKI,

@@ -24,6 +24,7 @@ EXPECTED = {
     "chargers.change": "op",
     "chargers.resume": "op",
     "chargers.set_capabilities": "p",
+    "chargers.call": "p",
     "families.list": "vopra",
     "families.get": "vopra",
     "families.set": "p",
