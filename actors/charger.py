@@ -162,7 +162,7 @@ class ChargerActor(PromptMailbox[Input]):
     def _carry_out(self, exchange: ExchangeState, outputs: tuple[Output, ...]) -> None:
         self._exchange = exchange
         for output in outputs:
-            if self.state is MailboxState.ABANDONED:
+            if self._state is MailboxState.ABANDONED:
                 return  # this lane was wedged and is replaced: its late words are not wanted
             self._act(output)
         if (owed := len(exchange.evidence)) != self._owed:
@@ -181,6 +181,8 @@ class ChargerActor(PromptMailbox[Input]):
                     lambda error: EvidenceFailed(_if_away(error, evidence_id)),
                     within_s=_PORT_WAIT_S,
                 )
+            case Finished():
+                self._tell_of(output)
             case RelayOut(token, action, message_id, payload):
                 self.spawn(
                     self._ports.relay.publish(self._session.info.charger_id, action, message_id, payload),
@@ -202,8 +204,6 @@ class ChargerActor(PromptMailbox[Input]):
                     self._timer.cancel()
                 delay_s = max(0.0, at_s - self._ports.clock.monotonic())
                 self._timer = self._ports.schedule(delay_s, self._tick)
-            case Finished():
-                self._tell_of(output)
             case Retire():
                 self._retire()
             case _:
