@@ -17,6 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateways.ocpp.session import OcppSession
+from gateways.ocpp.text_frame import framed
 from gateways.ocpp.tls import TlsStream
 
 _LOG = logging.getLogger(__name__)
@@ -209,9 +210,10 @@ class Connection(asyncio.Protocol):
 
     def write_text(self, data: bytes) -> None:
         websocket = self._websocket
-        if websocket is not None and websocket.state is State.OPEN:
-            websocket.send_text(data)
-            self._flush()
+        if websocket is not None and websocket.state is State.OPEN and not self.transport.is_closing():
+            # What `websockets` has to say is always flushed at once, so nothing is overtaken.
+            plain = framed(data)
+            self._write(self.tls.seal(plain) if self.tls is not None else plain)
 
     def ping(self) -> None:
         """Ask for a sign of life; the gateway looks for it later."""
