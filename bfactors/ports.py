@@ -7,10 +7,12 @@ from typing import Protocol
 from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.command import CommandAnswer, CommandEnvelope
+from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.ocpp import Inbound, Outbound
+from bfactors.secret import OpenedSecret, SealingKey, SecretName
 
 # ---------------------------------------------------------------- time and numbers
 
@@ -239,4 +241,53 @@ class Revoker(Protocol):
 
     async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
         """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
+        ...
+
+
+# ---------------------------------------------------------------- secrets
+
+
+class KeyCustody(Protocol):
+    """Where sealing keys come from: never the database, NATS or a log. Raises Unavailable."""
+
+    async def sealing_key(self) -> SealingKey:
+        """The newest key, to seal with."""
+        ...
+
+    async def opening_key(self, key_id: str, wrapped: bytes) -> SealingKey:
+        """The key that sealed something, as its `key_id` and `wrapped` say."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Secrets on their way, sealed in the database; core only, I/O lane only. Every method may raise Unavailable.
+
+    A secret is stored before the command that names it is sent, with an expiry in case that command never commits.
+    """
+
+    async def put(self, name: SecretName, disclosed: Disclosed, expires_at: datetime | None) -> bool:
+        """False: a live secret has this id already and stays as it is, so that a repeated command finds its own."""
+        ...
+
+    async def open(self, secret_id: str) -> OpenedSecret | None:
+        """None: gone. Raises LedgerCorrupt when the row is not as it was sealed."""
+        ...
+
+    async def reseal(self, secret_id: str, expires_at: datetime | None) -> bool:
+        """Give it another expiry (None: kept until deleted). False: gone."""
+        ...
+
+    async def delete(self, secret_id: str) -> bool: ...
+    async def expire(self) -> int:
+        """Delete what is past its time; how many that were."""
+        ...
+
+
+class SecretSource(Protocol):
+    """How connect comes by a secret that an instruction names: once for each send, kept nowhere. Any lane."""
+
+    async def fetch(
+        self, secret_id: str, charger_id: str, session_id: str, generation: int | None = None
+    ) -> Disclosed | None:
+        """None: settled, expired, of another generation or not that charger's. Raises Unavailable: ask again later."""
         ...

@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pepper_file: Path = Path()
     """The key under which AuthorizationKeys are kept as HMAC (0600); default: made under the data directory."""
 
+    secret_key_file: Path = Path()
+    """Keys that secrets on their way are sealed under (0600), core's only; default: made under the data directory."""
+
     aws_endpoint_url: str = ""
     """Empty with no ARN: the AWS peer of the simulator. Empty with ARNs: real AWS."""
     aws_region: str = "eu-central-1"

@@ -9,7 +9,7 @@ STREAM_OCPP = "BF_OCPP"
 STREAM_NODE = "BF_NODE"
 NODE_FILTER = "bf.node.>"
 SEEN_FILTER = "bf.seen.*.*"
-SECRET = "bf.secret"  # noqa: S105 - a subject, not a secret
+SECRET_FILTER = "bf.secret.*"  # noqa: S105 - a subject, not a secret
 
 
 def evidence_stream(partition: int) -> str:
@@ -55,6 +55,11 @@ def ocpp(charger_id: str) -> str:
 def ocpp_decision(charger_id: str) -> str:
     """Where the rest of BetterFleet answers a charger's Authorize."""
     return f"bf.ocpp-decision.{subject_token(charger_id)}"
+
+
+def secret(secret_id: str) -> str:
+    """Where connect asks core for one secret, by request-reply; no stream keeps questions or answers."""
+    return f"bf.secret.{subject_token(secret_id)}"
 
 
 def node(name: str, incarnation: str) -> str:

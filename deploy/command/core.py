@@ -8,6 +8,10 @@ from deploy.command.signals import StopSignal
 from deploy.role.system import System
 
 READY_POLL_S = 0.05
+NEEDED = (
+    *("postgres_writer_dsn", "nats_url", "pepper_file", "secret_key_file", "nats_core_seed_file"),
+    "ocpp_public_url",
+)
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,8 +20,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "core",
         help="decides and records: the ledger, issuance, the admin API",
         description="Run the core against given Postgres (BF_POSTGRES_OWNER_DSN, _WRITER_DSN, _READER_DSN) and NATS "
-        "(BF_NATS_URL, BF_NATS_CORE_SEED_FILE), with BF_PEPPER_FILE shared with connect and BF_OCPP_PUBLIC_URL naming "
-        "where chargers connect. Several may run; each partition has one owner at a time.",
+        "(BF_NATS_URL, BF_NATS_CORE_SEED_FILE), with BF_PEPPER_FILE shared with connect, BF_SECRET_KEY_FILE shared "
+        "by all cores, and BF_OCPP_PUBLIC_URL naming where chargers connect. Several may run; each partition has one owner at "
+        "a time.",
     )
     add_settings_flags(parser, "data-dir", "admin-host", "admin-port", "node", "nats-url", "aws-endpoint-url")
     parser.set_defaults(run=run)
@@ -27,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT. Raises SettingsError."""
     settings = settings_of(options)
     log_to_stderr(settings.log_level)
-    for name in ("postgres_writer_dsn", "nats_url", "pepper_file", "nats_core_seed_file", "ocpp_public_url"):
+    for name in NEEDED:
         if str(getattr(settings, name)) in ("", "."):
             raise SettingsError(f"core needs the setting {name} (BF_{name.upper()})")
     stop = StopSignal()

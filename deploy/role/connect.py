@@ -25,6 +25,7 @@ from gateways.nats.gateway import NatsGateway
 from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.presence import NodePresence
 from gateways.nats.relay import NatsRelay
+from gateways.nats.secret import NatsSecrets
 from gateways.nats.seen import SeenReporter
 from gateways.ocpp.dialect import loaded_dialects
 from gateways.ocpp.server import Gateway
@@ -60,6 +61,7 @@ class ConnectRole:
         incarnation = runtime.clock.new_id()
         evidence = NatsEvidenceLog(nats.publisher, options.node)
         self.admission = NatsAdmissionView(nats.connection, nats.replies)
+        self.secrets = NatsSecrets(nats.connection, nats.replies)
         self._control = NatsControlView(nats.connection, nats.replies)
         self._inbox = NatsInstructionInbox(nats.connection, options.node)
         self._reporter = NatsEdgeReporter(evidence, runtime.clock, node=options.node, incarnation=incarnation)

@@ -16,6 +16,7 @@ from bfactors.ledger_fold import FLEET_KEY
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
 from deploy.role.core_health import CoreHealth
+from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_store import LaneStore
@@ -60,12 +61,14 @@ class CoreRole:
     evidence_log: NatsEvidenceLog = field(init=False)
     seen: SeenWatch = field(init=False)
     health: CoreHealth = field(init=False)
+    secrets: CoreSecrets = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
         self.evidence_log = NatsEvidenceLog(self.nats.publisher, self.owner)
         self.seen = SeenWatch(self.nats.connection, self.runtime.clock)
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
+        self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
 
     async def start(self) -> None:
         """Begin; the actors wait by themselves for what is away."""
@@ -75,6 +78,7 @@ class CoreRole:
         self._control = NatsControlView(nats.connection, nats.replies)
         self._control.subscribe(self._controlled)
         await self.seen.start()
+        await self.secrets.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
@@ -159,6 +163,7 @@ class CoreRole:
         """End what is not an actor; the actors end with the tree."""
         await cancel(self._tasks)
         await self.seen.stop()
+        await self.secrets.stop()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._control is not None:

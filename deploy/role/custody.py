@@ -1,16 +1,24 @@
-"""The few secrets of our own that are files: the pepper of AuthorizationKeys, and server keys. Mode 0600, never logged."""
+"""The few secrets of our own that are files: the pepper of AuthorizationKeys, sealing keys, server keys. Mode 0600, never
+logged.
+"""
 
 import hashlib
 import os
 import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from bfactors.admission import KeyVerifier
-from bfactors.errors import SettingsError
+from bfactors.authorization_key import AuthorizationKey, Version
+from bfactors.errors import SettingsError, Unavailable
 from bfactors.identity_rule import VerifyKey, key_verifier, verify_with
+from bfactors.secret import SealingKey
 
 PEPPER_BYTES = 32
 AUTHORIZATION_KEY_BYTES = 16
+SEALING_KEY_BYTES = 32
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -65,3 +73,80 @@ class Pepper:
             verifier=key_verifier(self._value, text.encode()),
             state="active",
         )
+
+    def verifiers_of(
+        self,
+        key: AuthorizationKey,
+        versions: Iterable[Version],
+        *,
+        generation: int,
+        state: Literal["active", "pending"] = "active",
+    ) -> tuple[KeyVerifier, ...]:
+        """What admission compares a key with: one for each form that chargers of these versions may present."""
+        return key.verifiers(
+            versions, pepper_id=self.pepper_id, pepper=self._value, generation=generation, state=state
+        )
+
+
+class SealingKeyFile:
+    """`bfactors.ports.KeyCustody` from a file with a key of 32 bytes in hex on each line: the last seals, all open.
+
+    A line appended while the system runs is found when a secret names it, but what is sealed with changes only at a start:
+    every core can then open what the first of them seals anew. A line may go once nothing sealed under it is left.
+    """
+
+    def __init__(self, path: Path, keys: dict[str, SealingKey]) -> None:
+        self._path = path
+        self._keys = keys
+        self._newest = next(reversed(keys.values()))
+
+    @classmethod
+    def load(cls, path: Path) -> "SealingKeyFile":
+        """Raises SettingsError when it is missing, malformed, or open to others than its owner."""
+        return cls(path, _sealing_keys(path))
+
+    @staticmethod
+    def make(path: Path) -> None:
+        """A file with one random key, unless there is a file already."""
+        if not path.exists():
+            write_private(path, f"{secrets.token_bytes(SEALING_KEY_BYTES).hex()}\n".encode())
+
+    async def sealing_key(self) -> SealingKey:
+        """The key that was in the last line at the start."""
+        return self._newest
+
+    async def opening_key(self, key_id: str, wrapped: bytes) -> SealingKey:
+        """Raises Unavailable when no line has it."""
+        if key_id not in self._keys:
+            try:
+                self._keys |= _sealing_keys(self._path)
+            except SettingsError as problem:
+                raise Unavailable(f"the sealing key {key_id}", str(problem)) from problem
+        if key_id not in self._keys:
+            raise Unavailable(f"the sealing key {key_id}", f"no line of {self._path} has it")
+        return self._keys[key_id]
+
+
+def _sealing_keys(path: Path) -> dict[str, SealingKey]:
+    """In the order of the lines."""
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise SettingsError(
+                    f"the sealing key file {path} has mode {mode:04o}: others than its owner may read it"
+                )
+            lines = file.read().split()
+        values = [bytes.fromhex(line) for line in lines]
+    except (OSError, ValueError) as problem:
+        # Not the problem's text, which may hold part of a key.
+        raise SettingsError(f"the sealing key file {path} cannot be read: {type(problem).__name__}") from None
+    if not values or any(len(value) != SEALING_KEY_BYTES for value in values):
+        raise SettingsError(
+            f"the sealing key file {path} must hold keys of {SEALING_KEY_BYTES} bytes in hex, one on each line"
+        )
+    return {key.key_id: key for key in (SealingKey(_sealing_key_id(value), value) for value in values)}
+
+
+def _sealing_key_id(value: bytes) -> str:
+    return hashlib.sha256(b"sealing-key-id" + value).hexdigest()[:12]

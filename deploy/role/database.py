@@ -4,11 +4,13 @@ import logging
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from bfactors.ports import KeyCustody
 from bfactors.settings import Settings
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
 from persistence.reader import LedgerReader
 from persistence.role import OWNER, READER, WRITER, ensure_roles
+from persistence.secret import PostgresSecretStore
 from persistence.token import TokenStore
 
 _LOG = logging.getLogger(__name__)
@@ -21,9 +23,10 @@ class Database:
     store: PostgresLedgerStore
     reader: LedgerReader
     tokens: TokenStore
+    secrets: PostgresSecretStore
 
     @classmethod
-    async def open(cls, settings: Settings, passwords: dict[str, str]) -> "Database":
+    async def open(cls, settings: Settings, passwords: dict[str, str], custody: KeyCustody) -> "Database":
         """Create roles where we may, migrate, connect. Raises Unavailable, SettingsError."""
         if settings.postgres_superuser_dsn:
             await ensure_roles(settings.postgres_superuser_dsn, passwords or _passwords_in(settings))
@@ -32,12 +35,15 @@ class Database:
             _LOG.info("database migrated: %s", ", ".join(f"{number:04d}" for number in applied))
         store = await PostgresLedgerStore.open(settings.postgres_writer_dsn)
         reader = await LedgerReader.open(settings.postgres_reader_dsn)
-        return cls(store, reader, await TokenStore.open(settings.postgres_writer_dsn))
+        tokens = await TokenStore.open(settings.postgres_writer_dsn)
+        secrets = await PostgresSecretStore.reach(settings.postgres_writer_dsn, custody)
+        return cls(store, reader, tokens, secrets)
 
     async def close(self) -> None:
         await self.store.close()
         await self.reader.close()
         await self.tokens.close()
+        await self.secrets.close()
 
 
 def _passwords_in(settings: Settings) -> dict[str, str]:

@@ -11,6 +11,7 @@ from deploy.embedded.aws import EmbeddedAws
 from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.role.custody import SealingKeyFile
 
 PEER_KEY = "peer"
 """The AWS peer checks no signatures; any access key does."""
@@ -45,6 +46,10 @@ def start_servers(settings: Settings, aws_options: tuple[str, ...] = ()) -> Serv
         secrets = data.folder("secrets")
         if servers.settings.pepper_file == Path():
             servers.settings = replace(servers.settings, pepper_file=secrets / "pepper")
+        if servers.settings.secret_key_file == Path():
+            # Made only under its default name: a file that is named belongs to several cores, and one of each would be many.
+            servers.settings = replace(servers.settings, secret_key_file=secrets / "sealing.key")
+            SealingKeyFile.make(servers.settings.secret_key_file)
     except BaseException:
         servers.stop()
         raise

@@ -19,7 +19,7 @@ from deploy.role.admin import AdminRole
 from deploy.role.authority import CaClients, open_authorities
 from deploy.role.connect import ConnectOptions, ConnectRole
 from deploy.role.core import CoreRole
-from deploy.role.custody import Pepper, write_private
+from deploy.role.custody import Pepper, SealingKeyFile, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
 from deploy.role.health import HealthServer
@@ -135,7 +135,8 @@ class System:
         # A database of our own under the data directory's lock has had no other owner than our predecessor, who is gone:
         # under one name, a restart after a crash need not wait for the lease to lapse.
         owner = f"{node}/{'embedded' if passwords else self.runtime.clock.new_id()[:12]}"
-        database = await Database.open(settings, passwords)
+        custody = SealingKeyFile.load(settings.secret_key_file)
+        database = await Database.open(settings, passwords, custody)
         nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(
             runtime=self.runtime,
