@@ -309,6 +309,8 @@ class CSRValidated(_Event, frozen=True, kw_only=True):
     csr_fingerprint: str
     subject_key_id: str
     spki_sha256: str
+    request_id: int | None = None
+    """What the charger numbered its request with (2.1): the answer to it must name the newest."""
 
 
 class CSRRefused(_Event, frozen=True, kw_only=True):

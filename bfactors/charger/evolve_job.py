@@ -57,7 +57,9 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
         case e.IssuanceReferenceRecorded():
             if job.attempt is not None and job.attempt.number == event.attempt:
                 job = replace(job, attempt=replace(job.attempt, external_ref=event.external_ref))
-        case e.CSRValidated() | e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():
+        case e.CSRValidated():
+            job = replace(job, request_id=event.request_id)
+        case e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():
             return state
     return replace(state, jobs={**state.jobs, job.job_id: job})
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.certificate_hash import HashData
 from bfactors.charger import activation, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.pause import holder
@@ -13,10 +14,10 @@ from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
 from bfactors.check.finding import Finding
 from bfactors.command import RequestJob
-from bfactors.fleet.state import Authority
-from bfactors.instruction import ObtainCsr
+from bfactors.fleet.state import Authority, FleetFacts
+from bfactors.instruction import InstallLeaf, ObtainCsr
 from bfactors.purpose import purposes
-from bfactors.x509 import SigningRequest, parse_certificates, pem_of
+from bfactors.x509 import SigningRequest, parse_certificates, pem_of, signed_by
 
 CALL_WINDOW = timedelta(minutes=4)
 """How long after the decision the CA may be called: inside the CA's 5-minute token window."""
@@ -32,28 +33,47 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
     if job is None:
         return
     if isinstance(found, SigningRequest) and found.spki_sha256 == _key_under_way(draft, job):
-        return  # the same key again: its certificate is on its way
+        _asked_again(draft, job, found, body.request_id)
+        return
     trigger = draft.outstanding(job.job_id, ObtainCsr)
     if trigger is not None:
         draft.settle(trigger, "observed", "CSR received")
-    refused = found if isinstance(found, Finding) else _first_finding(draft, job, found)
+    refused = found if isinstance(found, Finding) else _first_finding(draft, job, found, body.hash_root)
     if refused is not None:
         _refuse(draft, job, found, body.csr, refused)
         return
     assert isinstance(found, SigningRequest)
+    _validated(draft, job, found, body.request_id)
+    authority = draft.context.facts.authorities.get(job.purpose)
+    if authority is None:
+        return  # the plan says so, and has the charger asked anew once there is one
+    _give_up_older_key(draft, job)
+    request_issue(draft, job, authority, pem_of(found.der, "CERTIFICATE REQUEST"), found.spki_sha256)
+
+
+def _validated(draft: Draft, job: JobState, found: SigningRequest, request_id: int | None) -> None:
     draft.record(
         e.CSRValidated(
             job_id=job.job_id,
             csr_fingerprint=found.fingerprint_sha256,
             subject_key_id=found.subject_key_id,
             spki_sha256=found.spki_sha256,
+            request_id=request_id,
         )
     )
-    authority = draft.context.facts.authorities.get(job.purpose)
-    if authority is None:
-        return  # the plan says so, and has the charger asked anew once there is one
-    _give_up_older_key(draft, job)
-    request_issue(draft, job, authority, pem_of(found.der, "CERTIFICATE REQUEST"), found.spki_sha256)
+
+
+def _asked_again(draft: Draft, job: JobState, found: SigningRequest, request_id: int | None) -> None:
+    """The same key again: its certificate is on its way. It goes out under the newest request's id (A02.FR.25).
+
+    One that left under an older id may be refused for that alone, so nobody waits for the answer to it.
+    """
+    if request_id == job.request_id:
+        return
+    _validated(draft, job, found, request_id)
+    delivery = draft.outstanding(job.job_id, InstallLeaf)
+    if delivery is not None:
+        draft.settle(delivery, "withdrawn", "asked for again under another request")
 
 
 def _key_under_way(draft: Draft, job: JobState) -> str | None:
@@ -111,7 +131,10 @@ def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
     return None if job is None or holder(draft, job) is not None else job
 
 
-def _first_finding(draft: Draft, job: JobState, found: SigningRequest) -> Finding | None:
+def _first_finding(
+    draft: Draft, job: JobState, found: SigningRequest, wanted_root: HashData | None
+) -> Finding | None:
+    roots = issuer_roots(draft.context.facts, job.purpose) if wanted_root is not None else ()
     return csr_check.first_finding(
         csr_check.Candidate(
             request=found,
@@ -121,8 +144,22 @@ def _first_finding(draft: Draft, job: JobState, found: SigningRequest) -> Findin
             expected_common_name=draft.state.expected_common_name,
             organization=draft.state.organization,
             key_owner=draft.context.key_owners.get(found.spki_sha256),
+            wanted_root=wanted_root,
+            issuer_roots=tuple(named for root in roots for named in root.hash_data),
         )
     )
+
+
+def issuer_roots(facts: FleetFacts, purpose_name: str) -> tuple[e.Anchor, ...]:
+    """The anchors that the issuing CA of a purpose leads to; none if it has none among our bundles."""
+    authority = facts.authorities.get(purpose_name)
+    if authority is None:
+        return ()
+    top = parse_certificates(authority.certificate_pem + authority.chain_pem)[-1]
+    anchors = {
+        anchor.fingerprint_sha256: anchor for bundle in facts.bundles.values() for anchor in bundle.anchors
+    }
+    return tuple(anchor for anchor in anchors.values() if signed_by(top, parse_certificates(anchor.pem)[0]))
 
 
 def request_issue(draft: Draft, job: JobState, authority: Authority, csr_pem: str, spki_sha256: str) -> None:

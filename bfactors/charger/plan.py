@@ -145,6 +145,8 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
             certificate_id=certificate.certificate_id,
             fingerprint_sha256=certificate.fingerprint_sha256,
             chain_pem=certificate.chain_pem,
+            root_pem=_root_pem(draft, job),
+            request_id=job.request_id,
         )
         draft.open_instruction(job, body)
         opened = draft.outstanding(job.job_id, InstallLeaf)
@@ -158,6 +160,14 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
             )
     waiting_for = "charger" if draft.state.session is not None else "connection"
     draft.stage(job, "installing", waiting_for=waiting_for, reason=trust_gate.kept_reason(job))
+
+
+def _root_pem(draft: Draft, job: JobState) -> str:
+    """The root for a charger that verifies a chain only with it; there is one, unless our CA is cross-signed."""
+    if not draft.state.capabilities.include_root_in_chain:
+        return ""
+    roots = issuance.issuer_roots(draft.context.facts, job.purpose)
+    return roots[0].pem if roots else ""
 
 
 def _plan_activation(draft: Draft, job: JobState) -> None:

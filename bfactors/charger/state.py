@@ -123,6 +123,8 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """How many CA attempts were opened."""
     failures: int = 0
     """How often the charger or its CSR failed this job."""
+    request_id: int | None = None
+    """The number of the charger's newest request for this certificate (2.1)."""
 
 
 class EndedJob(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bfactors.certificate_hash import HashData
 from bfactors.check.finding import Finding
 from bfactors.distinguished_name import comparable
 from bfactors.policy import Policy
@@ -36,6 +37,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     expected_common_name: str
     organization: str | None
     key_owner: str | None
+    wanted_root: HashData | None = None
+    issuer_roots: tuple[HashData, ...] = ()
+    """The roots our CA leads to, in every algorithm; empty: nobody knows."""
 
 
 Check = Callable[[Candidate], Finding | None]
@@ -123,7 +127,17 @@ def key_reuse(candidate: Candidate) -> Finding | None:
     return None
 
 
-CHECKS: tuple[Check, ...] = (possession, key, digest, common_name, organization, extensions, key_reuse)
+def root(candidate: Candidate) -> Finding | None:
+    """The charger wants its leaf under a root that our CA leads to (2.1: A02.FR.27)."""
+    wanted = candidate.wanted_root
+    if wanted is None or not candidate.issuer_roots:
+        return None
+    if {ours.folded() for ours in candidate.issuer_roots}.intersection(wanted.readings()):
+        return None
+    return Finding("csr-root-not-ours", f"the charger wants a root with serial number {wanted.serial_number}")
+
+
+CHECKS: tuple[Check, ...] = (possession, key, digest, common_name, organization, extensions, key_reuse, root)
 
 
 def first_finding(candidate: Candidate) -> Finding | None:
