@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential, SessionInfo
 from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit
@@ -58,9 +59,14 @@ class UpgradeDesk:
         record = self._admission.get(charger_id) if charger_id else None
         decision = self._decide(charger_id, record, request, credential, has_tls=tls is not None)
         if isinstance(decision, Admitted) and record is not None:
+            assumed = _assumed_subprotocol(protocol, request, record)
+            if assumed is not None:
+                protocol.available_subprotocols = None  # then it may go without; it gets no such header back
             response = protocol.accept(request)
             if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                 protocol.send_response(response)
+                if assumed is not None:
+                    protocol.subprotocol = assumed
                 return self._info(record, decision, version_of(str(protocol.subprotocol)), remote_address)
             bad = response.status_code == HTTPStatus.BAD_REQUEST
             decision = AdmissionRefused(
@@ -124,6 +130,17 @@ class UpgradeDesk:
             key_generation=admitted.key_generation,
             flags=admitted.flags,
         )
+
+
+def _assumed_subprotocol(
+    protocol: ServerProtocol, request: Request, record: AdmissionRecord
+) -> Subprotocol | None:
+    """What a charger that offers none speaks: only for one that is known for it, and if we speak it."""
+    version = record.capabilities.assume_version
+    if version is None or "Sec-WebSocket-Protocol" in request.headers:
+        return None
+    name = Subprotocol(f"ocpp{version}")
+    return name if name in (protocol.available_subprotocols or ()) else None
 
 
 def charger_id_of(path: str) -> str | None:
