@@ -216,6 +216,16 @@ class NatsConnection:
         except _SOCKET_ERRORS as error:
             raise Unavailable("NATS", type(error).__name__) from error
 
+    def post(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
+        """As `publish`, at once; False where that has to wait, and then nothing was sent. Raises Unavailable."""
+        client = self._client
+        if client is None or not client.is_connected:
+            raise Unavailable("NATS", "not connected")
+        try:
+            return bool(client.post(subject, payload, reply, headers))
+        except _SOCKET_ERRORS as error:
+            raise Unavailable("NATS", type(error).__name__) from error
+
     async def flush(self) -> None:
         """Return once the server has seen what was sent so far; without a connection, at once."""
         client = self._client

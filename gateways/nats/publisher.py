@@ -172,18 +172,17 @@ class AckedPublisher:
             self._wake.clear()
             while self._waiting and len(self._sent) < self._in_flight_limit and self._connection.healthy:
                 entry = self._waiting.popleft()
-                if not entry.settled:
-                    await self._send_one(entry)
+                if entry.settled:
+                    continue
+                subject, payload, headers = entry.publication
+                entry.reply = self._replies.expect(partial(self._answered, entry))
+                self._sent[entry] = None
+                try:
+                    if not self._connection.post(subject, payload, entry.reply, headers):
+                        await self._connection.publish(subject, payload, entry.reply, headers)
+                except Unavailable:
+                    self._retry_later(entry)
             await self._wake.wait()
-
-    async def _send_one(self, entry: _Entry) -> None:
-        subject, payload, headers = entry.publication
-        entry.reply = self._replies.expect(partial(self._answered, entry))
-        self._sent[entry] = None
-        try:
-            await self._connection.publish(subject, payload, entry.reply, headers)
-        except Unavailable:
-            self._retry_later(entry)
 
     def _answered(self, entry: _Entry, message: Message) -> None:
         if entry.settled:

@@ -1,0 +1,50 @@
+"""The client library's parser with a shorter way for whole messages, of which several arrive in one read."""
+
+from typing import Any
+
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+_END = b"\r\n"
+
+
+class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
+    """Takes whole MSG and HMSG off the front; whatever else comes, or comes in pieces, is the library's."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Raises the library's ProtocolError."""
+        if self.state != AWAITING_CONTROL_LINE:
+            await super().parse(data)
+            return
+        client: Any = self.nc
+        whole = bytes(self.buf) + data if self.buf else data
+        self.buf.clear()
+        at, length = 0, len(whole)
+        try:
+            while at < length:
+                has_headers = whole.startswith(b"HMSG ", at)
+                if not has_headers and not whole.startswith(b"MSG ", at):
+                    break
+                line_end = whole.find(_END, at)
+                words = whole[at:line_end].split() if line_end > 0 else []
+                reply_at = 5 if has_headers else 4  # as many words come without a reply
+                if len(words) not in (reply_at, reply_at + 1) or not words[-1].isdigit():
+                    break
+                begins = line_end + 2
+                ends = begins + int(words[-1])
+                if ends + 2 > length:
+                    break
+                headers, payload_at = None, begins
+                if has_headers:
+                    payload_at += int(words[-2])
+                    headers = whole[begins:payload_at]
+                reply = words[3] if len(words) > reply_at else b""
+                at = ends + 2
+                sid, subject, payload = int(words[2]), words[1], whole[payload_at:ends]
+                if not client.take(sid, subject, reply, payload, headers):
+                    await client._process_msg(sid, subject, reply, payload, headers)
+        except ValueError:
+            pass  # not a number where one belongs: the library says what it thinks of that
+        finally:
+            self.buf[:] = whole[at:]
+        if self.buf:
+            await super().parse(b"")
