@@ -4,6 +4,8 @@ The status of DataTransfer speaks of the envelope; what became of the message is
 note on ISO 15118 Plug and Charge with OCPP 1.6, v1.0; messages as in OCPP 2.0.1 part 2, use cases A02, C07, M01-M06.
 """
 
+from collections.abc import Callable, Mapping
+
 import orjson
 
 from bfactors.capability import Capabilities
@@ -36,8 +38,10 @@ _REJECTED, _UNKNOWN_MESSAGE = "Rejected", "UnknownMessageId"
 class EnvelopeSchemas(SchemaSet):
     """A version's own schemas, and of what travels inside DataTransfer those of `inner` too."""
 
-    def __init__(self, package: str, inner: SchemaSet, *, request: str = "Request") -> None:
-        super().__init__(package, request=request)
+    def __init__(
+        self, package: str, inner: SchemaSet, *, request: str, formats: Mapping[str, Callable[[str], bool]]
+    ) -> None:
+        super().__init__(package, request=request, formats=formats)
         self._inner = inner
 
     def request_violation(self, action: str, payload: Payload) -> tuple[str, str] | None:

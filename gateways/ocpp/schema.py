@@ -4,6 +4,7 @@ Source: the schemas shipped in the `ocpp` package; OCPP 2.0.1 part 4 section 4.3
 """
 
 import importlib
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -36,11 +37,17 @@ class SchemaSet:
     """Validators of one version by action. Reading and compiling 2.0.1's 128 schemas takes some 50 ms."""
 
     def __init__(
-        self, package: str, *, request: str = "Request", sends: frozenset[str] = frozenset()
+        self,
+        package: str,
+        *,
+        request: str = "Request",
+        sends: frozenset[str] = frozenset(),
+        formats: Mapping[str, Callable[[str], bool]] | None = None,
     ) -> None:
         """`package` holds a folder `schemas`, e.g. `ocpp.v201`; `request` ends the names of its requests' files.
 
-        `sends` are the actions that are sent and never answered (2.1). Raises ModuleNotFoundError.
+        `sends` are the actions that are sent and never answered (2.1), `formats` checks text that JSON Schema is too strict
+        about. Raises ModuleNotFoundError.
         """
         folder = resources.files(importlib.import_module(package)) / "schemas"
         self._requests: dict[str, jsonschema_rs.Validator] = {}
@@ -56,7 +63,9 @@ class SchemaSet:
             if name.endswith(ending):
                 # Some of the files begin with a byte order mark.
                 schema = orjson.loads(entry.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-                table[name.removesuffix(ending)] = jsonschema_rs.validator_for(schema, validate_formats=True)
+                table[name.removesuffix(ending)] = jsonschema_rs.validator_for(
+                    schema, validate_formats=True, formats=dict(formats or {})
+                )
 
     def knows(self, action: str) -> bool:
         """Whether the version has this action, in either direction."""

@@ -4,6 +4,7 @@ What belongs to ISO 15118 travels as OCPP 2.0.1 inside DataTransfer (`pnc_envelo
 OCPP-J 1.6 section 4.2.3 for error codes; the OCA security whitepaper for 1.6, use cases A01, A02, A05, M03-M05, N01.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -88,8 +89,17 @@ _LARGEST_INT = 0x7FFF_FFFF
 """What a charger can keep: its integers have 32 bits."""
 
 
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
+"""A time of XML Schema, which 1.6 names: it may lack the zone that JSON Schema asks for, and many a charger's does."""
+
+
 def _schemas() -> pnc_envelope.EnvelopeSchemas:
-    return pnc_envelope.EnvelopeSchemas("ocpp.v16", v201.DIALECT.schemas, request="")
+    return pnc_envelope.EnvelopeSchemas(
+        "ocpp.v16",
+        v201.DIALECT.schemas,
+        request="",
+        formats={"date-time": lambda text: _DATE_TIME.fullmatch(text) is not None},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,6 +399,23 @@ def test_other_traffic_is_relayed_as_it_came_and_ended_transactions_are_confirme
     assert (message.action, json.loads(message.payload), message.confirm) == (action, payload, confirm)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_taken"),
+    [
+        ("2026-01-01T00:00:00Z", True),
+        ("2026-01-01T00:00:00.123+02:00", True),
+        ("2026-01-01T00:00:00", True),
+        ("2026-01-01", False),
+        ("yesterday", False),
+        ("2026-01-01T00:00:00" + "Z" * 100, False),
+    ],
+)
+def test_a_time_may_lack_its_zone(text: str, is_taken: bool) -> None:
+    event = {"type": "Tamper", "timestamp": text}
+    violation = DIALECT.schemas.request_violation("SecurityEventNotification", event)
+    assert (violation is None) is is_taken
+
+
 def test_a_token_and_the_start_of_a_transaction_are_decided_elsewhere() -> None:
     for action, payload in (("Authorize", {"idTag": "A1"}), ("StartTransaction", STARTED)):
         message = DIALECT.message_of(action, payload)
