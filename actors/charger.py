@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, assert_never
 
 from actors.mailbox import HighWaterGauge, MailboxState
 from actors.prompt_mailbox import PromptMailbox
+from bfactors.disclosed import Disclosed
 from bfactors.errors import Unavailable
 from bfactors.exchange import ExchangeRules, ExchangeState, Input, Moment, Output, start, step
 from bfactors.exchange.message import (
@@ -22,6 +23,7 @@ from bfactors.exchange.message import (
     Finished,
     FrameArrived,
     Leave,
+    OpenSecret,
     OrderArrived,
     PauseChanged,
     Record,
@@ -29,12 +31,14 @@ from bfactors.exchange.message import (
     RelayOut,
     RelayStored,
     Retire,
+    SecretOpened,
+    SecretUnavailable,
     Send,
     SetTimer,
     Tick,
     Undecided,
 )
-from bfactors.ports import Clock, Decisions, EvidenceLog, Metrics, Relay, Session
+from bfactors.ports import Clock, Decisions, EvidenceLog, Metrics, Relay, SecretSource, Session
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,6 +83,15 @@ class NobodyDecides:
         raise Unavailable("the deciding service", "there is none")
 
 
+class NoSecrets:
+    """Stands where no core can be asked: every secret is out of reach."""
+
+    async def fetch(
+        self, secret_id: str, charger_id: str, session_id: str, generation: int | None = None
+    ) -> Disclosed | None:
+        raise Unavailable("the secrets", "there is nobody to ask")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargerPorts:
     """What all chargers' actors of a node share."""
@@ -88,6 +101,7 @@ class ChargerPorts:
     clock: Clock
     metrics: Metrics
     decisions: Decisions = field(default_factory=NobodyDecides)
+    secrets: SecretSource = field(default_factory=NoSecrets)
     rules: ExchangeRules = field(default_factory=ExchangeRules)
     schedule: Schedule = on_this_loop
 
@@ -195,6 +209,15 @@ class ChargerActor(PromptMailbox[Input]):
                     self._ports.decisions.ask(self._session.info.charger_id, action, message_id, payload),
                     lambda payload: Decided(token, payload),
                     lambda error: Undecided(_if_away(error, token)),
+                    within_s=_PORT_WAIT_S,
+                )
+            case OpenSecret(secret_id):
+                self.spawn(
+                    self._ports.secrets.fetch(
+                        secret_id, self._session.info.charger_id, self._session.info.session_id
+                    ),
+                    lambda secret: SecretOpened(secret_id, secret),
+                    lambda error: SecretUnavailable(_if_away(error, secret_id)),
                     within_s=_PORT_WAIT_S,
                 )
             case Close(code, reason):

@@ -193,6 +193,11 @@ def is_repeatable(kind: InstructionKind) -> bool:
     return RESEND[type(kind)] in _HARMLESS
 
 
+def secret_of(kind: InstructionKind) -> str | None:
+    """The id of the secret that the frame of this instruction carries; None: it carries none."""
+    return kind.secret_id if isinstance(kind, WriteAuthorizationKey | CollectLog) else None
+
+
 def kind_name(kind: InstructionKind) -> str:
     """The kind as it appears on the wire, in metrics and in the API, e.g. `install-leaf`."""
     return str(kind.__struct_config__.tag)

@@ -10,12 +10,9 @@ from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
     RESEND,
     CallAction,
-    CloseSession,
     InstallAnchor,
     InstallLeaf,
     ListCertificates,
-    ObtainCsr,
-    Reboot,
     kind_name,
 )
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
@@ -167,7 +164,7 @@ def _is_conclusive(draft: Draft, body: InstallLeaf, outcome: Answered | CallFail
 def _unknown(draft: Draft, instruction: InstructionState, outcome: Outcome) -> None:
     """Nobody knows whether the charger acted; the kind's re-send rule says what follows."""
     disconnected = isinstance(outcome, Disconnected)
-    if isinstance(instruction.body, ObtainCsr | Reboot | CloseSession):
+    if RESEND[type(instruction.body)] == "once-per-decision":
         # a trigger is repeated when the CSR is overdue, a reset shows itself by the reconnect
         draft.settle(instruction, "unknown", "disconnected" if disconnected else "no answer")
         return
@@ -180,7 +177,6 @@ def _unknown(draft: Draft, instruction: InstructionState, outcome: Outcome) -> N
             kind = kind_name(instruction.body)
             draft.fail(job, f"{kind}-unanswered", f"the charger never answered {kind}")
         return
-    assert RESEND[type(instruction.body)] != "once-per-decision"
     draft.repeat_instruction(instruction, delay=back_off(instruction.decision))
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import AdmissionRecord
+from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
 from bfactors.instruction import InstructionOrder
 from bfactors.ocpp import Inbound, Outbound
@@ -69,6 +70,19 @@ class Undecided(msgspec.Struct, frozen=True):
     token: int
 
 
+class SecretOpened(msgspec.Struct, frozen=True):
+    """The secret asked for is here; None: it is gone, and so is what it was for."""
+
+    secret_id: str
+    secret: Disclosed | None
+
+
+class SecretUnavailable(msgspec.Struct, frozen=True):
+    """Nobody could be asked for the secret just now."""
+
+    secret_id: str
+
+
 class RecordChanged(msgspec.Struct, frozen=True):
     """The admission record of the session's charger has a newer revision."""
 
@@ -122,6 +136,8 @@ Input = (
     | RelayFailed
     | Decided
     | Undecided
+    | SecretOpened
+    | SecretUnavailable
     | RecordChanged
     | Tick
     | SessionEnded
@@ -154,6 +170,12 @@ class RelayOut(msgspec.Struct, frozen=True):
     action: str
     message_id: str
     payload: bytes
+
+
+class OpenSecret(msgspec.Struct, frozen=True):
+    """Fetch the secret an order names; it comes back as SecretOpened, or as SecretUnavailable."""
+
+    secret_id: str
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -196,4 +218,4 @@ class Retire(msgspec.Struct, frozen=True):
     """Nothing is left to do: the session is over and everything it owed the evidence log is stored (or given up)."""
 
 
-Output = Send | Record | RelayOut | Ask | Close | SetTimer | Finished | Retire
+Output = Send | Record | RelayOut | OpenSecret | Ask | Close | SetTimer | Finished | Retire

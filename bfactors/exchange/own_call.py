@@ -3,16 +3,18 @@
     queued ──► announced: InstructionSent is being stored ──acknowledged──► outstanding ──► answered, call-error,
        │          └── the log is away: tried again until it is back             ▲            silent, disconnected
        └── repeatable: it may be sent twice, so nobody is told beforehand ──────┘
+                                  (one that names a secret is *opening* first)
 
 Source: OCPP-J section 4 (one outstanding CALL a direction); MECHANISMS, "Sessions and instructions".
 """
 
+from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence, InstructionAnswered, InstructionSent, evidence_id, kind_name
 from bfactors.exchange import record, station_call
-from bfactors.exchange.message import Finished, Send
+from bfactors.exchange.message import Finished, OpenSecret, Send
 from bfactors.exchange.state import OutstandingCall
 from bfactors.exchange.turn import Turn
-from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, is_repeatable
+from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, is_repeatable, secret_of
 from bfactors.instruction import kind_name as instruction_name
 from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall, Outcome, Silent
 
@@ -41,7 +43,8 @@ def pump(turn: Turn) -> None:
     if state.phase != "open" or state.announced is not None:
         return
     order = next((o for o in state.orders if isinstance(o.body, CloseSession)), None)
-    if order is None and state.outstanding is None and station_call.is_ready_for_calls(turn):
+    is_free = state.outstanding is None and state.opening is None
+    if order is None and is_free and station_call.is_ready_for_calls(turn):
         order = next((o for o in state.orders if o.is_urgent or not state.is_paused), None)
     if order is None:
         return
@@ -69,6 +72,40 @@ def sent_stored(turn: Turn, evidence: Evidence) -> None:
     _leave(turn, order)
 
 
+def secret_opened(turn: Turn, secret_id: str, secret: Disclosed | None) -> None:
+    """What the order names is here, and lives as long as this step; or it is gone, and the order is void."""
+    order = _opened(turn, secret_id)
+    if order is None:
+        return
+    if turn.state.phase != "open":
+        _settle(turn, order, Disconnected(), 0.0)
+    elif secret is None:
+        _settle(turn, order, CallFailed("SecretGone", "what was to be sent is not held any more"), 0.0)
+    else:
+        _send(turn, order, secret)
+
+
+def secret_unavailable(turn: Turn, secret_id: str) -> None:
+    """Nobody to ask just now: a repeatable order comes again by itself, any other has failed."""
+    order = _opened(turn, secret_id)
+    if order is None:
+        return
+    if is_repeatable(order.body):
+        others = tuple(known for known in turn.state.carried_out if known[0] != order.instruction_id)
+        turn.change(carried_out=others)
+        turn.emit(_finished(order, "dropped", 0.0))
+    else:
+        _settle(turn, order, CallFailed("SecretUnavailable", "what was to be sent cannot be read now"), 0.0)
+
+
+def _opened(turn: Turn, secret_id: str) -> InstructionOrder | None:
+    order = turn.state.opening
+    if order is None or secret_of(order.body) != secret_id:
+        return None
+    turn.change(opening=None)
+    return order
+
+
 def _leave(turn: Turn, order: InstructionOrder) -> None:
     _note_carried_out(turn, order)
     if isinstance(order.body, CloseSession):
@@ -80,10 +117,19 @@ def _leave(turn: Turn, order: InstructionOrder) -> None:
         # Asked anew, the charger may present the CSR it presented before: that is an answer the ledger waits for.
         held = tuple(h for h in turn.state.held_csrs if h[0] != purpose)
         turn.change(held_csrs=held, triggered=turn.state.triggered | {purpose})
+    secret_id = secret_of(order.body)
+    if secret_id is None:
+        _send(turn, order, None)
+    else:
+        turn.change(opening=order)
+        turn.emit(OpenSecret(secret_id))
+
+
+def _send(turn: Turn, order: InstructionOrder, secret: Disclosed | None) -> None:
     message_id = _message_id(order)
     deadline_s = turn.now_s + order.answer_wait_s
     turn.change(outstanding=OutstandingCall(order, message_id, turn.now_s, deadline_s))
-    turn.emit(Send(OutboundCall(message_id, order.body)))
+    turn.emit(Send(OutboundCall(message_id, order.body, secret)))
 
 
 def answered(turn: Turn, message_id: str, outcome: Answered | CallFailed) -> None:
@@ -108,6 +154,10 @@ def disconnected(turn: Turn) -> None:
     turn.change(outstanding=None, orders=())
     if call is not None:
         _settle(turn, call.order, Disconnected(), turn.now_s - call.sent_s)
+    order = turn.state.opening
+    if order is not None:
+        turn.change(opening=None)
+        _settle(turn, order, Disconnected(), 0.0)
     order = turn.state.announced
     if order is not None and record.withdrawn(turn, _sent_id(order)):
         turn.change(announced=None)

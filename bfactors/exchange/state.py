@@ -139,6 +139,8 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[InstructionOrder, ...] = ()
     announced: InstructionOrder | None = None
     """The order whose InstructionSent is being recorded; its frame has not left."""
+    opening: InstructionOrder | None = None
+    """The order whose secret is being fetched; its frame has not left."""
     outstanding: OutstandingCall | None = None
     carried_out: tuple[tuple[str, int], ...] = ()
     triggered: frozenset[str] = frozenset()

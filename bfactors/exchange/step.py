@@ -28,6 +28,8 @@ from bfactors.exchange.message import (
     RelayStored,
     Restate,
     Retire,
+    SecretOpened,
+    SecretUnavailable,
     SessionEnded,
     SetTimer,
     Suspected,
@@ -71,6 +73,10 @@ def step(state: ExchangeState, message: Input, now: Moment) -> Stepped:
             station_call.decided(turn, token, payload)
         case Undecided(token):
             station_call.decided(turn, token, None)
+        case SecretOpened(secret_id, secret):
+            own_call.secret_opened(turn, secret_id, secret)
+        case SecretUnavailable(secret_id):
+            own_call.secret_unavailable(turn, secret_id)
         case RecordChanged(changed):
             _record_changed(turn, changed)
         case Tick():
