@@ -1,6 +1,6 @@
 """The Protocols through which sibling rooms meet. No bodies; `run.py` wires implementations to users."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
+from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadTicket
 from bfactors.ocpp import Inbound, Outbound
 from bfactors.secret import OpenedSecret, SealingKey, SecretName
 
@@ -241,6 +242,79 @@ class Revoker(Protocol):
 
     async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
         """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
+        ...
+
+
+# ---------------------------------------------------------------- logs of chargers
+
+
+class UploadTickets(Protocol):
+    """Who may upload a log, and what became of it. Called on the loop of the receiver; every method may raise Unavailable."""
+
+    async def claim(self, ticket_hash: str) -> UploadTicket | None:
+        """The ticket, if it is known and not used up. A look-up: it marks nothing, and a crash leaves nothing to clear."""
+        ...
+
+    async def finished(self, received: UploadReceived) -> bool:
+        """A complete log is stored; returns once that is recorded, and the ticket is used up.
+
+        False: another upload used it first, and this one is to be deleted. The same fact twice is True twice.
+        """
+        ...
+
+    async def failed(self, failure: UploadFailed) -> None:
+        """An upload ended without a log."""
+        ...
+
+
+class LogWriter(Protocol):
+    """One log being written, invisible until `finish`."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Raises Unavailable."""
+        ...
+
+    async def finish(self, sha256: str) -> None:
+        """Make the log durable, then visible under its name. Raises Unavailable: it may or may not have become visible."""
+        ...
+
+    async def abandon(self) -> None:
+        """Leave nothing behind, as far as the store can be reached; raises nothing, also after `finish` or twice."""
+        ...
+
+
+class OpenLog(Protocol):
+    """One stored log being read."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The content, once. Raises Unavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LogStore(Protocol):
+    """Where logs lie until their retention ends. One loop; every method may raise Unavailable."""
+
+    async def begin(self, stored_name: str) -> LogWriter:
+        """Start a log under a name of `bfactors.log_upload.stored_name`. Raises ValueError for any other."""
+        ...
+
+    async def open_log(self, stored_name: str) -> OpenLog | None: ...
+    async def stored(self) -> Sequence[StoredLog]:
+        """Every visible log with its size, in order of name."""
+        ...
+
+    async def delete(self, stored_name: str) -> bool:
+        """Whether there was such a log."""
+        ...
+
+    async def expire(self, older_than: datetime) -> Sequence[StoredLog]:
+        """Delete what was stored before `older_than`; returns what went."""
         ...
 
 

@@ -62,6 +62,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_nats_publications_waiting", "gauge", "Publications not acknowledged yet", ("role",)),
     MetricSpec("bf_ocpp_frames_refused", "counter", "Frames answered with CALLERROR", ("reason",)),
     MetricSpec("bf_ocpp_answers_dropped", "counter", "Answers nobody had asked for", ("reason",)),
+    MetricSpec("bf_ocpp_answers_refused", "counter", "Answers of ours that a charger could not use"),
     MetricSpec("bf_ocpp_decisions_unusable", "counter", "Decisions that broke their schema", ("action",)),
     MetricSpec("bf_ocpp_sockets_not_upgraded", "gauge", "Sockets before their WebSocket upgrade"),
     MetricSpec("bf_ocpp_sockets_refused", "counter", "Sockets turned away at the door", ("reason",)),
@@ -71,6 +72,10 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ocpp_sessions_opened", "counter", "Sessions opened"),
     MetricSpec("bf_ocpp_sessions_closed", "counter", "Sessions ended", ("reason",)),
     MetricSpec("bf_ocpp_sessions_cut", "counter", "Sessions cut for what their record became", ("reason",)),
+    MetricSpec("bf_log_uploads", "counter", "Log uploads ended or turned away", ("outcome",)),
+    MetricSpec("bf_log_upload_bytes", "counter", "Bytes of stored log uploads"),
+    MetricSpec("bf_log_uploads_open", "gauge", "Log uploads under way"),
+    MetricSpec("bf_log_stored_bytes", "gauge", "Bytes of logs in the store, as this process counts them"),
     # core
     MetricSpec("bf_jobs", "gauge", "Open certificate jobs", ("stage", "purpose")),
     MetricSpec("bf_jobs_overdue", "gauge", "Open certificate jobs past their time", ("purpose",)),
