@@ -12,7 +12,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = subcommands.add_parser(
         "fleet",
         help="a simulated fleet against a running system",
-        description="Drive a running system with simulated OCPP 2.0.1 chargers: real keys, real TLS, real reconnects.",
+        description="Drive a running system with simulated chargers (OCPP 1.6, 2.0.1, 2.1): real keys, real TLS, reconnects.",
     )
     add_arguments(parser)
     parser.set_defaults(run=run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 
@@ -102,7 +103,10 @@ class LogDesk:
             return "NotSupportedOperation"
         if not parts.hostname:
             return "BadMessage"
-        login = aiohttp.BasicAuth(parts.username, parts.password or "") if parts.username else None
+        headers = {"Content-Type": "text/plain"}
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
         path = parts.path + request.filename if parts.path.endswith("/") else parts.path
         address = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
         url = urlunsplit((parts.scheme, address, path, parts.query, ""))
@@ -116,10 +120,9 @@ class LogDesk:
                     self._configuration.family.upload_method,
                     url,
                     data=self.text(request.kind).encode(),
-                    auth=login,
                     ssl=trust,
                     allow_redirects=False,
-                    headers={"Content-Type": "text/plain"},
+                    headers=headers,
                 ) as response,
             ):
                 status = response.status

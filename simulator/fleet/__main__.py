@@ -11,7 +11,7 @@ from simulator.fleet.command import add_arguments, main
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m simulator.fleet", description="A fleet of simulated OCPP 2.0.1 chargers."
+        prog="python -m simulator.fleet", description="A fleet of simulated OCPP chargers."
     )
     add_arguments(parser)
     sys.exit(uvloop.run(main(parser.parse_args())))

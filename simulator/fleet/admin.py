@@ -124,6 +124,7 @@ class AdminClient:
             "cohort": planned.cohort,
             "security_profile": 2 if plan.target_url.startswith("wss://") else 1,
             "target_security_profile": 3,
+            "ocpp_versions": [planned.ocpp_version.value],
             "organization": plan.organization,
         }
         answer = await self._send(

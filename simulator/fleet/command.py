@@ -21,6 +21,7 @@ from simulator.fleet.fault_text import parse_faults
 from simulator.fleet.fleet import Fleet
 from simulator.fleet.plan import FleetPlan
 from simulator.fleet.state_file import Memories, read_memories, write_memories
+from simulator.fleet.version_text import parse_versions
 
 Show = Callable[[str], None]
 
@@ -44,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--families", type=int, default=4, metavar="N", help="makes and models (default 4)")
     parser.add_argument("--sites", type=int, default=3, metavar="N", help="sites and cohorts (default 3)")
+    parser.add_argument(
+        "--versions",
+        default="2.0.1=1",
+        metavar="VERSION=PARTS,...",
+        help="what the fleet speaks: 2.0.1=50,1.6=40,2.1=10 (default all 2.0.1)",
+    )
     parser.add_argument("--organization", default="Depot Ltd", help="the operator's name in certificates")
     parser.add_argument("--prefix", default="sim", help="what charger ids begin with (default sim)")
     parser.add_argument("--seed", type=int, default=1, help="other seeds give other chargers (default 1)")
@@ -102,6 +109,7 @@ def _plan(args: argparse.Namespace) -> tuple[str, FleetPlan | None]:
         return f"there is no {args.token_file}", None
     try:
         faults = parse_faults(args.fault)
+        versions = parse_versions(args.versions)
     except ValueError as error:
         return str(error), None
     return "", FleetPlan(
@@ -113,6 +121,7 @@ def _plan(args: argparse.Namespace) -> tuple[str, FleetPlan | None]:
         prefix=args.prefix,
         seed=args.seed,
         faults=faults,
+        versions=versions,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, get_args, get_type_hints
 
 from simulator.charger import Fault
@@ -46,8 +47,10 @@ def _fault(spec: str) -> Fault:
 def _value(hint: object, text: str) -> object:
     if hint is timedelta:
         return timedelta(seconds=float(text))
-    if hint == int | None:
+    if hint is int or hint == int | None:
         return int(text)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(text)
     if hint == tuple[str | bytes, ...]:
         return (text,)
     return text

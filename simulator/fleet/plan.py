@@ -15,6 +15,7 @@ from simulator.charger import (
     HashAlgorithm,
     KeyType,
     NetworkProfile,
+    OcppVersion,
     ReconnectBackoff,
     TlsOffer,
 )
@@ -48,6 +49,7 @@ class PlannedCharger:
     cohort: str
     evses: int
     faults: tuple[Fault, ...]
+    ocpp_version: OcppVersion = OcppVersion.V201
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class FleetPlan:
     """A fleet of `chargers`; the same plan always gives the same chargers.
 
     Families and sites take turns, so every family is at every site of a large enough fleet. `families`
-    beyond the four built in repeat them under further names. `faults` is by index, from 0.
+    beyond the four built in repeat them under further names. `faults` is by index, from 0. `versions` says how
+    many parts of the fleet speak which OCPP version; they are spread over the whole of it.
     """
 
     chargers: int
@@ -68,11 +71,15 @@ class FleetPlan:
     faults: Mapping[int, tuple[Fault, ...]] = field(default_factory=lambda: MappingProxyType({}))
     heartbeat_interval: timedelta | None = None
     reconnect: ReconnectBackoff = field(default_factory=ReconnectBackoff)
+    versions: Mapping[OcppVersion, int] = field(
+        default_factory=lambda: MappingProxyType({OcppVersion.V201: 1})
+    )
 
     def planned(self) -> tuple[PlannedCharger, ...]:
         """The chargers in order."""
         chance = random.Random(self.seed)
         families = [_family(number) for number in range(self.families)]
+        versions = self._versions()
         return tuple(
             PlannedCharger(
                 index=index,
@@ -83,6 +90,7 @@ class FleetPlan:
                 cohort=f"cohort-{index // len(families) % self.sites + 1}",
                 evses=chance.choice((1, 1, 2)),
                 faults=self.faults.get(index, ()),
+                ocpp_version=versions[index],
             )
             for index in range(self.chargers)
         )
@@ -104,7 +112,21 @@ class FleetPlan:
             heartbeat_interval=self.heartbeat_interval,
             reconnect=self.reconnect,
             faults=planned.faults,
+            ocpp_version=planned.ocpp_version,
         )
+
+    def _versions(self) -> list[OcppVersion]:
+        """A version for each charger: whoever is furthest behind its share comes next."""
+        whole = sum(self.versions.values())
+        credit = dict.fromkeys(self.versions, 0)
+        found: list[OcppVersion] = []
+        for _ in range(self.chargers):
+            for version, parts in self.versions.items():
+                credit[version] += parts
+            chosen = max(credit, key=lambda version: credit[version])
+            credit[chosen] -= whole
+            found.append(chosen)
+        return found
 
 
 def _family(number: int) -> ChargerFamily:

@@ -20,6 +20,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from tests.simulator.schema import ENVELOPE, violation
+
 Payload = dict[str, Any]
 
 SUITES = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-GCM-SHA384"
@@ -42,16 +44,43 @@ class Seen:
     heard: list[tuple[str, Payload]] = field(default_factory=list)
     answers: dict[str, list[Payload]] = field(default_factory=dict)
     raw: list[str | bytes] = field(default_factory=list)
+    asked: dict[str, tuple[str, Payload]] = field(default_factory=dict)
+    told: list[tuple[str, Payload]] = field(default_factory=list)
+    disputes: list[str] = field(default_factory=list)
     _waiting: dict[str, asyncio.Future[Payload]] = field(default_factory=dict)
+
+    @property
+    def subprotocol(self) -> str:
+        return str(self.socket.subprotocol)
 
     async def call(self, action: str, payload: Payload, timeout: float = 5) -> Payload:
         message_id = f"{action}-{len(self.answers)}-{len(self._waiting)}-{id(payload)}"
         answer = asyncio.get_running_loop().create_future()
         self._waiting[message_id] = answer
         self.answers[message_id] = []
+        self.asked[message_id] = (action, payload)
         await self.socket.send(json.dumps([2, message_id, action, payload]))
         async with asyncio.timeout(timeout):
             return await answer  # type: ignore[no-any-return]
+
+    async def tell(self, action: str, payload: Payload) -> None:
+        """OCPP 2.1's SEND."""
+        await self.socket.send(json.dumps([6, "t", action, payload]))
+
+    async def dispute(self, message_id: str) -> None:
+        """OCPP 2.1's CALLRESULTERROR."""
+        await self.socket.send(json.dumps([5, message_id, "FormatViolation", "", {}]))
+
+    async def transfer(self, action: str, payload: Payload) -> Payload:
+        """A call inside 1.6's envelope for ISO 15118, checked against 2.0.1's schema; the answer is the inner one."""
+        assert violation("ocpp2.0.1", action, payload, is_answer=False) == ""
+        answer = await self.call(
+            "DataTransfer", {"vendorId": ENVELOPE, "messageId": action, "data": json.dumps(payload)}
+        )
+        assert answer["status"] == "Accepted", answer
+        inner: Payload = json.loads(answer["data"])
+        assert violation("ocpp2.0.1", action, inner, is_answer=True) == ""
+        return inner
 
     def settle(self, message_id: str, outcome: Payload | Exception) -> None:
         self.answers.setdefault(message_id, []).append(outcome if isinstance(outcome, dict) else {})
@@ -76,7 +105,8 @@ class CentralSystem:
     """Admits by password or certificate, answers what chargers send, and remembers all of it."""
 
     def __init__(self) -> None:
-        self.passwords: dict[str, str] = {}
+        self.passwords: dict[str, str | bytes] = {}
+        self.violations: list[str] = []
         self.sessions: list[Seen] = []
         self.live: dict[str, Seen] = {}
         self.refused: list[tuple[str, int]] = []
@@ -99,7 +129,7 @@ class CentralSystem:
             "127.0.0.1",
             self.port,
             ssl=tls,
-            subprotocols=[Subprotocol("ocpp2.0.1")],
+            subprotocols=[Subprotocol("ocpp2.1"), Subprotocol("ocpp2.0.1"), Subprotocol("ocpp1.6")],
             process_request=self._admit,
             compression=None,
             close_timeout=1,
@@ -136,12 +166,15 @@ class CentralSystem:
         profile, mark, _, _ = self._credentials(connection)
         status = self.refuses(charger_id, profile, mark)
         if not status and profile < 3:
-            pair = f"{charger_id}:{self.passwords.get(charger_id, '')}".encode()
+            known = self.passwords.get(charger_id, "")
+            password = known.encode() if isinstance(known, str) else known
+            pair = f"{charger_id}:".encode() + password
             expected = "Basic " + base64.b64encode(pair).decode()
             status = 0 if request.headers.get("Authorization") == expected else 401
         if not status:
             return None
         self.refused.append((charger_id, status))
+        await self._notify()
         return connection.respond(HTTPStatus(status), "no\n")
 
     @staticmethod
@@ -182,6 +215,7 @@ class CentralSystem:
             return
         if kind == 2:
             action, payload = rest
+            self._judge(violation(seen.subprotocol, action, payload, is_answer=False))
             seen.heard.append((action, payload))
             if action in self.deaf_to:
                 return
@@ -191,10 +225,25 @@ class CentralSystem:
             else:
                 await seen.socket.send(json.dumps([3, message_id, answer]))
         elif kind == 3:
+            action, payload = seen.asked.get(message_id, ("", {}))
+            if action:
+                if action != "DataTransfer":  # what a test puts into it may be wrong on purpose
+                    self._judge(violation(seen.subprotocol, action, payload, is_answer=False))
+                self._judge(violation(seen.subprotocol, action, rest[0], is_answer=True))
             seen.settle(message_id, rest[0])
-        else:
+        elif kind == 4:
             seen.settle(message_id, CallFailed(rest[0]))
+        elif kind == 5:
+            seen.disputes.append(rest[0])
+        elif kind == 6:
+            action, payload = rest
+            self._judge(violation(seen.subprotocol, action, payload, is_answer=False, is_sent=True))
+            seen.told.append((action, payload))
         await self._notify()
+
+    def _judge(self, wrong: str) -> None:
+        if wrong:
+            self.violations.append(wrong)
 
     def _answer(self, seen: Seen, action: str, payload: Payload) -> Payload:
         if action in self.replies:
@@ -205,6 +254,9 @@ class CentralSystem:
             return {"currentTime": datetime.now(UTC).isoformat()}
         if action == "SignCertificate":
             return {"status": "Accepted"}
+        if action == "DataTransfer":
+            inner = self._answer(seen, payload["messageId"], json.loads(payload["data"]))
+            return {"status": "Accepted", "data": json.dumps(inner)}
         return {}
 
     async def _notify(self) -> None:

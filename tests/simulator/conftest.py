@@ -33,6 +33,7 @@ class Pki:
     identity_root: Authority
     identity: Authority
     leaves: tuple[Path, ...]
+    strange_leaf: Path
 
     def tls(self) -> ssl.SSLContext:
         # The intermediate is trusted too, for clients that send their leaf only.
@@ -49,13 +50,16 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
         server_root.server(folder, ec.generate_private_key(ec.SECP256R1()), "ec.pem"),
         server_root.server(folder, rsa.generate_private_key(65537, 2048), "rsa.pem"),
     )
-    return Pki(server_root, identity_root, identity_root.below("identity CA"), leaves)
+    strange = Authority.root("stranger").server(folder, ec.generate_private_key(ec.SECP256R1()), "x.pem")
+    return Pki(server_root, identity_root, identity_root.below("identity CA"), leaves, strange)
 
 
 @pytest.fixture
 async def csms(pki: Pki) -> AsyncIterator[CentralSystem]:
+    """A central system; whatever chargers said to it must have been true to the official schemas."""
     async with CentralSystem().listen(pki.tls()) as central_system:
         yield central_system
+    assert central_system.violations == []
 
 
 class MakeCharger(Protocol):

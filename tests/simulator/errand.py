@@ -77,3 +77,32 @@ async def walk(pki: Pki, csms: CentralSystem, charger: Charger) -> Seen:
     assert secured.fingerprint == mark
     await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.security_profile == 3)
     return secured
+
+
+async def install_root_16(pki: Pki, seen: Seen) -> None:
+    root = {
+        "certificateType": "CentralSystemRootCertificate",
+        "certificate": pem(pki.identity_root.certificate),
+    }
+    assert await seen.call("InstallCertificate", root) == {"status": "Accepted"}
+
+
+async def csr_16(csms: CentralSystem, seen: Seen) -> str:
+    """The CSR that answers an extended trigger."""
+    before = len(seen.said("SignCertificate"))
+    trigger = {"requestedMessage": "SignChargePointCertificate"}
+    assert await seen.call("ExtendedTriggerMessage", trigger) == {"status": "Accepted"}
+    return await csms.csr(seen, before + 1)
+
+
+async def obtain_certificate_16(pki: Pki, csms: CentralSystem, seen: Seen) -> str:
+    """Root, trigger, CSR and CertificateSigned in 1.6; the answer is the new leaf's fingerprint."""
+    await install_root_16(pki, seen)
+    chain = pki.identity.sign(await csr_16(csms, seen))
+    assert await seen.call("CertificateSigned", {"certificateChain": chain}) == {"status": "Accepted"}
+    return fingerprint(chain)
+
+
+async def change_key(seen: Seen, key: str, value: str) -> str:
+    """The status of one configuration key's writing in 1.6."""
+    return str((await seen.call("ChangeConfiguration", {"key": key, "value": value}))["status"])

@@ -8,16 +8,31 @@ import json
 import signal
 import stat
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from simulator.charger import ClockSkew, RejectsCertificate, SendsGarbage, SilentOn, StoreFull
+from simulator.charger import (
+    ClockSkew,
+    CsrDress,
+    DressesCsr,
+    FloodsSecurityEvents,
+    HashStyle,
+    ListsCertificatesAs,
+    OcppVersion,
+    RejectsCertificate,
+    SendsGarbage,
+    SilentOn,
+    StoreFull,
+)
 from simulator.charger.configuration import ReconnectBackoff
 from simulator.fleet import AdminClient, AdminRefused, Fleet, FleetPlan, add_arguments, main
 from simulator.fleet.fault_text import parse_faults
+from simulator.fleet.version_text import parse_versions
 from tests.simulator.admin_api import AdminApi
 from tests.simulator.authority import pem
 from tests.simulator.central_system import CentralSystem
@@ -63,6 +78,35 @@ def test_a_plan_gives_the_same_chargers_each_time_and_others_for_another_seed() 
     assert max(len(each.serial_number) for each in chargers) <= 25
     others = FleetPlan(48, "wss://host/ocpp", seed=2).planned()
     assert not {each.serial_number for each in chargers} & {each.serial_number for each in others}
+
+
+def test_a_plan_spreads_versions_by_their_parts_over_the_whole_fleet() -> None:
+    assert {each.ocpp_version for each in FleetPlan(10, "wss://host/ocpp").planned()} == {OcppVersion.V201}
+    mix = parse_versions("2.0.1=50,1.6=40,2.1=10")
+    chargers = FleetPlan(100, "wss://host/ocpp", versions=mix).planned()
+    assert Counter(each.ocpp_version for each in chargers) == {"2.0.1": 50, "1.6": 40, "2.1": 10}
+    assert Counter(each.ocpp_version for each in chargers[:10]) == {"2.0.1": 5, "1.6": 4, "2.1": 1}
+    plain = FleetPlan(100, "wss://host/ocpp").planned()
+    assert [each.serial_number for each in chargers] == [each.serial_number for each in plain]
+    for wrong in ("", "1.5=3", "1.6=x", "1.6=-1", "1.6=0"):
+        with pytest.raises(ValueError, match=r"version|PARTS|chargers"):
+            parse_versions(wrong)
+
+
+async def test_a_fleet_of_all_versions_connects_and_is_registered_by_them(
+    csms: CentralSystem, admin: AdminApi
+) -> None:
+    mix = parse_versions("2.0.1=2,1.6=2,2.1=1")
+    fleet = await enrolled(replace(plan_for(csms, 10), versions=mix), admin)
+    await fleet.start()
+    try:
+        for charger in fleet.chargers:
+            await charger.wait_for(lambda snapshot: snapshot.is_accepted)
+    finally:
+        await fleet.stop()
+    registered = {body["charger_id"]: f"ocpp{body['ocpp_versions'][0]}" for _, _, body in admin.requests}
+    assert {seen.charger_id: seen.subprotocol for seen in csms.sessions} == registered
+    assert Counter(registered.values()) == {"ocpp2.0.1": 4, "ocpp1.6": 4, "ocpp2.1": 2}
 
 
 async def test_enrolment_waits_out_a_busy_system_under_one_idempotency_key_per_charger(
@@ -171,7 +215,10 @@ async def test_jobs_are_ordered_once_per_occasion(csms: CentralSystem, admin: Ad
 
 def test_faults_are_read_from_words() -> None:
     texts = ["3:StoreFull", "3:RejectsCertificate,2", "0:SilentOn,SignCertificate", "1:ClockSkew,-3600"]
+    texts += ["4:DressesCsr,crlf", "4:ListsCertificatesAs,upper-case", "5:FloodsSecurityEvents,Loud,30"]
     assert parse_faults([*texts, "2:SendsGarbage,[2"]) == {
+        4: (DressesCsr(CsrDress.CRLF), ListsCertificatesAs(HashStyle.UPPER_CASE)),
+        5: (FloodsSecurityEvents("Loud", 30),),
         3: (StoreFull(), RejectsCertificate(2)),
         0: (SilentOn("SignCertificate"),),
         1: (ClockSkew(timedelta(hours=-1)),),
@@ -189,6 +236,7 @@ def test_faults_are_read_from_words() -> None:
         ["--target", "wss://host/ocpp"],
         ["--target", "wss://host/ocpp", "--no-enrol"],
         ["--target", "wss://host/ocpp", "--chargers", "0"],
+        ["--target", "wss://host/ocpp", "--no-enrol", "--state-file", "run.py", "--versions", "3"],
     ],
 )
 async def test_options_without_sense_end_with_status_2(options: list[str]) -> None:
@@ -214,6 +262,7 @@ async def test_the_command_enrols_stops_on_interrupt_and_continues_from_its_stat
     token, state = tmp_path / "token", tmp_path / "state.json"
     token.write_text("let-me-in\n")
     options = ["--chargers", "3", "--target", csms.url, "--state-file", str(state)]
+    options += ["--versions", "2.0.1,1.6,2.1"]
     process = await run_command(*options, "--admin", admin.base, "--token-file", str(token), "--job", "issue")
     try:
         await csms.wait_for(
