@@ -7,11 +7,14 @@ from types import TracebackType
 import asyncpg
 
 from bfactors.errors import Unavailable
+from persistence.pool import StatementPool
 
 MIGRATION_LOCK = 0x62665F6C65646765
 """Advisory lock key for role and schema changes ("bf_ledge"); advisory locks guard nothing else."""
 
 PEER = "postgres"
+_MAX_QUERIES = 50_000
+_IDLE_S = 300.0
 
 _TRANSIENT = (
     OSError,  # refused, reset, unreachable; TimeoutError is one
@@ -71,10 +74,17 @@ async def open_pool(
     """
     limit_s = statement_timeout.total_seconds()
     async with unavailable_when_lost():
-        return await asyncpg.create_pool(
+        return await StatementPool(
             dsn,
             min_size=1,
             max_size=size,
+            max_queries=_MAX_QUERIES,
+            max_inactive_connection_lifetime=_IDLE_S,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            setup=None,
+            init=None,
+            loop=None,
             # The server ends the statement first; this only bounds a server that no longer answers at all.
             command_timeout=limit_s + 2,
             timeout=10,
