@@ -80,6 +80,7 @@ class ConnectRole:
             evidence=evidence,
             relay=NatsRelay(nats.publisher),
             decisions=NatsDecisions(nats.connection, nats.replies),
+            secrets=self.secrets,
             clock=runtime.clock,
             metrics=runtime.metrics,
         )
