@@ -16,8 +16,8 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateways.ocpp import text_frame
 from gateways.ocpp.session import OcppSession
-from gateways.ocpp.text_frame import framed
 from gateways.ocpp.tls import TlsStream
 
 _LOG = logging.getLogger(__name__)
@@ -60,12 +60,16 @@ class Connection(asyncio.Protocol):
     """Bytes on one side, a session's messages on the other."""
 
     __slots__ = (
-        "_backlog", "_edge", "_held", "_holding", "_parts", "_websocket", "awaiting_pong", "deadline", "end_reason",
-        "remote_address", "requested", "session", "slot", "started", "tls", "transport",
+        "_alignment", "_backlog", "_edge", "_held", "_holding", "_max_bytes", "_parts", "_websocket",
+        "awaiting_pong", "deadline", "end_reason", "remote_address", "requested", "session", "slot", "started",
+        "tls", "transport",
     )  # fmt: skip
 
-    def __init__(self, edge: Edge, tls: TlsStream | None) -> None:
+    def __init__(self, edge: Edge, tls: TlsStream | None, max_frame_bytes: int) -> None:
+        """`max_frame_bytes`: what the gateway's protocols are made with."""
         self._edge = edge
+        self._max_bytes = min(max_frame_bytes, text_frame.MAX_BYTES)
+        self._alignment = text_frame.Alignment()
         self._websocket: ServerProtocol | None = None
         self._parts: list[bytes] | None = None
         self._backlog: deque[bytes] | None = None
@@ -151,15 +155,23 @@ class Connection(asyncio.Protocol):
             websocket = self._websocket = self._edge.new_protocol()
         if websocket.state is State.CLOSED or websocket.eof_sent:
             return
+        if self._alignment.is_between_messages and websocket.state is State.OPEN:
+            text = text_frame.unframed(data, self._max_bytes)
+            if text is not None:
+                self._message(text)
+                return
         websocket.receive_data(data)
+        self._alignment.given(data)
         for event in websocket.events_received():
             if isinstance(event, Request):
+                self._alignment.upgraded(data)
                 self.requested = True
                 self.session = self._edge.upgrade(self, websocket, event)
                 self._flush()
                 if self.session is not None:
                     self._edge.opened(self, self.session)
             elif isinstance(event, Frame):
+                self._alignment.came_back(event)
                 self._frame(event)
         self._flush()
 
@@ -212,7 +224,7 @@ class Connection(asyncio.Protocol):
         websocket = self._websocket
         if websocket is not None and websocket.state is State.OPEN and not self.transport.is_closing():
             # What `websockets` has to say is always flushed at once, so nothing is overtaken.
-            plain = framed(data)
+            plain = text_frame.framed(data)
             self._write(self.tls.seal(plain) if self.tls is not None else plain)
 
     def ping(self) -> None:

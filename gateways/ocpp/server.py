@@ -126,10 +126,10 @@ class Gateway:
 
     def _tls_connection(self) -> Connection:
         assert self._tls is not None
-        return Connection(self, self._tls.new_stream())
+        return Connection(self, self._tls.new_stream(), self._options.max_frame_bytes)
 
     def _plain_connection(self) -> Connection:
-        return Connection(self, None)
+        return Connection(self, None, self._options.max_frame_bytes)
 
     def _trust_now(self) -> TrustSet:
         return self._tls.trust if self._tls is not None else TrustSet.of(())
