@@ -19,7 +19,7 @@ from rich.table import Table
 from bench.process import ProcessFailed
 from bench.round import Result
 
-NAMES = ("connect", "memory", "sign_certificate", "evidence", "enrolment")
+NAMES = ("connect", "memory", "sign_certificate", "evidence", "enrolment", "reconcile")
 REPORT = Path("build") / "bench.json"
 
 

@@ -53,8 +53,10 @@ class HashData(msgspec.Struct, frozen=True):
         size = DIGEST_BYTES.get(algorithm, 0)
         name, name_is_hex = _hash(self.issuer_name_hash, size)
         key, key_is_hex = _hash(self.issuer_key_hash, size)
-        written = _SEPARATORS.sub("", self.serial_number).lower()
-        serial = written.removeprefix("0x")
+        written = serial = self.serial_number.lower()
+        if not _HEX.fullmatch(written):
+            written = _SEPARATORS.sub("", written)
+            serial = written.removeprefix("0x")
         as_hex = (algorithm, name, key, serial.lstrip("0") or "0")
         if written != serial or not (serial.isascii() and serial.isdigit()):
             return (as_hex,)
@@ -68,6 +70,9 @@ class HashData(msgspec.Struct, frozen=True):
 
 def _hash(text: str, size: int) -> tuple[str, bool]:
     """A hash in lower-case hex, and whether it was written in hex; what is neither hex nor base64 stays as it is."""
+    digits = text.lower()
+    if len(digits) == 2 * size and _HEX.fullmatch(digits):
+        return digits, True
     packed = _SEPARATORS.sub("", text)
     digits = packed.lower().removeprefix("0x")
     if not size:
