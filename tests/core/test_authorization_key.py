@@ -291,6 +291,12 @@ def test_a_generated_key_is_only_weak_for_a_reason_a_broken_source_would_leave(
     assert found in (None, *get_args(Weakness))
 
 
+def test_only_the_symbols_of_a_key_somebody_chose_are_counted() -> None:
+    digits = "83920174650918273645019283746501"
+    assert random_key(bytes.fromhex(digits)).weakness() is None
+    assert given_key(digits, "2.0.1").weakness() == "low-entropy-key"
+
+
 def test_of_many_random_keys_none_is_called_weak() -> None:
     source = random.Random(20261123)
     for _ in range(5_000):
