@@ -17,6 +17,8 @@ from simulator.charger.fault_identity import (
     HashStyle,
     ListsCertificatesAs,
     ListsEveryAlgorithm,
+    NeedsCrlf,
+    NeedsRootInChain,
     RejectsCertificate,
     StoreFull,
 )
@@ -78,6 +80,7 @@ class CertificateDesk:
                 raise CertificateRefused("the request id is not that of the request")
             if self._faults.spend(RejectsCertificate):
                 raise CertificateRefused("this charger was told to reject it")
+            self._insist_on_form(chain_pem)
             verified = roots if self._configuration.family.verifies_issuer_chain else None
             credential = accept_chain(chain_pem, pending, roots=verified, now=self._clock())
         except CertificateRefused as error:
@@ -93,6 +96,17 @@ class CertificateDesk:
             deeds = (*deeds, Reconnect())
         return Verdict("Accepted", deeds=deeds)
 
+    def _insist_on_form(self, chain_pem: str) -> None:
+        if self._faults.has(NeedsCrlf) and _has_bare_newline(chain_pem):
+            raise CertificateRefused("its lines do not end in CRLF")
+        if self._faults.has(NeedsRootInChain):
+            try:
+                last = x509.load_pem_x509_certificates(chain_pem.encode())[-1]
+            except ValueError as error:
+                raise CertificateRefused("not a PEM certificate chain") from error
+            if last.subject != last.issuer:
+                raise CertificateRefused("its root is missing")
+
     def _turn_down(self, use: CertificateUse, reason: str) -> Verdict:
         self._journal.record(Happening.CERTIFICATE_REFUSED, reason)
         self._memory.note_security_event("InvalidChargingStationCertificate", self._clock(), reason)
@@ -104,6 +118,8 @@ class CertificateDesk:
         try:
             if self._faults.has(StoreFull):
                 raise StoreExhausted
+            if self._faults.has(NeedsCrlf) and _has_bare_newline(pem):
+                raise RootRefused("its lines do not end in CRLF")
             name = self._memory.trust.install(kind, pem)
         except StoreExhausted:
             self._journal.record(Happening.ROOT_REFUSED, "the certificate store is full")
@@ -184,3 +200,7 @@ class CertificateDesk:
         trust.remove(kind, name)
         self._journal.record(Happening.ROOT_REMOVED, name)
         return Verdict("Accepted")
+
+
+def _has_bare_newline(pem: str) -> bool:
+    return "\n" in pem.replace("\r\n", "")

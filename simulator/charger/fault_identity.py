@@ -68,6 +68,16 @@ class RejectsCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsCrlf:
+    """Takes PEM with CRLF line ends only, in chains and in roots."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsRootInChain:
+    """Takes a certificate chain only with its root at the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardsRenewedCertificate:
     """Accepts a renewed certificate, comes back with the old one and tells that it discarded the new."""
 
@@ -120,6 +130,8 @@ IdentityFault = (
     | TwoKeysAtOnce
     | NewKeyOnRetry
     | RejectsCertificate
+    | NeedsCrlf
+    | NeedsRootInChain
     | DiscardsRenewedCertificate
     | LeafOnlyClient
     | CannotListCertificates

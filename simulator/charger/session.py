@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
-from typing import assert_never
 
 from simulator.charger.answer import Answer
 from simulator.charger.answers import Answers
-from simulator.charger.deed import (
-    Beat,
-    Boot,
-    CertificateSettled,
-    Deed,
-    Reboot,
-    Reconnect,
-    Report,
-    RequestCertificate,
-    ShowFirmwareStatus,
-    ShowLogStatus,
-    ShowMeter,
-    ShowStatus,
-    Spoken,
-    TellSecurityEvents,
-    UpdateFirmware,
-    UploadLog,
-)
-from simulator.charger.dialect import Dialect, Said
+from simulator.charger.dialect import Dialect
+from simulator.charger.doings import Doings, Ending, Insist
 from simulator.charger.fault_conduct import (
     DropsSocketBeforeAnswering,
     DuplicatesAnswers,
@@ -45,8 +27,6 @@ from simulator.charger.signing import Signing
 from simulator.charger.station import Station
 from simulator.charger.voice import Voice
 
-Insist = Callable[[Said], Awaitable[None]]
-
 HEARTBEAT_S = 300  # until the central system names another
 
 
@@ -62,14 +42,6 @@ class Standing(StrEnum):
 _STANDINGS = {
     standing.value.capitalize(): standing for standing in Standing if standing is not Standing.UNKNOWN
 }
-
-
-class Ending(StrEnum):
-    """Why the charger itself ended a connection."""
-
-    RECONNECT = "reconnect"
-    REBOOT = "reboot"
-    GONE = "gone"
 
 
 class Session:
@@ -98,26 +70,34 @@ class Session:
         self._faults = station.faults
         self._journal = station.journal
         self._answers = answers
-        self._signing = signing
-        self._insist = insist
         self._proven = proven
         self._boot_reason = boot_reason
         self._boot_now = asyncio.Event()
+        self._doings = Doings(link, self._voice, station, dialect, signing, insist, self._boot_again)
         self._tasks: asyncio.TaskGroup
         self.standing = Standing.UNKNOWN
         self.was_proven = False
-        self.ending: Ending | None = None
 
     @property
     def link(self) -> Link:
         """The connection this session lives on."""
         return self._link
 
+    @property
+    def ending(self) -> Ending | None:
+        """Why the charger itself ended the connection, if it did."""
+        return self._doings.ending
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it ended the connection never to come back by itself."""
+        return self._doings.leaves
+
     async def run(self) -> None:
         """Live until the connection ends, whoever ends it."""
         self._station.accepted = False
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._tasks = self._doings.tasks = tasks
             tasks.create_task(self._live())
             async for call in self._link.calls():
                 await self._hear(call)
@@ -129,7 +109,7 @@ class Session:
     async def _live(self) -> None:
         try:
             await self._introduce()
-            await self._voice.status(self._evses(None))
+            await self._voice.status(range(1, self._configuration.evses + 1))
             await self._voice.security_events()
             garbage = self._faults.find(SendsGarbage)
             if garbage is not None and self._journal.counters[Happening.ACCEPTED] == 1:
@@ -173,6 +153,10 @@ class Session:
             Happening.ACCEPTED if standing is Standing.ACCEPTED else Happening.STATE_CHANGED, standing
         )
 
+    def _boot_again(self) -> None:
+        self._boot_reason = "Triggered"
+        self._boot_now.set()
+
     # -- listening -----------------------------------------------------------------------------
 
     async def _hear(self, call: Call) -> None:
@@ -199,11 +183,10 @@ class Session:
         else:
             with suppress(LinkClosed):
                 await self._reply(call.action, reply)
-        self._begin(answer.deeds)
+        self._doings.begin(answer.deeds)
         if self._faults.spend(GoesAwayAfter, call.action):
             self._journal.record(Happening.FAULT_STRUCK, f"GoesAwayAfter {call.action}")
-            self.ending = Ending.GONE
-            self._tasks.create_task(self._link.close())
+            self._doings.leave()
 
     async def _reply_later(
         self, action: str, reply: CallResult | CallError, answer: Answer, delay_s: float
@@ -211,66 +194,10 @@ class Session:
         if not await self._link.closed_within(delay_s):
             with suppress(LinkClosed):
                 await self._reply(action, reply)
-        self._begin(answer.deeds)
+        self._doings.begin(answer.deeds)
 
     async def _reply(self, action: str, reply: CallResult | CallError) -> None:
         await self._link.send(reply)
         self._journal.record(Happening.CALL_ANSWERED, action)
         if self._faults.spend(DuplicatesAnswers, action):
             await self._link.send(reply)
-
-    # -- doing ---------------------------------------------------------------------------------
-
-    def _begin(self, deeds: tuple[Deed, ...]) -> None:
-        for deed in deeds:
-            match deed:
-                case RequestCertificate(use, combined):
-                    self._signing.begin(use, combined=combined)
-                case CertificateSettled(use):
-                    self._signing.settle(use)
-                case UploadLog(request):
-                    self._station.logs.begin(
-                        request, self._tell_log, tells_cancelled=self._dialect.tells_cancelled_uploads
-                    )
-                case Reconnect():
-                    self.ending = self.ending or Ending.RECONNECT
-                    self._tasks.create_task(self._link.close())
-                case Reboot():
-                    self.ending = Ending.REBOOT
-                    self._journal.record(Happening.REBOOTING)
-                    self._tasks.create_task(self._link.close())
-                case _:
-                    self._tasks.create_task(self._speak(deed))
-
-    async def _tell_log(self, request_id: int, status: str) -> None:
-        await self._insist(self._dialect.log_status(status, request_id))
-
-    def _evses(self, evse_id: int | None) -> Iterable[int]:
-        return range(1, self._configuration.evses + 1) if evse_id is None else (evse_id,)
-
-    async def _speak(self, deed: Spoken) -> None:
-        try:
-            match deed:
-                case Boot():
-                    self._boot_reason = "Triggered"
-                    self._boot_now.set()
-                case Beat():
-                    await self._voice.beat()
-                case ShowStatus(evse_id):
-                    await self._voice.status(self._evses(evse_id))
-                case ShowMeter(evse_id):
-                    await self._voice.meter_values(self._evses(evse_id))
-                case ShowLogStatus():
-                    await self._voice.log_status()
-                case ShowFirmwareStatus():
-                    await self._voice.firmware_status()
-                case UpdateFirmware(request_id):
-                    await self._voice.firmware_update(request_id)
-                case Report(request_id, entries):
-                    await self._voice.report(request_id, entries)
-                case TellSecurityEvents():
-                    await self._voice.security_events()
-                case _:
-                    assert_never(deed)
-        except LinkClosed:
-            return

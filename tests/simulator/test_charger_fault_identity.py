@@ -23,6 +23,8 @@ from simulator.charger import (
     IgnoresTriggers,
     ListsCertificatesAs,
     ListsEveryAlgorithm,
+    NeedsCrlf,
+    NeedsRootInChain,
     NoBootOnReconnect,
     OcppVersion,
     TwoKeysAtOnce,
@@ -100,6 +102,26 @@ async def test_a_renewed_certificate_may_be_discarded_with_a_word_about_it(
     new = await obtain_certificate(pki, csms, live)
     back = await other.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 3)
     assert back.session_fingerprint == new
+
+
+async def test_a_charger_may_insist_on_crlf_and_on_the_root(
+    pki: Pki, csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    await make_charger(faults=(NeedsCrlf(), NeedsRootInChain()))
+    seen = await csms.session("depot-1")
+    root = pem(pki.identity_root.certificate)
+    asked = {"certificateType": "CSMSRootCertificate", "certificate": root}
+    assert (await seen.call("InstallCertificate", asked))["status"] == "Rejected"
+    asked["certificate"] = root.replace("\n", "\r\n")
+    assert (await seen.call("InstallCertificate", asked))["status"] == "Accepted"
+    chain = pki.identity.sign(await csr(csms, seen))
+    reasons = []
+    for text in (chain, chain.replace("\n", "\r\n"), "nothing"):
+        answer = await seen.call("CertificateSigned", signed(text))
+        reasons.append(answer["statusInfo"]["additionalInfo"])
+    assert reasons == ["its lines do not end in CRLF", "its root is missing", "not a PEM certificate chain"]
+    whole = (chain + root).replace("\n", "\r\n")
+    assert await seen.call("CertificateSigned", signed(whole)) == {"status": "Accepted"}
 
 
 async def listing(seen: Seen) -> list[Payload]:
@@ -231,8 +253,8 @@ async def test_a_clock_without_battery_is_wrong_until_the_boot_is_answered(
     csms: CentralSystem, make_charger: MakeCharger
 ) -> None:
     charger = await make_charger(faults=(ClockWrongUntilBoot(timedelta(days=-20_000)),))
-    assert charger._clock().year < 1990
     await charger.wait_for(lambda snapshot: snapshot.is_accepted)
+    assert charger.journal.recent[0].at.year < 1990
     seen = await csms.session("depot-1")
     await csms.wait_for(lambda: seen.said("StatusNotification"))
     told = datetime.fromisoformat(seen.said("StatusNotification")[0]["timestamp"])

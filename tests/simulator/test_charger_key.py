@@ -113,6 +113,17 @@ async def test_a_charger_may_accept_a_password_and_never_come_back(
     assert csms.refused == []
 
 
+async def test_a_reset_may_be_the_last_thing_a_charger_hears(
+    csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    charger, seen = await start(make_charger, csms, faults=(GoesAwayAfter("Reset"),))
+    assert await seen.call("Reset", {"type": "OnIdle"}) == {"status": "Accepted"}
+    await charger.wait_for(lambda snapshot: snapshot.state == "away")
+    charger.come_back()
+    await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 2)
+    assert csms.sessions[1].said("BootNotification")[0]["reason"] == "RemoteReset"
+
+
 @BOTH
 async def test_a_password_may_wait_for_a_reset(
     version: OcppVersion, setter: Setter, new: str | bytes, csms: CentralSystem, make_charger: MakeCharger
