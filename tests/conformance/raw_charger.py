@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -53,8 +54,10 @@ class CallError(Exception):
 class Session:
     """One open WebSocket; a task reads it and sorts calls from answers."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, since: datetime) -> None:
         self.socket = socket
+        self.since = since
+        """A moment before it was opened."""
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._expected: dict[str, asyncio.Future[Payload]] = {}
         self._reader = asyncio.create_task(self._read())
@@ -112,6 +115,9 @@ class Session:
 class Charger:
     """Its memory: what it was commissioned with, and what it has been sent since."""
 
+    version: ClassVar[str] = "2.0.1"
+    """What the chargers of a test speak; the fixture `version` turns it."""
+
     system: ControlPlane
     folder: Path
     charger_id: str
@@ -125,6 +131,8 @@ class Charger:
     address: str = "127.0.0.1"
     """Where it connects from."""
     pending_key: ec.EllipticCurvePrivateKey | None = None
+    request_id: int | None = None
+    """Of the newest SignCertificate (2.1)."""
 
     @classmethod
     async def registered(
@@ -196,23 +204,25 @@ class Charger:
         tls: ssl.SSLContext | None = None,
         *,
         authorization: str = "",
-        subprotocols: tuple[str, ...] = ("ocpp2.0.1",),
+        subprotocols: tuple[str, ...] | None = None,
         compression: str | None = None,
     ) -> AsyncIterator[Session]:
         """Raises InvalidStatus when the upgrade is refused, OSError or ssl.SSLError when TLS is."""
+        offered = (f"ocpp{self.version}",) if subprotocols is None else subprotocols
+        since = datetime.now(UTC)
         async with connect(
             f"{self.system.ocpp_url}/{self.charger_id}",
             ssl=tls or self.system.tls(),
             host="127.0.0.1",
             local_addr=(self.address, 0),
             additional_headers={"Authorization": authorization} if authorization else {},
-            subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
+            subprotocols=list(offered) or None,  # type: ignore[arg-type]
             compression=compression,
             ping_interval=None,
             proxy=None,
             open_timeout=PATIENCE_S,
         ) as socket:
-            session = Session(socket)
+            session = Session(socket, since)
             try:
                 yield session
             finally:
@@ -254,9 +264,17 @@ class Charger:
             told[call.action] = call
             await session.answer(call, (instead.get(call.action) or self._as_told)(call))
             if call.action == "TriggerMessage" and until != "TriggerMessage":
-                signing = {"csr": self.new_csr(), "certificateType": "ChargingStationCertificate"}
+                signing = self.signing(self.new_csr(), "ChargingStationCertificate")
                 assert await session.call("SignCertificate", signing) == {"status": "Accepted"}
         return told
+
+    def signing(self, csr: str, certificate_type: str = "") -> Payload:
+        """SignCertificate; in 2.1 each has a number of its own, which its certificate must name."""
+        typed = {"certificateType": certificate_type} if certificate_type else {}
+        if self.version != "2.1":
+            return {"csr": csr, **typed}
+        self.request_id = next(_numbers)
+        return {"csr": csr, "requestId": self.request_id, **typed}
 
     def _as_told(self, call: Call) -> Payload:
         match call.action:
@@ -265,7 +283,10 @@ class Charger:
                 self.roots[root.fingerprint(hashes.SHA256()).hex()] = root
             case "GetInstalledCertificateIds":
                 return self.listed()
+            case "DeleteCertificate":
+                return self.deleted(call.payload["certificateHashData"])
             case "CertificateSigned":
+                assert call.payload.get("requestId") == self.request_id, "else it is no answer (A02.FR.26)"
                 self.chain_pem = call.payload["certificateChain"]
                 self.key, self.pending_key = self.pending_key, None
             case "SetVariables":
@@ -290,6 +311,14 @@ class Charger:
             for root in self.roots.values()
         ]
         return {"status": "Accepted", "certificateHashDataChain": entries}
+
+    def deleted(self, wanted: Payload) -> Payload:
+        """Forget the root that exactly this hash data names."""
+        for fingerprint, root in list(self.roots.items()):
+            if self.hash_data(root) == wanted:
+                del self.roots[fingerprint]
+                return {"status": "Accepted"}
+        return {"status": "NotFound"}
 
     def hash_data(self, root: x509.Certificate) -> Payload:
         algorithm = HASHES[self.algorithm]
