@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     secret_key_file: Path = Path()
     """Keys that secrets on their way are sealed under (0600), core's only; default: made under the data directory."""
+    secret_kms_key_arns: tuple[str, ...] = ()
+    """AWS KMS keys instead of that file: the first seals, all open."""
 
     aws_endpoint_url: str = ""
     """Empty with no ARN: the AWS peer of the simulator. Empty with ARNs: real AWS."""
@@ -157,6 +159,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("postgres_owner_dsn, postgres_writer_dsn and postgres_reader_dsn belong together")
     if len(settings.server_chain_files) != len(settings.server_key_files):
         raise SettingsError("server_chain_files and server_key_files must be as many")
+    if settings.secret_kms_key_arns and settings.secret_key_file != Path():
+        raise SettingsError("secret_key_file and secret_kms_key_arns exclude each other")
     if settings.authorize_default not in AUTHORIZE_DEFAULTS:
         raise SettingsError(f"authorize_default must be one of {', '.join(AUTHORIZE_DEFAULTS)}")
     if settings.log_level not in ("debug", "info", "warning", "error"):

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     log_to_stderr(settings.log_level)
     for name in NEEDED:
+        if name == "secret_key_file" and settings.secret_kms_key_arns:
+            continue
         if str(getattr(settings, name)) in ("", "."):
             raise SettingsError(f"core needs the setting {name} (BF_{name.upper()})")
     stop = StopSignal()

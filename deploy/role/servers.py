@@ -46,7 +46,7 @@ def start_servers(settings: Settings, aws_options: tuple[str, ...] = ()) -> Serv
         secrets = data.folder("secrets")
         if servers.settings.pepper_file == Path():
             servers.settings = replace(servers.settings, pepper_file=secrets / "pepper")
-        if servers.settings.secret_key_file == Path():
+        if servers.settings.secret_key_file == Path() and not servers.settings.secret_kms_key_arns:
             # Made only under its default name: a file that is named belongs to several cores, and one of each would be many.
             servers.settings = replace(servers.settings, secret_key_file=secrets / "sealing.key")
             SealingKeyFile.make(servers.settings.secret_key_file)

@@ -19,12 +19,13 @@ from deploy.role.admin import AdminRole
 from deploy.role.authority import CaClients, open_authorities
 from deploy.role.connect import ConnectOptions, ConnectRole
 from deploy.role.core import CoreRole
-from deploy.role.custody import Pepper, SealingKeyFile, write_private
+from deploy.role.custody import Pepper, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
 from deploy.role.health import HealthServer
 from deploy.role.nats_numbers import keep_measuring
 from deploy.role.runtime import Runtime, cancel, open_nats
+from deploy.role.sealing import Sealing
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
 from gateways.ocpp.tls import ServerIdentity
@@ -48,6 +49,7 @@ class System:
     admin: AdminRole | None = None
     health: HealthServer | None = None
     ca: CaClients | None = None
+    sealing: Sealing | None = None
     _nats: list[NatsGateway] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -135,8 +137,8 @@ class System:
         # A database of our own under the data directory's lock has had no other owner than our predecessor, who is gone:
         # under one name, a restart after a crash need not wait for the lease to lapse.
         owner = f"{node}/{'embedded' if passwords else self.runtime.clock.new_id()[:12]}"
-        custody = SealingKeyFile.load(settings.secret_key_file)
-        database = await Database.open(settings, passwords, custody)
+        self.sealing = await Sealing.open(settings)
+        database = await Database.open(settings, passwords, self.sealing.custody)
         nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(
             runtime=self.runtime,
@@ -218,5 +220,7 @@ class System:
             await nats.close(1.0)
         if self.core is not None:
             await self.core.database.close()
+        if self.sealing is not None:
+            await self.sealing.close()
         if self.ca is not None:
             await self.ca.close()
