@@ -56,7 +56,7 @@ from bfactors.ocpp import (
     Reply,
 )
 from bfactors.ports import Session
-from gateways.ocpp.dialect import Dialect, loaded_dialects, subprotocol
+from gateways.ocpp.dialect import Dialect, Unsupported, loaded_dialects, subprotocol
 from gateways.ocpp.pnc_envelope import VENDOR_ID
 from gateways.ocpp.session import MAX_CALLS_IN_FLIGHT, OcppSession
 from tests.core.x509_maker import NOW
@@ -100,6 +100,11 @@ INSTRUCTIONS: list[InstructionKind] = [
     AskFor("status"),
     CallAction("DataTransfer", '{"vendorId": "v"}'),
     CallAction("NoSuchAction", "{}"),
+]
+DECISIONS = [
+    b'{"idTokenInfo":{"status":"Accepted"}}',
+    b'{"idTagInfo":{"status":"Blocked"}}',
+    b'{"status":"Failed"}',
 ]
 SECRET = Disclosed(b"0123456789abcdef")
 
@@ -173,7 +178,7 @@ def spoiled(draw: Draw, payload: Any) -> Any:
     """The payload, often as it is, else with one thing wrong."""
     if not isinstance(payload, dict):
         return payload
-    match draw(st.integers(0, 6)):
+    match draw(st.integers(0, 12)):
         case 0 if payload:
             del payload[draw(st.sampled_from(sorted(payload)))]
         case 1 if payload:
@@ -196,18 +201,41 @@ def envelope(draw: Draw) -> Payload:
     return {"vendorId": VENDOR_ID, "messageId": action, "data": data[:-1] if cut == 0 else data}
 
 
+@cache
+def served(version: str) -> list[str]:
+    """The actions that chargers of a version may call."""
+    dialect = loaded_dialects()[f"ocpp{version}"]
+
+    def is_served(action: str) -> bool:
+        try:
+            dialect.message_of(action, {})
+        except Unsupported:
+            return False
+        except KeyError:
+            return True  # it would read the payload
+        return True
+
+    return [action for action in actions_of(version) if is_served(action)]
+
+
 @st.composite
 def calls(draw: Draw, version: str) -> tuple[str, Any, Any]:
     """(action, message id, payload) of a CALL."""
-    action = draw(st.sampled_from(actions_of(version)))
-    if action == "DataTransfer" and draw(st.booleans()):
-        payload: Any = envelope(draw)
-    else:
-        schema = request_schema(version, action)
-        payload = spoiled(draw, instance(draw, schema, schema))
-    if draw(st.integers(0, 9)) == 0:
-        action = draw(st.text(max_size=20) | st.just("DataTransfer:Authorize"))
-    return action, draw(MESSAGE_ID), payload
+    match draw(st.integers(0, 9)):
+        case 0:
+            return (
+                draw(st.text(max_size=20) | st.just("DataTransfer:Authorize")),
+                draw(MESSAGE_ID),
+                draw(JSON),
+            )
+        case 1:
+            action = draw(st.sampled_from(actions_of(version)))
+        case 2 | 3:
+            return "DataTransfer", "id-1", envelope(draw)
+        case _:
+            action = draw(st.sampled_from(served(version)))
+    schema = request_schema(version, action)
+    return action, "id-1", spoiled(draw, instance(draw, schema, schema))
 
 
 RAW = (
