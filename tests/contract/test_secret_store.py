@@ -14,9 +14,10 @@ import pytest
 from bfactors.disclosed import Disclosed
 from bfactors.errors import LedgerCorrupt, SettingsError, Unavailable
 from bfactors.ports import KeyCustody, SecretStore
-from bfactors.secret import SealingKey, SecretName
+from bfactors.secret import OpenedSecret, SealingKey, SecretName
 from deploy.embedded import DataDirectory
 from deploy.role.custody import SealingKeyFile
+from deploy.role.lane_secret import LaneSecrets
 from persistence.role import READER, WRITER
 from persistence.secret import PostgresSecretStore
 from tests.conftest import FreshDatabase
@@ -131,6 +132,24 @@ async def test_one_secret_sealed_twice_looks_different(
         await store.put(named(f"s{number}"), KEY, None)
     rows = await superuser.fetch("SELECT nonce, sealed FROM secret")
     assert len({row["nonce"] for row in rows}) == len({row["sealed"] for row in rows}) == 20
+
+
+async def test_other_lanes_use_the_store_over_the_io_lane(store: PostgresSecretStore) -> None:
+    secrets: SecretStore = LaneSecrets(store, asyncio.get_running_loop())
+
+    async def elsewhere() -> list[object]:
+        return [
+            await secrets.put(named(), KEY, EARLIER),
+            await secrets.expire(),
+            await secrets.put(named(), KEY, LATER),
+            await secrets.reseal("s1", None),
+            await secrets.open("s1"),
+            await secrets.delete("s1"),
+            await secrets.open("s1"),
+        ]
+
+    done = await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+    assert done == [True, 1, True, True, OpenedSecret(named(), KEY), True, None]
 
 
 # ---------------------------------------------------------------- tampering
