@@ -54,6 +54,36 @@ class HangingLog:
             raise
 
 
+class SilentLog(HangingLog):
+    """One that never says anything about the first piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gave_up = asyncio.Event()
+
+    async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
+        try:
+            await super().append(evidence)
+        except asyncio.CancelledError:
+            self.go_on.set()
+            self.gave_up.set()
+            raise
+
+
+async def test_a_log_that_never_answers_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.charger._PORT_WAIT_S", 0.01)
+    log = SilentLog()
+    node = Node(log=log)
+    await node.connect()
+    async with asyncio.timeout(5):
+        await log.gave_up.wait()
+    await settle()
+    assert [type(evidence.body) for evidence in log.asked] == [v.SessionOpened]
+    await node.time.advance(1)
+    assert [type(evidence.body) for evidence in log.asked] == [v.SessionOpened] * 2
+    assert node.lanes.failures == []
+
+
 async def test_a_charger_boots_presents_a_csr_gets_its_leaf_and_goes() -> None:
     node = Node()
     session = await node.connect()
