@@ -6,7 +6,6 @@ each touched charger is projected once per batch, however many messages it had.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from bfactors.identity import FLEET
 from bfactors.ledger_row import (
     AggregateRow,
     Batch,
+    CommonHash,
     EventRow,
     IdempotencyRow,
     KeyOwnerRow,
@@ -32,7 +32,6 @@ from bfactors.ledger_row import (
     QuarantineRow,
     SecurityEventRow,
     TimerRow,
-    row_hash,
 )
 from bfactors.refusal import Refusal
 
@@ -40,6 +39,10 @@ FLEET_KEY = "fleet"
 FACTS_KEY = "fleet-facts"
 _CHARGER_PREFIX = "charger:"
 _encode = msgspec.json.Encoder().encode
+_NO_JOBS: Mapping[str, JobState] = {}
+
+_Columns = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+"""Charger, managed identity, purpose, variant, job and certificate of an event, where it has them."""
 
 
 def charger_key(charger_id: str) -> str:
@@ -76,6 +79,8 @@ class Fold:
         self._hash = lease.head_hash
         self._sequence = lease.sequence
         self._keep_hash = keep_hash
+        self._common: CommonHash
+        self._common_of: FleetFacts | None = None
         self.now = now
         self.facts = loaded.facts
         self.fleet = loaded.fleet
@@ -239,8 +244,7 @@ class Fold:
     def _take_facts(self, facts: FleetFacts) -> None:
         if facts.sequence > self.facts.sequence:
             self.everyone_concerned |= (
-                facts.policies.version != self.facts.policies.version
-                or facts.families != self.facts.families
+                facts.policies.version != self.facts.policies.version or facts.families != self.facts.families
             )
             self.facts = facts
             self.batch.fleet_position = facts.sequence
@@ -284,23 +288,52 @@ class Fold:
         jobs: Mapping[str, JobState] | None = None,
     ) -> None:
         self._sequence += 1
-        columns = _columns(event, state, jobs or {})
-        fields: dict[str, Any] = {
-            "partition": self._lease.partition,
-            "sequence": self._sequence,
-            "event": e.name_of(event),
-            "schema_version": e.SCHEMA_VERSION,
-            "recorded_at": self.now,
-            "actor": actor,
-            "cause": cause,
-            "policy_version": self.facts.policies.version,
-            "fleet_sequence": self.facts.sequence,
-            **columns,
-            "payload": e.payload_of(event),
-        }
-        previous = self._hash
-        self._hash = row_hash(previous_hash=previous, **fields) if self._keep_hash else previous
-        self.batch.events.append(EventRow(previous_hash=previous, hash=self._hash, **fields))
+        if self._common_of is not self.facts:
+            self._common_of = self.facts
+            self._common = CommonHash(
+                self._lease.partition, self.now, self.facts.policies.version, self.facts.sequence
+            )
+        common, previous = self._common, self._hash
+        name, payload = e.name_of(event), e.payload_of(event)
+        charger_id, identity, purpose, variant, job_id, certificate_id = _columns(event, state, jobs)
+        if self._keep_hash:
+            self._hash = common.of(
+                previous_hash=previous,
+                sequence=self._sequence,
+                event=name,
+                schema_version=e.SCHEMA_VERSION,
+                actor=actor,
+                cause=cause,
+                charger_id=charger_id,
+                managed_identity_id=identity,
+                purpose=purpose,
+                variant=variant,
+                job_id=job_id,
+                certificate_id=certificate_id,
+                payload=payload,
+            )
+        self.batch.events.append(
+            EventRow(
+                partition=common.partition,
+                sequence=self._sequence,
+                event=name,
+                schema_version=e.SCHEMA_VERSION,
+                recorded_at=common.recorded_at,
+                actor=actor,
+                cause=cause,
+                policy_version=common.policy_version,
+                fleet_sequence=common.fleet_sequence,
+                charger_id=charger_id,
+                managed_identity_id=identity,
+                purpose=purpose,
+                variant=variant,
+                job_id=job_id,
+                certificate_id=certificate_id,
+                payload=payload,
+                previous_hash=previous,
+                hash=self._hash,
+            )
+        )
         if isinstance(event, e.CSRValidated) and state is not None:
             self._own_key(event.spki_sha256, state.managed_identity_id)
         if isinstance(event, e.SecurityEventRecorded):
@@ -369,9 +402,7 @@ def _security_doc(event: e.SecurityEventRecorded, evidence_id: str, now: datetim
     )
 
 
-def _columns(
-    event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState]
-) -> dict[str, str | None]:
+def _columns(event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState] | None) -> _Columns:
     job_id: str | None = getattr(event, "job_id", None) or None
     certificate_id: str | None = getattr(event, "certificate_id", None)
     purpose: str | None = getattr(event, "purpose", None)
@@ -382,14 +413,7 @@ def _columns(
         charger_id, identity = state.charger_id, state.managed_identity_id
         if purpose is None:
             certificate = state.certificates.get(certificate_id) if certificate_id else None
-            about = certificate or state.jobs.get(job_id or "") or jobs.get(job_id or "")
+            about = certificate or state.jobs.get(job_id or "") or (jobs or _NO_JOBS).get(job_id or "")
             if about is not None:
                 purpose, variant = about.purpose, about.variant
-    return {
-        "charger_id": charger_id,
-        "managed_identity_id": identity,
-        "purpose": purpose,
-        "variant": variant,
-        "job_id": job_id,
-        "certificate_id": certificate_id,
-    }
+    return charger_id, identity, purpose, variant, job_id, certificate_id

@@ -8,7 +8,6 @@ batch from being committed are found by committing one at a time, and set aside.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -69,7 +68,17 @@ TIMERS_LOADED = 10_000
 class LedgerActor(Mailbox[Message]):
     """One partition's ledger on this node. Lives on the ledger supervisor's lane."""
 
-    __slots__ = ("_is_leaving", "_owner", "_partition", "_ports", "_settled", "_term", "_terms", "_ticker")
+    __slots__ = (
+        "_counted",
+        "_is_leaving",
+        "_owner",
+        "_partition",
+        "_ports",
+        "_settled",
+        "_term",
+        "_terms",
+        "_ticker",
+    )
 
     def __init__(self, partition: int, owner: str, ports: Ports) -> None:
         super().__init__(f"ledger-{partition:02d}", capacity=1024)
@@ -80,6 +89,8 @@ class LedgerActor(Mailbox[Message]):
         self._terms = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._is_leaving = False
+        self._counted: dict[str, int] = {}
+        """Events committed since the metrics were last told, by name."""
         self._settled = asyncio.Event()
         """No commit is under way."""
         self._settled.set()
@@ -218,6 +229,7 @@ class LedgerActor(Mailbox[Message]):
         self._settled.set()
         if term is None:
             return
+        self._show(term)
         term.end()
         for effect_id in term.effects:
             self._ports.effects(effect_id, None)
@@ -341,7 +353,7 @@ class LedgerActor(Mailbox[Message]):
         elif fold.facts_changed:
             now = self._ports.clock.now()
             term.pending.extend(Rang(charger_id, now) for charger_id in sorted(term.open_jobs))
-        self._measure(term, done)
+        self._measure(done)
         self._ring(term)
         self._pump(term)
 
@@ -363,13 +375,20 @@ class LedgerActor(Mailbox[Message]):
         else:
             self._give_up(term, error, "quarantine")
 
-    def _measure(self, term: Term, done: Done) -> None:
-        metrics, partition = self._ports.metrics, str(self._partition)
+    def _measure(self, done: Done) -> None:
+        metrics = self._ports.metrics
         metrics.observe("bf_ledger_batch_messages", done.committed.items)
         metrics.observe("bf_ledger_commit_seconds", done.seconds)
+        for row in done.committed.batch.events:
+            self._counted[row.event] = self._counted.get(row.event, 0) + 1
+
+    def _show(self, term: Term) -> None:
+        """Numbers that nobody needs after every commit: once a second."""
+        metrics, partition = self._ports.metrics, str(self._partition)
         metrics.gauge("bf_ledger_outbox_lag", term.publisher.lag, partition=partition)
         metrics.gauge("bf_ledger_pending", len(term.pending), partition=partition)
-        for name, count in Counter(row.event for row in done.committed.batch.events).items():
+        counted, self._counted = self._counted, {}
+        for name, count in counted.items():
             metrics.count("bf_ledger_events_total", count, event=name)
 
     # ------------------------------------------------------------ time
@@ -386,6 +405,7 @@ class LedgerActor(Mailbox[Message]):
         term = self._term
         if term is None or self._is_leaving:
             return
+        self._show(term)
         self._ring(term)
         for charger_id in term.announcer.waiting():
             state = term.memory.states.get(charger_id)

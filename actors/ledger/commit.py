@@ -212,6 +212,8 @@ async def _earlier_answers(
     store: LedgerStore, items: Sequence[Item]
 ) -> dict[str, tuple[str, c.CommandAnswer]]:
     keys = {i.envelope.idempotency_key for i in items if isinstance(i, Asked) and i.envelope.idempotency_key}
+    if not keys:
+        return {}
     found = await asyncio.gather(*(store.idempotent_answer(key) for key in keys))
     return {
         key: (answer[0], _ANSWER.decode(answer[1]))

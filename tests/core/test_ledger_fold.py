@@ -1,5 +1,7 @@
 """Folding messages into one commit: the same chain however they were batched, each message once, rows that tell it."""
 
+from typing import Any
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from bfactors.admission import KeyVerifier
 from bfactors.charger.state import ChargerState
 from bfactors.effect import IssueCertificate
 from bfactors.ledger_fold import FACTS_KEY, FLEET_KEY, charger_key
+from bfactors.ledger_row import GENESIS, CommonHash, row_hash
 from bfactors.ocpp import Answered
 from bfactors.x509 import parse_csr
 from tests.core import pki
@@ -259,3 +262,33 @@ def test_an_answer_from_a_session_that_is_over_settles_only_what_was_sent_on_it(
     state = partition.states["CP-1"]
     assert state is not None
     assert instruction_id in state.instructions
+
+
+@given(
+    texts=st.lists(st.none() | st.text(max_size=8), min_size=6, max_size=6),
+    payload=st.text(max_size=40),
+    numbers=st.tuples(st.integers(0, 16), st.integers(1, 10**9), st.integers(0, 99), st.integers(0, 10**6)),
+)
+def test_a_commit_hashes_its_rows_as_verification_does(
+    texts: list[str | None], payload: str, numbers: tuple[int, int, int, int]
+) -> None:
+    partition, sequence, policy_version, fleet_sequence = numbers
+    names = ("charger_id", "managed_identity_id", "purpose", "variant", "job_id", "certificate_id")
+    fields: dict[str, Any] = {
+        "previous_hash": GENESIS,
+        "sequence": sequence,
+        "event": "ChargerRegistered",
+        "schema_version": 1,
+        "actor": "operator:ada",
+        "cause": "c" * 32,
+        "payload": payload,
+        **dict(zip(names, texts, strict=True)),
+    }
+    common = CommonHash(partition, NOW, policy_version, fleet_sequence)
+    assert common.of(**fields) == row_hash(
+        partition=partition,
+        recorded_at=NOW,
+        policy_version=policy_version,
+        fleet_sequence=fleet_sequence,
+        **fields,
+    )
