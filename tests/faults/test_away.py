@@ -102,7 +102,7 @@ async def test_while_nats_is_away_sessions_stay_and_nothing_is_accepted_that_cou
         await cut_and_back(fleet, moved)
         charger = fleet.fleet.charger(moved)
         refused = charger.journal.counters[Happening.CALL_FAILED.value]
-        charger._signing.begin()  # a charger that wants a certificate just now
+        charger.initiative.request_certificate()  # a charger that wants a certificate just now
         await charger.wait_for(
             lambda seen: seen.counters.get(Happening.CALL_FAILED.value, 0) > refused, SOON_S
         )

@@ -41,4 +41,5 @@ class LogServer:
         self.uploads.append((request.method, request.path, request.headers.get("Authorization", ""), text))
         self.arrived.set()
         await self.open.wait()
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 201)
+        status = self.statuses.pop(0) if self.statuses else 201
+        return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else None)
