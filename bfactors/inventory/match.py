@@ -56,8 +56,9 @@ class Matcher:
         variants = self._known_variants()
         for reading in readings:
             variant = variants.get(reading)
-            if variant is not None and len(variant[1]) == 1:
-                return variant[1][0], variant[0]
+            # Those found over the whole public key are alike in all a list tells, as in `twins`; others may be strangers.
+            if variant is not None and (variant[0] == "spki-hash" or len(variant[1]) == 1):
+                return _preferred(variant[1]), variant[0]
         for reading in readings:
             candidates = self._same_issuer(reading)
             if len(candidates) == 1 and candidates[0].kind == "leaf":

@@ -132,11 +132,10 @@ def dressed(draw: st.DrawFn, der: bytes) -> str:
         body = body.rstrip("=")
     if draw(st.booleans()):
         body = body.replace("+", "-").replace("/", "_")
-    elif draw(st.booleans()):
-        body = body.replace("/", "\\/")
+    slash = draw(st.sampled_from(("/", "\\/", "\\\\/")))
     end = draw(st.sampled_from(BREAKS))
     width = draw(st.sampled_from((19, 64, 76, 10_000)))
-    lines = [body[at : at + width] for at in range(0, len(body), width)]
+    lines = [body[at : at + width].replace("/", slash) for at in range(0, len(body), width)]
     if draw(st.booleans()):
         return (
             draw(st.sampled_from(("", "\n", " ", "\ufeff", '"')))

@@ -244,6 +244,37 @@ def test_two_of_ours_that_hash_alike_are_said_to_be() -> None:
     old, new = reconcile(held, [listing(ROOT_DATA)]).rows
     assert (new.match, codes(new)) == ("exact", [])
     assert (old.match, codes(old)) == (None, ["indistinguishable"])
+    over_spki = hash_data_over_spki(CERTIFICATE_A, CERTIFICATE_A)
+    old, new = reconcile(held, [listing(over_spki)]).rows
+    assert (new.match, codes(new), old.match) == ("spki-hash", [], None)
+
+
+def test_what_could_mean_two_of_our_leaves_is_taken_for_neither() -> None:
+    pairs = [_with_serial(77, issuer) for issuer in (LOWER, UPPER.sub("Other CA"))]
+    held = (*(secc(pair=pair) for pair in pairs), *anchors(ROOT_A, installed=False))
+    under_root = hash_data(certificate_of(pairs[0].der), certificate_of(ROOT_A.pair.der))
+    root_name = name_of(ROOT_A).issuer_name_hash
+    entry = listing(msgspec.structs.replace(under_root, issuer_name_hash=root_name), CHAIN)
+    *ours, stranger = reconcile(held, [entry]).rows
+    assert [row.match for row in ours] == [None, None, None]
+    assert codes(stranger) == ["unknown-on-charger"]
+    alone = reconcile((held[0], held[2]), [entry]).rows
+    assert [row.match for row in alone] == ["other-issuer", None]
+
+
+def _with_serial(number: int, issuer: Authority) -> Pair:
+    key, made = new_key(), issuer.pair.certificate
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(SECC.certificate.subject)
+        .issuer_name(made.subject)
+        .public_key(key.public_key())
+        .serial_number(number)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=60))
+        .sign(issuer.pair.key, hashes.SHA256())
+    )
+    return Pair(certificate, key, (made, *issuer.pair.chain))
 
 
 # ---------------------------------------------------------------- differences
