@@ -17,6 +17,7 @@ from tests.conformance.raw_charger import Call, Charger, Payload, Session
 
 IN_BOTH_VERSIONS = pytest.mark.parametrize("version", ["2.0.1", "2.1"], indirect=True)
 """The case is the same in both, and is gone through in both."""
+IN_21 = pytest.mark.parametrize("version", ["2.1"], indirect=True)
 
 T = TypeVar("T")
 

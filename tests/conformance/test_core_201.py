@@ -58,12 +58,14 @@ def accepted_by(root: str, leaf: x509.Certificate, issuers: list[x509.Certificat
 
 @IN_BOTH_VERSIONS
 async def test_tc_a_01_basic_authentication_valid(system: ControlPlane, tmp_path: Path) -> None:
+    """The upgrade is answered 101, BootNotification Accepted, StatusNotification with nothing."""
     charger = await Charger.registered(system, tmp_path)
     async with charger.connected(authorization=charger.basic()) as session:
         await charger.boot(session)
 
 
 async def test_tc_a_02_basic_authentication_with_another_user(system: ControlPlane, tmp_path: Path) -> None:
+    """401: the user name must be the charger's id in the URL."""
     charger = await Charger.registered(system, tmp_path)
     header = charger.basic(user=charger.charger_id + "Invalid")
     assert await charger.refusal(authorization=header) == 401
@@ -72,6 +74,7 @@ async def test_tc_a_02_basic_authentication_with_another_user(system: ControlPla
 async def test_tc_a_03_basic_authentication_with_a_wrong_password(
     system: ControlPlane, tmp_path: Path
 ) -> None:
+    """401 for a wrong password of any length, and for none."""
     charger = await Charger.registered(system, tmp_path)
     for length in (16, 40):
         password = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
@@ -81,6 +84,7 @@ async def test_tc_a_03_basic_authentication_with_a_wrong_password(
 
 @pytest.mark.parametrize("suite", SUITES)
 async def test_tc_a_04_server_certificate_valid(system: ControlPlane, tmp_path: Path, suite: str) -> None:
+    """All four suites over TLS 1.2, with an ECDSA and an RSA certificate whose CN is the host's name."""
     charger = await Charger.registered(system, tmp_path)
     context = limited(system.tls(), suite)
     async with charger.connected(context, authorization=charger.basic()) as session:
@@ -105,6 +109,8 @@ def check_server_certificate(der: bytes, kind: type) -> None:
 
 
 async def test_tc_a_06_tls_version_too_low(system: ControlPlane, tmp_path: Path) -> None:
+    """TLS 1.1 and older end in the handshake; 1.2 and 1.3 are spoken."""
+
     def old_hello() -> str:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -125,6 +131,7 @@ async def test_tc_a_06_tls_version_too_low(system: ControlPlane, tmp_path: Path)
 
 
 async def test_tc_a_07_client_certificate_valid(system: ControlPlane, tmp_path: Path) -> None:
+    """A known leaf opens a session over each of the four suites and over TLS 1.3."""
     charger = await Charger.enrolled(system, tmp_path)
     for suite in SUITES:
         async with charger.connected(limited(charger.tls(), suite)) as session:
@@ -135,6 +142,7 @@ async def test_tc_a_07_client_certificate_valid(system: ControlPlane, tmp_path: 
 
 
 async def test_tc_a_08_client_certificate_invalid(system: ControlPlane, tmp_path: Path) -> None:
+    """An unknown CA ends in the handshake; expired, unlisted, or with another CN than the serial number: 403."""
     charger = await Charger.enrolled(system, tmp_path)
     _, issuing, *_ = certificates(charger.chain_pem)
     strangers_key = ec.generate_private_key(ec.SECP256R1())
@@ -211,6 +219,7 @@ async def admitted_again(charger: Charger) -> ssl.SSLContext:
 async def test_tc_a_11_renewal_of_the_charging_stations_certificate(
     system: ControlPlane, tmp_path: Path
 ) -> None:
+    """Trigger, CSR Accepted, chain without the root; the job ends when the new leaf is seen live, the old one has its grace."""
     charger = await Charger.enrolled(system, tmp_path)
     old_leaf, old_key, old_chain = certificates(charger.chain_pem)[0], charger.key, charger.chain_pem
     async with charger.connected(charger.tls()) as session:
@@ -252,6 +261,7 @@ def _names(pem: str, subject: x509.Name) -> bool:
 async def test_tc_a_14_certificate_rejected_by_the_charging_station(
     system: ControlPlane, tmp_path: Path
 ) -> None:
+    """SignCertificate is Accepted; when the charger rejects the leaf the job fails with that reason, and nothing else."""
     charger = await Charger.registered(system, tmp_path)
     job_id = await system.order(charger.charger_id)
     async with charger.connected(authorization=charger.basic()) as session:
@@ -271,6 +281,7 @@ async def test_tc_a_14_certificate_rejected_by_the_charging_station(
 
 @IN_BOTH_VERSIONS
 async def test_tc_a_19_upgrade_of_the_security_profile(system: ControlPlane, tmp_path: Path) -> None:
+    """SetNetworkProfile, NetworkConfigurationPriority, Reset; once profile 3 is seen the old one is refused."""
     charger = await Charger.registered(system, tmp_path)
     job_id = await system.order(charger.charger_id)
     async with charger.connected(authorization=charger.basic()) as session:
@@ -318,6 +329,7 @@ async def test_the_old_profile_is_admitted_until_the_new_one_has_been_seen(
 
 @IN_BOTH_VERSIONS
 async def test_tc_b_58_subprotocol(system: ControlPlane, tmp_path: Path) -> None:
+    """400 without an upgrade where no offered version is known; else exactly the known one."""
     charger = await Charger.registered(system, tmp_path)
     with pytest.raises(InvalidStatus) as refused:
         async with charger.connected(authorization=charger.basic(), subprotocols=("ocpp0.1",)):
@@ -336,6 +348,7 @@ async def test_tc_b_58_subprotocol(system: ControlPlane, tmp_path: Path) -> None
 
 @IN_BOTH_VERSIONS
 async def test_tc_m_01_install_a_csms_root(system: ControlPlane, tmp_path: Path) -> None:
+    """Every anchor of the bundle is installed as CSMSRootCertificate, letter by letter."""
     charger = await Charger.registered(system, tmp_path)
     await system.order(charger.charger_id)
     sent: list[Payload] = []
@@ -360,6 +373,7 @@ async def test_tc_m_01_install_a_csms_root(system: ControlPlane, tmp_path: Path)
 
 @IN_BOTH_VERSIONS
 async def test_tc_m_05_install_failed(system: ControlPlane, tmp_path: Path) -> None:
+    """The job waits at the trust gate, names the refusal, and tries again with back-off; no leaf is delivered."""
     charger = await Charger.registered(system, tmp_path)
     job_id = await system.order(charger.charger_id)
     async with charger.connected(authorization=charger.basic()) as session:
@@ -377,6 +391,7 @@ async def test_tc_m_05_install_failed(system: ControlPlane, tmp_path: Path) -> N
 @IN_BOTH_VERSIONS
 @pytest.mark.parametrize("algorithm", HASHES)
 async def test_tc_m_12_list_csms_roots(system: ControlPlane, tmp_path: Path, algorithm: str) -> None:
+    """The list confirms the anchors whichever of the three hash algorithms the charger uses."""
     charger = await Charger.registered(system, tmp_path)
     charger.algorithm = algorithm
     await system.order(charger.charger_id)
@@ -393,6 +408,7 @@ async def test_tc_m_12_list_csms_roots(system: ControlPlane, tmp_path: Path, alg
 
 @IN_BOTH_VERSIONS
 async def test_tc_m_19_no_certificate_found(system: ControlPlane, tmp_path: Path) -> None:
+    """NotFound is a list with nothing in it: the anchor counts as not installed, and the job says so."""
     charger = await Charger.registered(system, tmp_path)
     job_id = await system.order(charger.charger_id)
     async with charger.connected(authorization=charger.basic()) as session:
