@@ -40,20 +40,33 @@ class Delivery:
         self._registration: Registration | None = None
         self._arrived = asyncio.Event()
         self._lost = False
+        self._is_silent = False
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         self._connection.on_lost(self._on_lost)
         self._registration = await self._connection.subscribe_here(self.subject, self._receive)
 
-    async def arrived(self) -> None:
-        """Return once something is in the queue; raises Skipped when nothing more can come."""
+    async def arrived(self, within_s: float) -> None:
+        """Return once something is in the queue; raises Skipped when nothing more can come, or came `within_s`."""
+        if self.queue:
+            return
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()  # what came while nobody waited is not held against it
+        if self._watch is None:
+            self._watch = loop.call_later(within_s, self._look, within_s)
         while not self.queue:
             if self._lost:
                 raise Skipped("the connection was lost")
+            if self._is_silent:
+                raise Skipped("no heartbeat")
             self._arrived.clear()
             await self._arrived.wait()
 
     async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         self._connection.forget_lost(self._on_lost)
         if self._registration is not None:
             with contextlib.suppress(Unavailable):
@@ -62,6 +75,19 @@ class Delivery:
     def _receive(self, message: Message) -> None:
         self.queue.append(message)
         self._arrived.set()
+
+    def _look(self, within_s: float) -> None:
+        """One timer left standing, moved on when it rings: a timer a message costs more than the message."""
+        loop = asyncio.get_running_loop()
+        silent_at = self._heard_at + within_s
+        self._watch = None
+        if self.queue:
+            return  # whoever waits again sets it again
+        if silent_at > loop.time():
+            self._watch = loop.call_at(silent_at, self._look, within_s)
+        else:
+            self._is_silent = True
+            self._arrived.set()
 
     def _on_lost(self) -> None:
         self._lost = True

@@ -174,11 +174,7 @@ class OrderedStream:
     # -- delivery ---------------------------------------------------------------------------------
 
     async def _next(self, delivery: Delivery) -> StreamBatch:
-        try:
-            async with asyncio.timeout(self._heartbeat_s * MISSED_HEARTBEATS):
-                await delivery.arrived()
-        except TimeoutError:
-            raise Skipped("no heartbeat") from None
+        await delivery.arrived(self._heartbeat_s * MISSED_HEARTBEATS)
         messages: list[Stored] = []
         while delivery.queue and len(messages) < BATCH_MAX:
             message = delivery.queue[0]
@@ -198,7 +194,8 @@ class OrderedStream:
             self._note_gap(place.sequence)
             self._position = place.sequence
             messages.append(place)
-        await asyncio.sleep(0)  # a long backlog must not hold the loop
+        if delivery.queue:
+            await asyncio.sleep(0)  # a long backlog must not hold the loop
         return StreamBatch(messages, bool(messages) and messages[-1].pending == 0)
 
     async def _control(self, delivery: Delivery, message: Message) -> None:
