@@ -6,8 +6,8 @@ thousand idle chargers at about 2 KB each instead of 5.
     open ──drain()──► draining ──► stopped        stop(): open or draining ──► stopped
       └── an exception leaves begin() or receive() ──► failed       abandon(): any of these ──► abandoned
 
-This file is one of the two places that may catch every exception: whatever leaves a handler ends that actor and
-nothing else, and is reported to its supervisor.
+This file (with `prompt_mailbox`) is one of the two places that may catch every exception: whatever leaves a handler ends
+that actor and nothing else, and is reported to its supervisor.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from tests.architecture.source import Module, modules
 
 MAY_CATCH_EVERYTHING = {
     "actors/mailbox.py": "the mailbox",
+    "actors/prompt_mailbox.py": "the mailbox without tasks",
     "actors/ledger/commit.py": "evidence that crashes decide is quarantined",
     "supervisors/guarded_actor.py": "the supervisor",
     "supervisors/child.py": "the supervisor",
