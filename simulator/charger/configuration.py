@@ -70,7 +70,7 @@ class ChargerFamily:
 
 @dataclass(frozen=True, slots=True)
 class NetworkProfile:
-    """One network configuration slot: where to connect (without the charger's id) and how securely (1-3)."""
+    """One network configuration slot: where to connect (without the charger's id) and how securely (0-3)."""
 
     url: str
     security_profile: int

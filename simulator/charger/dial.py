@@ -65,9 +65,8 @@ async def dial(
     url = f"{way.profile.url.rstrip('/')}/{quote(configuration.charger_id, safe='')}"
     subprotocol = manner.dialect.subprotocol
     headers: dict[str, str] = {}
-    if profile < 3:
-        text = memory.basic_password if way.password is None else way.password
-        password = text.encode() if manner.hex_text else manner.dialect.password(text)
+    if way.password is not None:
+        password = way.password.encode() if manner.hex_text else manner.dialect.password(way.password)
         pair = f"{configuration.charger_id}:".encode() + password
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
     attempt = connect(

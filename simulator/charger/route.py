@@ -11,7 +11,7 @@ from simulator.charger.memory import ChargerMemory
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of connecting: with a client certificate in security profile 3, else with a password."""
+    """One way of connecting: with a client certificate in security profile 3, a password below, nothing in 0."""
 
     slot: int
     profile: NetworkProfile
@@ -42,6 +42,9 @@ def ways(
     for slot in memory.priority:
         profile = memory.network_profiles.get(slot)
         if profile is None or lacks(memory, profile.security_profile):
+            continue
+        if profile.security_profile == 0:
+            found.append(Way(slot, profile))
             continue
         if profile.security_profile < 3:
             found.extend(Way(slot, profile, password=each) for each in passwords if each is not None)

@@ -140,7 +140,8 @@ class Settings:
         profile = _whole(value, least=0)
         if not self._memory.security_profile < profile <= 3:
             raise ValueRefused("NoSecurityDowngrade")
-        if lacks(self._memory, profile) or (profile < 3 and not self._memory.basic_password):
+        has_password = bool(self._memory.pending_password or self._memory.basic_password)
+        if lacks(self._memory, profile) or (profile < 3 and not has_password):
             raise ValueRefused("InvalidNetworkConf")
         self._memory.staged[PROFILE] = value
 

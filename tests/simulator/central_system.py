@@ -106,6 +106,8 @@ class CentralSystem:
 
     def __init__(self) -> None:
         self.passwords: dict[str, str | bytes] = {}
+        self.open_to: set[str] = set()
+        self.logins: list[tuple[str, str | None]] = []
         self.violations: list[str] = []
         self.sessions: list[Seen] = []
         self.live: dict[str, Seen] = {}
@@ -165,7 +167,8 @@ class CentralSystem:
         charger_id = request.path.rsplit("/", 1)[-1]
         profile, mark, _, _ = self._credentials(connection)
         status = self.refuses(charger_id, profile, mark)
-        if not status and profile < 3:
+        self.logins.append((charger_id, request.headers.get("Authorization")))
+        if not status and profile < 3 and charger_id not in self.open_to:
             known = self.passwords.get(charger_id, "")
             password = known.encode() if isinstance(known, str) else known
             pair = f"{charger_id}:".encode() + password

@@ -136,6 +136,31 @@ async def test_a_1_6_charger_leaves_plain_websocket_once_it_has_a_root(
         assert plain.violations == []
 
 
+async def test_a_1_6_charger_without_any_password_is_given_one_and_then_uses_it(
+    csms: CentralSystem, make_charger: MakeCharger
+) -> None:
+    async with CentralSystem().listen(None) as plain:
+        plain.open_to = {"depot-1"}
+        charger = await make_charger(
+            ocpp_version=OcppVersion.V16,
+            network_profiles={1: NetworkProfile(f"ws://127.0.0.1:{plain.port}/ocpp", 0)},
+            basic_password="",
+        )
+        seen = await plain.session("depot-1")
+        assert await change_key(seen, "SecurityProfile", "1") == "Rejected"
+        assert await change_key(seen, "AuthorizationKey", KEY) == "Accepted"
+        await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 2)
+        assert plain.logins == [("depot-1", None)] * 2
+        plain.open_to, plain.passwords = set(), {"depot-1": bytes.fromhex(KEY)}
+        seen = await plain.session("depot-1")
+        assert await change_key(seen, "SecurityProfile", "1") == "Accepted"
+        assert await seen.call("Reset", {"type": "Hard"}) == {"status": "Accepted"}
+        after = await charger.wait_for(lambda snapshot: snapshot.is_accepted and snapshot.sessions == 3)
+        assert after.security_profile == 1
+        assert plain.refused == []
+        await charger.stop()
+
+
 async def test_an_authorization_key_is_hex_on_ocpp_and_bytes_in_http(
     csms: CentralSystem, make_charger: MakeCharger
 ) -> None:
