@@ -183,6 +183,7 @@ async def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     store = DirectoryLogStore(tmp_path / "logs")
     await store.start()
     (tmp_path / "logs" / NAME).symlink_to(secret)
+    (tmp_path / "logs" / f"{NAME}.sha256").write_text("0" * 64)
     assert await store.stored() == []
     with pytest.raises(Unavailable):
         await store.open_log(NAME)

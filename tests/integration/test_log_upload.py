@@ -260,6 +260,7 @@ async def test_of_two_receivers_with_one_ticket_the_later_keeps_nothing(tmp_path
         assert b.files() == []
         assert a.content() == [LOG]
         assert b.number("bf_log_stored_bytes") == 0
+        assert a.tickets.failures == []
 
 
 async def test_a_broken_off_upload_leaves_nothing_and_may_be_tried_again(world: LogWorld) -> None:
@@ -378,6 +379,19 @@ async def test_a_chunked_log_is_cut_at_the_ticket_s_size(world: LogWorld) -> Non
     assert world.store.written_bytes <= 1000
     assert world.files() == []
     assert [failure.reason for failure in world.tickets.failures] == ["too-large"]
+
+
+async def test_a_form_s_file_is_measured_without_its_wrapping(world: LogWorld) -> None:
+    ticket = world.ticket(max_bytes=len(LOG) - 1)
+    assert (await world.put(ticket, form(LOG), FORM, method="POST")).status == 413
+    assert world.files() == []
+    assert (await world.put(ticket, form(LOG[1:]), FORM, method="POST")).status == 200
+
+
+async def test_a_charger_that_sends_without_asking_still_sees_why_it_was_refused(world: LogWorld) -> None:
+    body = b"x" * 200_000
+    assert (await world.put("A" * 43, body)).status == 404
+    assert (await world.put(world.ticket(max_bytes=1000), body)).status == 413
 
 
 async def test_a_charger_has_a_bound_on_uploads_at_once_and_others_are_not_hurt(tmp_path: Path) -> None:
@@ -582,9 +596,10 @@ async def test_a_connection_that_never_ends_its_head_is_closed(world: LogWorld) 
 
 async def test_a_charger_that_falls_silent_is_cut_and_may_try_again(world: LogWorld) -> None:
     ticket = world.ticket()
-    client = await world.begin(ticket, len(LOG))
-    client.send(LOG[:-1])
-    await world.written(len(LOG) - 1)
+    fast = b"x" * 50_000  # far above the lowest rate, for minutes
+    client = await world.begin(ticket, len(fast) + 1)
+    client.send(fast)
+    await world.written(len(fast))
     world.clock.pass_by(59)
     world.server.sweep()
     world.clock.pass_by(1)
