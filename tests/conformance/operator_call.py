@@ -32,15 +32,19 @@ async def called(
         await session.answer(call, charger._as_told(call) if answer is None else answer)
         return call
 
-    await charger.system.until_charger(charger.charger_id, lambda shown: _is_live(shown, session))
+    await until_live(charger, session)
     path = f"/api/v1/chargers/{charger.charger_id}/ocpp/{action}"
     return await while_ordered(charger.system.post(path, payload), obeyed())
 
 
-def _is_live(shown: Payload, session: Session) -> bool:
-    """Whether the ledger knows of this very session: the charger is served before that."""
-    live = shown["session"]
-    return bool(live) and datetime.fromisoformat(live["connected_at"]) >= session.since
+async def until_live(charger: Charger, session: Session) -> None:
+    """Until the ledger knows of this very session: the charger is served before that."""
+
+    def is_live(shown: Payload) -> bool:
+        live = shown["session"]
+        return bool(live) and datetime.fromisoformat(live["connected_at"]) >= session.since
+
+    await charger.system.until_charger(charger.charger_id, is_live)
 
 
 async def while_ordered(
