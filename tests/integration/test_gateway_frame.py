@@ -275,6 +275,8 @@ ACTIONS = st.sampled_from(
         "MeterValues",
         "DataTransfer",
         "Reset",
+        "GetCertificateChainStatus",
+        "NotifyPeriodicEventStream",
     ]
 )
 FRAMES = (
@@ -282,29 +284,35 @@ FRAMES = (
     | JSON.map(json.dumps)
     | st.lists(JSON, max_size=6).map(json.dumps)
     | st.tuples(
-        st.sampled_from([2, 3, 4, 5]), st.text(max_size=40), ACTIONS | st.text(max_size=20), JSON
+        st.sampled_from([2, 3, 4, 5, 6]), st.text(max_size=40), ACTIONS | st.text(max_size=20), JSON
     ).map(json.dumps)
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(data=st.binary(max_size=300) | FRAMES.map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_whatever_the_bytes_a_frame_is_read_without_an_error(data: bytes) -> None:
-    read = frame.parse(data)
+@given(
+    data=st.binary(max_size=300) | FRAMES.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    has_sends=st.booleans(),
+)
+def test_whatever_the_bytes_a_frame_is_read_without_an_error(data: bytes, has_sends: bool) -> None:
+    read = frame.parse(data, has_sends=has_sends)
+    if not has_sends:
+        assert not isinstance(read, frame.Send | frame.BrokenSend | frame.ResultError)
     if isinstance(read, frame.Broken):
         assert len(read.message_id) <= 36
     if isinstance(read, frame.Call):
         assert 0 < len(read.message_id) <= 36
 
 
+@pytest.mark.parametrize("subprotocol", ["ocpp2.0.1", "ocpp2.1", "ocpp1.6"])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(FRAMES.filter(lambda text: _encodes(text)), min_size=20, max_size=40))
 async def test_no_sequence_of_frames_disturbs_the_session_or_the_process(
-    world: World, frames: list[str]
+    world: World, subprotocol: str, frames: list[str]
 ) -> None:
     world.charger()
     world.door.react = respond
-    async with world.dial_basic() as socket:
+    async with world.dial_basic(subprotocols=[subprotocol]) as socket:
         for text in frames:
             await socket.send(text)
         await ask(socket, [2, "the last one", "Heartbeat", {}])
