@@ -132,6 +132,9 @@ class ControlPlane:
     async def post(self, path: str, body: Body) -> Body:
         return await asyncio.to_thread(self._ask, "POST", path, body)
 
+    async def put(self, path: str, body: Body) -> Body:
+        return await asyncio.to_thread(self._ask, "PUT", path, body)
+
     async def patch(self, path: str, body: Body) -> Body:
         return await asyncio.to_thread(self._ask, "PATCH", path, body)
 

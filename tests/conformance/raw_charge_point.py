@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import secrets
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tests.conformance.control_plane import ControlPlane
-from tests.conformance.raw_charger import ORGANIZATION, Answer, Call, Charger, Payload, Session, _numbers
+from tests.conformance.raw_charger import (
+    ORGANIZATION,
+    PATIENCE_S,
+    Answer,
+    Call,
+    Charger,
+    Payload,
+    Session,
+    _numbers,
+)
 
 CENTRAL_SYSTEM_ROOT = "CentralSystemRootCertificate"
 _HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
@@ -27,8 +34,10 @@ _TRIGGERS_CSR = "SignChargePointCertificate"
 class ChargePoint(Charger):
     """As a `Charger`, in the messages of 1.6 and its security whitepaper."""
 
+    version: ClassVar[str] = "1.6"
+
     @classmethod
-    async def registered(  # type: ignore[override]
+    async def registered(
         cls,
         system: ControlPlane,
         folder: Path,
@@ -79,19 +88,11 @@ class ChargePoint(Charger):
         octets = bytes.fromhex(text) if _HEX_KEY.fullmatch(text) else text.encode()
         return "Basic " + base64.b64encode(f"{user or self.charger_id}:".encode() + octets).decode()
 
-    @asynccontextmanager
-    async def connected(
-        self,
-        tls: ssl.SSLContext | None = None,
-        *,
-        authorization: str = "",
-        subprotocols: tuple[str, ...] = ("ocpp1.6",),
-        compression: str | None = None,
-    ) -> AsyncIterator[Session]:
-        async with super().connected(
-            tls, authorization=authorization, subprotocols=subprotocols, compression=compression
-        ) as session:
-            yield session
+    async def until_refused_no_more(self, **more: Any) -> None:
+        """Try until the gateway has heard that it may."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while (status := await self.refusal(**more)) != 101:
+            assert asyncio.get_running_loop().time() < deadline, f"still refused: {status}"
 
     # ------------------------------------------------------------ talking
 

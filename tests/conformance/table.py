@@ -62,7 +62,11 @@ def missing() -> list[str]:
 def consequences() -> list[tuple[str, str, str]]:
     """(versions, status, what holds) of what follows from the requirements beyond the cases."""
     return [
-        (_versions(test, "2.0.1"), _status(test, names), test.name.removeprefix("test_").replace("_", " "))
+        (
+            _versions(test, "1.6" if path.stem.endswith("_16") else "2.0.1"),
+            _status(test, names),
+            test.name.removeprefix("test_").replace("_", " "),
+        )
         for path in sorted(FOLDER.glob(f"{_CONSEQUENCE}*.py"))
         for test, names in _tests_of(path)
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 from cryptography import x509
@@ -19,12 +18,10 @@ from websockets.exceptions import InvalidStatus
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.operator_call import new_root, until_live, while_ordered
 from tests.conformance.raw_charge_point import CENTRAL_SYSTEM_ROOT, ChargePoint, fingerprint
-from tests.conformance.raw_charger import HASHES, ORGANIZATION, Call, Payload, Session, certificates
+from tests.conformance.raw_charger import HASHES, Call, Payload, Session, certificates
 from tests.conformance.test_core_201 import SUITES, accepted_by, check_server_certificate, limited
 
 pytestmark = [pytest.mark.xdist_group("cases-16"), pytest.mark.timeout(60)]
-
-T = TypeVar("T")
 
 EVENT_TIME = "2026-01-01T00:00:00Z"
 LOG_URL = "https://logs.example/upload/1"
@@ -359,30 +356,3 @@ async def test_TC_088_subprotocol(system: ControlPlane, tmp_path: Path) -> None:
     async with point.connected(authorization=point.basic(), subprotocols=both) as session:
         assert session.socket.subprotocol == "ocpp1.6"
         await point.boot(session)
-
-
-# ---------------------------------------------------------------- what follows
-
-
-async def test_a_request_for_a_certificate_yields_one_for_the_chargers_own_identity_only(
-    system: ControlPlane, tmp_path: Path
-) -> None:
-    point = await ChargePoint.enrolled(system, tmp_path)
-    found: list[dict[str, Any]] = await system.items(f"/api/v1/certificates?charger_id={point.charger_id}")
-    assert {(each["purpose"], each["realm"]) for each in found} == {("charging_station", "charger-identity")}
-    assert len(found) == 1
-    [name] = certificates(point.chain_pem)[0].subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    assert name.value == ORGANIZATION
-
-
-async def test_a_transaction_is_started_and_ended_under_one_number(
-    system: ControlPlane, tmp_path: Path
-) -> None:
-    point = await ChargePoint.registered(system, tmp_path)
-    started = {"connectorId": 1, "idTag": "A1", "meterStart": 1, "timestamp": EVENT_TIME}
-    async with point.connected(authorization=point.basic()) as session:
-        await point.boot(session)
-        answer = await session.call("StartTransaction", started)
-        assert answer["idTagInfo"]["status"] in ("Accepted", "Invalid")
-        stopped = {"transactionId": answer["transactionId"], "meterStop": 2, "timestamp": EVENT_TIME}
-        assert await session.call("StopTransaction", stopped) == {}
