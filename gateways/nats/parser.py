@@ -27,8 +27,10 @@ class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
                 line_end = whole.find(_END, at)
                 words = whole[at:line_end].split() if line_end > 0 else []
                 reply_at = 5 if has_headers else 4  # as many words come without a reply
-                if len(words) not in (reply_at, reply_at + 1) or not words[-1].isdigit():
+                if len(words) not in (reply_at, reply_at + 1):
                     break
+                if not (words[2] + words[-1] + (words[-2] if has_headers else b"")).isdigit():
+                    break  # the library says what it thinks of that
                 begins = line_end + 2
                 ends = begins + int(words[-1])
                 if ends + 2 > length:
@@ -42,8 +44,6 @@ class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
                 sid, subject, payload = int(words[2]), words[1], whole[payload_at:ends]
                 if not client.take(sid, subject, reply, payload, headers):
                     await client._process_msg(sid, subject, reply, payload, headers)
-        except ValueError:
-            pass  # not a number where one belongs: the library says what it thinks of that
         finally:
             self.buf[:] = whole[at:]
         if self.buf:
