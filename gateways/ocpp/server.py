@@ -200,6 +200,7 @@ class Gateway:
         connection = self._by_charger.get(record.charger_id)
         if connection is None or connection.session is None:
             return
+        connection.session.capabilities = record.capabilities
         info = connection.session.info
         problem = cut_problem(record, info.fingerprint_sha256, info.key_generation)
         if problem is not None:

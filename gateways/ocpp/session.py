@@ -72,6 +72,7 @@ class OcppSession:
         "_out",
         "_run",
         "_wire",
+        "capabilities",
         "ended",
     )
 
@@ -95,6 +96,8 @@ class OcppSession:
         """Of each call being answered: what it gets if nobody decides it, where its action's default will not do."""
         self._has_sends = dialect.schemas.has_sends
         self._out: tuple[str, str, InstructionKind] | None = None
+        self.capabilities = info.record.capabilities
+        """What the charger's admission record says of it now; the gateway keeps it current."""
         self.ended = False
 
     # ------------------------------------------------------------ any lane
@@ -234,9 +237,7 @@ class OcppSession:
             self._wire.close(1000, instruction.reason)
             return
         try:
-            action, payload = self._dialect.call_of(
-                instruction, self._info.record.capabilities, outbound.secret
-            )
+            action, payload = self._dialect.call_of(instruction, self.capabilities, outbound.secret)
             violation = self._dialect.schemas.request_violation(action, payload)
             if violation is not None:
                 raise NotSendable(f"{action}: {violation[1]}")

@@ -130,6 +130,44 @@ async def test_another_root_is_refused_to_the_operator_with_its_reason(
         assert job["reason"]["code"] == "csr-root-not-ours"
 
 
+# ---------------------------------------------------------------- what a charger is known for
+
+
+@IN_BOTH_VERSIONS
+async def test_a_charger_that_wants_root_and_crlf_gets_its_chain_so(
+    system: ControlPlane, tmp_path: Path
+) -> None:
+    charger = await Charger.registered(system, tmp_path)
+    wanted = {"capabilities": {"include_root_in_chain": True, "needs_crlf": True}, "reason": "TC"}
+    await system.put(f"/api/v1/chargers/{charger.charger_id}/capabilities", wanted)
+    await system.order(charger.charger_id)
+    async with charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        told = await charger.obey(session, until="CertificateSigned")
+    chain = told["CertificateSigned"].payload["certificateChain"]
+    assert chain.count("\n") == chain.count("\r\n")
+    last = certificates(chain)[-1]
+    assert last.subject == last.issuer
+    assert last == issuing_root(system, charger)
+
+
+@IN_BOTH_VERSIONS
+async def test_a_chain_the_charger_cannot_take_is_kept_back_and_the_job_says_why(
+    system: ControlPlane, tmp_path: Path
+) -> None:
+    charger = await Charger.registered(system, tmp_path)
+    limit = {"capabilities": {"max_chain_chars": 500}, "reason": "TC"}
+    await system.put(f"/api/v1/chargers/{charger.charger_id}/capabilities", limit)
+    job_id = await system.order(charger.charger_id)
+    async with charger.connected(authorization=charger.basic()) as session:
+        await asked_for_a_csr(charger, session)
+        request = charger.signing(charger.new_csr())
+        assert await session.call("SignCertificate", request) == {"status": "Accepted"}
+        job = await system.until_job(job_id, lambda job: job["reason"])
+        assert "this charger takes 500" in job["reason"]["message"]
+        assert session.waiting_calls == 0
+
+
 # ---------------------------------------------------------------- what a car waits for
 
 CAR_QUESTIONS: dict[str, Payload] = {

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from bfactors.instruction import ListCertificates, Reboot
+from bfactors.capability import Capabilities
+from bfactors.instruction import InstallAnchor, ListCertificates, Reboot
 from bfactors.ocpp import (
     Answered,
     CallErrorReply,
@@ -236,6 +237,15 @@ async def test_a_call_the_charger_could_not_be_sent_fails_without_leaving(
     assert failed.outcome.code == "NotSendable"
     await ask(charger, [2, "hb", "Heartbeat", {}])
     assert await answer(charger) == HEARTBEAT
+
+
+async def test_what_is_learned_of_a_charger_holds_for_its_open_session(
+    world: World, charger: ClientConnection
+) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    world.records.edit("CS-1", capabilities=Capabilities(needs_crlf=True))
+    world.door.send(OutboundCall("c1", InstallAnchor("backend_server", "ab", pem)))
+    assert (await answer(charger))[3]["certificate"] == pem.replace("\n", "\r\n")
 
 
 @pytest.mark.parametrize(
