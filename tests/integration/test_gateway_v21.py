@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection
 
+import bfactors.purposes
 from bfactors.certificate_hash import HashData
 from bfactors.disclosed import Disclosed
 from bfactors.instruction import (
     CallAction,
     InstallAnchor,
     InstallLeaf,
+    ListCertificates,
     ObtainCsr,
     SetNetworkProfile,
     SetProfilePriority,
@@ -137,6 +141,91 @@ def test_a_csr_for_a_use_without_a_purpose_is_not_supported_rather_than_signed_f
             pytest.skip("purposes for the charger's SECC are loaded")
         with pytest.raises(Unsupported):
             DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": use})
+
+
+PURPOSE_FILE = '''"""A purpose of ISO 15118, for the test."""
+
+from bfactors.purpose import PurposeSpec
+
+PURPOSE = PurposeSpec(
+    name="{name}",
+    title="{name}",
+    realm="iso15118",
+    modes=("managed",),
+    owner="BetterFleet",
+    identity_kind="{kind}",
+    anchor_bundle=None,
+    evidence_rungs=("issued", "installed"),
+    active_rung="installed",
+    template="EndEntityCertificate/V1",
+)
+'''
+PLUG_AND_CHARGE = {
+    "secc_iso15118_2": "evse",
+    "secc_iso15118_20": "evse",
+    "contract": "contract",
+    "oem_provisioning": "vehicle",
+}
+
+
+@pytest.fixture
+def plug_and_charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The purposes of ISO 15118, those that are not there yet as files of the test."""
+    missing = {name: kind for name, kind in PLUG_AND_CHARGE.items() if name not in purposes()}
+    for name, kind in missing.items():
+        (tmp_path / f"{name}.py").write_text(PURPOSE_FILE.format(name=name, kind=kind))
+    monkeypatch.setattr(bfactors.purposes, "__path__", [*bfactors.purposes.__path__, str(tmp_path)])
+    purposes.cache_clear()
+    yield
+    monkeypatch.undo()
+    for name in missing:
+        sys.modules.pop(f"bfactors.purposes.{name}", None)
+    purposes.cache_clear()
+
+
+@pytest.mark.usefixtures("plug_and_charge")
+def test_2_1_tells_the_two_generations_of_iso_15118_apart_and_2_0_1_has_the_first_only() -> None:
+    assert sent(ObtainCsr("secc_iso15118_2")) == {"requestedMessage": "SignV2GCertificate"}
+    assert sent(ObtainCsr("secc_iso15118_20")) == {"requestedMessage": "SignV2G20Certificate"}
+    leaf = InstallLeaf("secc_iso15118_20", "c", "f", PEM, request_id=3)
+    assert sent(leaf)["certificateType"] == "V2G20Certificate"
+    for use, purpose_name in (
+        ("V2GCertificate", "secc_iso15118_2"),
+        ("V2G20Certificate", "secc_iso15118_20"),
+        ("ChargingStationCertificate", "charging_station"),
+    ):
+        presented = DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": use})
+        assert presented == CsrPresented(purpose_name, "x")
+    older = v201.DIALECT
+    assert older.call_of(ObtainCsr("secc_iso15118_2"))[1] == {"requestedMessage": "SignV2GCertificate"}
+    presented = older.message_of("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"})
+    assert presented == CsrPresented("secc_iso15118_2", "x")
+    for instruction in (ObtainCsr("secc_iso15118_20"), leaf):
+        with pytest.raises(NotSendable):
+            older.call_of(instruction)
+
+
+@pytest.mark.usefixtures("plug_and_charge")
+@pytest.mark.parametrize(
+    ("purpose_name", "store", "is_in_2_0_1"),
+    [
+        ("secc_iso15118_2", "V2GRootCertificate", True),
+        ("contract", "MORootCertificate", True),
+        ("oem_provisioning", "OEMRootCertificate", False),
+        ("backend_server", "CSMSRootCertificate", True),
+    ],
+)
+def test_every_anchor_goes_to_the_store_of_its_realm(
+    purpose_name: str, store: str, is_in_2_0_1: bool
+) -> None:
+    anchor = InstallAnchor(purpose_name, "ab", PEM)
+    assert sent(anchor)["certificateType"] == store
+    assert sent(ListCertificates(purpose_name)) == {"certificateType": [store]}
+    if is_in_2_0_1:
+        assert v201.DIALECT.call_of(anchor)[1]["certificateType"] == store
+    else:
+        with pytest.raises(NotSendable):
+            v201.DIALECT.call_of(anchor)
 
 
 def test_a_refused_csr_may_say_more_than_in_2_0_1() -> None:
