@@ -85,10 +85,34 @@ async def _one(
     return identity
 
 
+def usable(folder: Path, names: ServerNames, now: datetime) -> list[ServerIdentity] | None:
+    """The two identities of an earlier start, if chargers can still be shown them; None if not.
+
+    What is good enough while the CA is away: it may be due for renewal, but says who we are and has not ended.
+    """
+    kept = [ServerIdentity(folder / f"{kind}.chain.pem", folder / f"{kind}.key.pem") for kind in KINDS]
+    for identity in kept:
+        if not _is_whole(identity):
+            return None
+        leaf = parse_certificates(identity.chain_path.read_text(encoding="ascii"))[0]
+        if leaf.common_name != names.fqdn or leaf.not_after <= now:
+            return None
+    return kept
+
+
+def _is_whole(identity: ServerIdentity) -> bool:
+    """Whether both files are there and belong together: a start may have ended between writing the two."""
+    if not identity.chain_path.exists() or not identity.key_path.exists():
+        return False
+    key = serialization.load_pem_private_key(identity.key_path.read_bytes(), None)
+    leaf = x509.load_pem_x509_certificate(identity.chain_path.read_bytes())
+    return key.public_key() == leaf.public_key()
+
+
 def _is_good(
     identity: ServerIdentity, names: ServerNames, described: AuthorityDescription, now: datetime
 ) -> bool:
-    if not identity.chain_path.exists() or not identity.key_path.exists():
+    if not _is_whole(identity):
         return False
     chain = parse_certificates(identity.chain_path.read_text(encoding="ascii"))
     issuer = parse_certificate(described.certificate_pem)

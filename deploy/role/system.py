@@ -33,6 +33,8 @@ from gateways.ocpp.tls import ServerIdentity
 _LOG = logging.getLogger(__name__)
 STOP_BUDGET_S = 10.0
 SERVER_RENEWAL_CHECK_S = 6 * 3600.0
+SERVER_RENEWAL_WAIT_S = 10.0
+"""How long a renewal may hold up a start, while the certificates there are still serve."""
 START_BUDGET_S = 60.0
 ADMIN_TOKEN_NAME = "first-start"  # noqa: S105 - a name, not a token
 
@@ -111,24 +113,25 @@ class System:
         if settings.server_chain_files:
             return server_identity.given(settings.server_chain_files, settings.server_key_files)
         folder = settings.data_dir / "server"
-        if self.ca is None:
-            kept = [
-                ServerIdentity(folder / f"{k}.chain.pem", folder / f"{k}.key.pem")
-                for k in server_identity.KINDS
-            ]
-            if all(identity.key_path.exists() for identity in kept):
+        names = server_identity.ServerNames(fqdn=settings.server_name, addresses=("127.0.0.1",))
+        kept = server_identity.usable(folder, names, self.runtime.clock.now())
+        authority = self.ca.authorities.get("backend_server") if self.ca is not None else None
+        described = self.ca.described.get("backend_server") if self.ca is not None else None
+        if authority is None or described is None:
+            # A CA that is away keeps no charger from being shown the certificate of yesterday.
+            if kept is not None:
                 return kept
             raise SettingsError(
-                "server_chain_files and server_key_files are needed: there is no CA to make them"
+                "server_chain_files are needed, or aws_backend_server_ca_arn and a CA that answers to have them made"
             )
-        authority = self.ca.authorities.get("backend_server")
-        described = self.ca.described.get("backend_server")
-        if authority is None or described is None:
-            raise SettingsError(
-                "server_chain_files are needed, or aws_backend_server_ca_arn to have them made"
-            )
-        names = server_identity.ServerNames(fqdn=settings.server_name, addresses=("127.0.0.1",))
-        return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
+        if kept is None:
+            return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
+        try:
+            async with asyncio.timeout(SERVER_RENEWAL_WAIT_S):
+                return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
+        except (TimeoutError, CaError) as problem:
+            _LOG.warning("the server certificates stay as they are for now: %s", type(problem).__name__)
+            return kept
 
     async def _start_core(self, pepper: Pepper, passwords: dict[str, str]) -> None:
         settings = self.settings

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -85,7 +89,7 @@ class Site:
     admin_port: int
 
     @asynccontextmanager
-    async def up(self, *more: str) -> AsyncIterator[Up]:
+    async def up(self, *more: str, **settings: str) -> AsyncIterator[Up]:
         """Start it, in a process group of its own as a shell does; ended whatever happens."""
         name = f"up-{time.monotonic_ns()}"
         ports = ("--ocpp-port", str(self.ocpp_port), "--admin-port", str(self.admin_port))
@@ -93,7 +97,7 @@ class Site:
             ChildCommand(
                 name=name,
                 arguments=(sys.executable, str(RUN), "up", "--data-dir", str(self.folder), *ports, *more),
-                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", **settings},
                 log_file=self.folder.with_name(f"{name}.log"),
                 pid_file=self.folder.with_name(f"{name}.pid"),
                 stop_signal=signal.SIGTERM,
@@ -233,3 +237,49 @@ async def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(si
         assert second.text.splitlines() == [second.text.splitlines()[0]]
         assert str(first.process.pid) in second.text
         assert first.process.is_alive
+
+
+async def test_it_starts_while_the_ca_is_away_and_shows_chargers_the_certificates_it_has(site: Site) -> None:
+    async with site.up() as first:
+        await first.ready()
+    files = [*(site.folder / "server").glob("*.pem")]
+    before = {path: path.read_bytes() for path in files}
+    arn = (
+        "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/11111111-2222-3333-4444-555555555555"
+    )
+    away = {
+        "BF_AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "BF_AWS_ACCESS_KEY_ID": "nobody",
+        "BF_AWS_SECRET_ACCESS_KEY": "nothing",
+        "BF_AWS_CHARGING_STATION_CA_ARN": arn,
+        "BF_AWS_BACKEND_SERVER_CA_ARN": arn.replace("1111", "9999", 1),
+    }
+    async with site.up(**away) as life:
+        lacks = {"ca:charging_station", "ca:backend_server"}
+        admin_url = f"http://127.0.0.1:{site.admin_port}"
+        await until(
+            lambda: lacks <= set(missing_of(admin_url)), "it says that the CAs are away", READY_WITHIN
+        )
+        assert life.said is None, "without a CA it is not ready, and says so"
+        trusted = ssl.create_default_context(cadata=await asyncio.to_thread(anchors_of, admin_url))
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", site.ocpp_port, ssl=trusted, server_hostname="localhost"
+        )
+        writer.close()
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def anchors_of(admin_url: str) -> str:
+    with urllib.request.urlopen(f"{admin_url}/api/v1/trust/central_system.pem", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def missing_of(admin_url: str) -> list[str]:
+    try:
+        with urllib.request.urlopen(f"{admin_url}/readyz", timeout=5) as answer:
+            found = json.load(answer)
+    except urllib.error.HTTPError as refused:
+        found = json.load(refused)
+    except OSError:
+        return ["nobody is listening yet"]
+    return list(found["missing"])
