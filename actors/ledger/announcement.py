@@ -19,6 +19,8 @@ _LOG = logging.getLogger(__name__)
 RESEND_S = 15.0
 RETRY_S = 1.0
 AT_ONCE = 500
+_LOST = float("-inf")
+"""When an order was given that has to be given again."""
 
 
 class Announcer:
@@ -32,6 +34,8 @@ class Announcer:
         self._displaced: list[tuple[str, SessionFact]] = []
         self._ordered: dict[str, dict[tuple[str, int, str], float]] = {}
         self._wake = asyncio.Event()
+        self._losses = outbox.losses
+        self._is_away = False
 
     def tell(self, state: ChargerState, *, admission: bool, facts: FleetFacts) -> None:
         """A charger's state is news; `admission` says whether its admission record may have changed."""
@@ -46,7 +50,10 @@ class Announcer:
         self._wake.set()
 
     def waiting(self) -> list[str]:
-        """Chargers with an order that was given long ago and is not known as sent."""
+        """Chargers with an order that is not known as sent and was given long ago, or on a way that was lost since."""
+        if self._outbox.losses != self._losses:
+            self._losses = self._outbox.losses
+            self._ordered = {c: dict.fromkeys(orders, _LOST) for c, orders in self._ordered.items()}
         late = self._clock.monotonic() - RESEND_S
         return [c for c, orders in self._ordered.items() if any(at < late for at in orders.values())]
 
@@ -58,8 +65,11 @@ class Announcer:
             while self._dirty or self._displaced:
                 try:
                     await self._announce()
+                    self._is_away = False
                 except Unavailable as away:
-                    _LOG.info("announcements wait: %s", away)
+                    if not self._is_away:  # said once an outage, not once a second and partition
+                        _LOG.info("announcements wait: %s", away)
+                    self._is_away = True
                     await asyncio.sleep(RETRY_S)
 
     async def _announce(self) -> None:

@@ -60,6 +60,15 @@ class NatsOutbox:
         self._orders: Crossing[tuple[str, bytes]] = Crossing(connection.loop, self._order_arrived)
         self._orders_due: deque[tuple[str, bytes]] = deque()
         self._ordering: asyncio.Task[None] | None = None
+        self._losses = 0
+        connection.on_lost(self._lost)
+
+    @property
+    def losses(self) -> int:
+        return self._losses
+
+    def _lost(self) -> None:
+        self._losses += 1
 
     async def publish_events(self, rows: Sequence[EventRow]) -> None:
         """Each row as JSON of `EventRow`, in order. Raises Unavailable if any was not acknowledged."""

@@ -545,6 +545,22 @@ async def test_an_order_not_known_as_sent_is_given_again_and_one_that_is_known_i
     assert world.orders[2] == world.orders[1]
 
 
+async def test_an_order_that_may_be_lost_with_the_connection_is_given_again_at_once(
+    world: LedgerWorld,
+) -> None:
+    world.start()
+    await world.teach()
+    await world.accepted(registration())
+    await world.connect()
+    await world.accepted(issue("job"))
+    await world.until(lambda: len(world.orders) == 2)
+    world.nats.away = True
+    world.nats.away = False
+    await world.until(lambda: len(world.orders) == 4)
+    await world.quiet()
+    assert world.orders[2:] == world.orders[:2]
+
+
 async def test_an_order_that_waits_for_its_answer_is_not_given_again_with_every_commit(
     world: LedgerWorld,
 ) -> None:

@@ -100,6 +100,7 @@ async def test_commands_and_instructions_flow_again_after_a_restart(
         await door.request(1, command)
     with pytest.raises(Unavailable):
         await side.outbox.send_order("node", order)
+    assert side.outbox.losses == 1, "what was under way may be lost"
     killable.restart()
     await both_connected(side)
     assert await door.request(1, command) == CommandAnswer()

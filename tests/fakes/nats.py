@@ -58,6 +58,7 @@ class InMemoryNats:
         self.inboxes: list[InMemoryInstructionInbox] = []
         self.changed = _Signal()
         self._away_since: datetime | None = None
+        self.losses = 0
 
     @property
     def away(self) -> bool:
@@ -65,6 +66,7 @@ class InMemoryNats:
 
     @away.setter
     def away(self, away: bool) -> None:
+        self.losses += int(away and not self.away)
         self._away_since = datetime.now(UTC) if away else None
         self.changed.tell()
 
@@ -135,6 +137,10 @@ class InMemoryOutbox:
         self._nats.raise_when_away()
         self._nats.control.update(values)
         self._nats.changed.tell()
+
+    @property
+    def losses(self) -> int:
+        return self._nats.losses
 
     async def send_order(self, node: str, order: InstructionOrder) -> None:
         self._nats.raise_when_away()
