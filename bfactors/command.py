@@ -12,7 +12,10 @@ class _Command(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class RegisterCharger(_Command, frozen=True, kw_only=True):
-    """Add a charger to the inventory. `key` verifies its Basic password (profiles 1 and 2); ids come from the caller."""
+    """Add a charger to the inventory. `key` verifies its Basic password (profiles 1 and 2); ids come from the caller.
+
+    `key_forms` verify the same key in the other forms its OCPP versions may present it in, e.g. the bytes of a hex text (1.6).
+    """
 
     charger_id: str
     managed_identity_id: str
@@ -26,6 +29,7 @@ class RegisterCharger(_Command, frozen=True, kw_only=True):
     expected_common_name: str | None = None
     ocpp_versions: tuple[str, ...] = ("2.0.1",)
     key: KeyVerifier | None = None
+    key_forms: tuple[KeyVerifier, ...] = ()
     key_origin: str | None = None
 
 

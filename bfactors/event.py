@@ -25,7 +25,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ChargerRegistered(_Event, frozen=True, kw_only=True):
-    """A charger joined the inventory. `key`'s verifier stays out of the stored payload."""
+    """A charger joined the inventory. The verifiers of `key`, in all its forms, stay out of the stored payload."""
 
     charger_id: str
     managed_identity_id: str
@@ -39,6 +39,7 @@ class ChargerRegistered(_Event, frozen=True, kw_only=True):
     expected_common_name: str
     ocpp_versions: tuple[str, ...]
     key: KeyVerifier | None
+    key_forms: tuple[KeyVerifier, ...] = ()
     key_origin: str | None
 
 
@@ -643,5 +644,10 @@ def name_of(event: Event) -> str:
 def payload_of(event: Event) -> str:
     """The JSON text that is stored and hashed. A key's verifier is never in it."""
     if isinstance(event, ChargerRegistered) and event.key is not None:
-        event = msgspec.structs.replace(event, key=msgspec.structs.replace(event.key, verifier="***"))
+        replace = msgspec.structs.replace
+        event = replace(
+            event,
+            key=replace(event.key, verifier="***"),
+            key_forms=tuple(replace(form, verifier="***") for form in event.key_forms),
+        )
     return msgspec.json.encode(event).decode()

@@ -16,11 +16,19 @@ from bfactors.charger.state import (
     MigrationState,
     SessionFact,
 )
-from bfactors.instruction import InstallLeaf, Reboot, SetNetworkProfile, SetProfilePriority, kind_name
+from bfactors.instruction import (
+    InstallLeaf,
+    RaiseSecurityProfile,
+    Reboot,
+    SetNetworkProfile,
+    SetProfilePriority,
+    kind_name,
+)
 
 _STEP_DONE: dict[type, tuple[str, ...]] = {
     SetNetworkProfile: ("accepted",),
     SetProfilePriority: ("accepted",),
+    RaiseSecurityProfile: ("accepted",),
     # a charger that resets before its answer is out has done what was wanted
     Reboot: ("accepted", "unknown", "observed"),
 }
@@ -54,7 +62,7 @@ def _registered(event: e.ChargerRegistered, now: datetime) -> ChargerState:
         target_security_profile=event.target_security_profile,
         ocpp_versions=event.ocpp_versions,
         registered_at=now,
-        keys=() if event.key is None else (event.key,),
+        keys=() if event.key is None else (event.key, *event.key_forms),
         key_origin=event.key_origin,
         key_since=None if event.key is None else now,
         revision=1,

@@ -1,14 +1,15 @@
-"""From profile 2 to profile 3: the three instructions that make a charger reconnect with its new certificate.
+"""From profile 2 to profile 3: the instructions that make a charger reconnect with its new certificate.
 
-SetNetworkProfile writes the new slot, the priority puts it before the old one, a Reset lets the charger boot on it. The
-old profile stays admitted until the first session with the new one. Source: A05, B09, B10.
+OCPP 2: SetNetworkProfile writes the new slot, the priority puts it before the old one, a Reset lets the charger boot on it.
+OCPP 1.6: the key SecurityProfile is raised, and a Reset makes it count. The old profile stays admitted until the first
+session with the new one. Source: A05, B09, B10; whitepaper "Improved security for OCPP 1.6-J", A05.
 """
 
 from datetime import timedelta
 
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import JobState
-from bfactors.instruction import Reboot, SetNetworkProfile, SetProfilePriority
+from bfactors.instruction import RaiseSecurityProfile, Reboot, SetNetworkProfile, SetProfilePriority
 
 CLIENT_CERTIFICATE_PROFILE = 3
 RESTING = "profile-migration"
@@ -32,6 +33,27 @@ def pursue(draft: Draft, job: JobState) -> None:
     step = (
         state.migration.step if state.migration is not None and state.migration.job_id == job.job_id else None
     )
+    if state.session is not None and state.session.ocpp_version == "1.6":
+        _next_step_of_16(draft, job, step)
+    else:
+        _next_step(draft, job, step)
+    due = job.due_at
+    if due is None or job.stage != "awaiting-reconnect":
+        due = draft.now + timedelta(seconds=policy.reconnect_wait_s)
+    waiting_for = "reconnect" if step == "reboot" else "charger"
+    reason = (job.reason_code, job.reason_message or "") if job.reason_code and job.failures else None
+    draft.stage(job, "awaiting-reconnect", waiting_for=waiting_for, reason=reason, due_at=due)
+
+
+def _next_step_of_16(draft: Draft, job: JobState, step: str | None) -> None:
+    if step is None:
+        draft.open_instruction(job, RaiseSecurityProfile(CLIENT_CERTIFICATE_PROFILE))
+    elif step == "raise-security-profile":
+        # the conformance tool expects a hard reset; a soft one need not re-read the key (TC_083)
+        draft.open_instruction(job, Reboot(when="immediate"))
+
+
+def _next_step(draft: Draft, job: JobState, step: str | None) -> None:
     match step:
         case None:
             body = SetNetworkProfile(
@@ -44,9 +66,3 @@ def pursue(draft: Draft, job: JobState) -> None:
             draft.open_instruction(job, Reboot(when="on-idle"))
         case _:
             pass
-    due = job.due_at
-    if due is None or job.stage != "awaiting-reconnect":
-        due = draft.now + timedelta(seconds=policy.reconnect_wait_s)
-    waiting_for = "reconnect" if step == "reboot" else "charger"
-    reason = (job.reason_code, job.reason_message or "") if job.reason_code and job.failures else None
-    draft.stage(job, "awaiting-reconnect", waiting_for=waiting_for, reason=reason, due_at=due)

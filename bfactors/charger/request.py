@@ -62,6 +62,7 @@ def register(
         expected_common_name=command.expected_common_name or command.serial_number,
         ocpp_versions=command.ocpp_versions,
         key=command.key,
+        key_forms=command.key_forms,
         key_origin=command.key_origin,
     )
     return evolve(None, event, context.now), [event]

@@ -164,7 +164,7 @@ class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     step: str
-    """`set-network-profile`, `set-profile-priority`, `reboot`: the last one the charger accepted."""
+    """The last one the charger accepted: `set-network-profile`, `set-profile-priority`, `raise-security-profile`, `reboot`."""
 
 
 class ChargerState(msgspec.Struct, frozen=True, kw_only=True):

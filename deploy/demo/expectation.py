@@ -1,5 +1,6 @@
 """What the demo must have shown, each as a claim with what was found instead."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,8 +26,14 @@ def expectations(scene: Scene, outcome: Outcome, events: int, intact: bool) -> I
     )
     yield Expectation(
         f"{scene.expected_active} chargers hold an active certificate, seen live over mutual TLS",
-        stages["active"] == scene.expected_active and outcome.profile_3_sessions == scene.expected_active,
-        f"{stages['active']} active, {outcome.profile_3_sessions} on profile 3, {_words(outcome)}",
+        stages["active"] == scene.expected_active and len(outcome.on_profile_3) == scene.expected_active,
+        f"{stages['active']} active, {len(outcome.on_profile_3)} on profile 3, {_words(outcome)}",
+    )
+    spoken = versions(outcome)
+    yield Expectation(
+        "chargers of OCPP 1.6, 2.0.1 and 2.1 are among them",
+        len(spoken) == 3,
+        ", ".join(f"{count} of {version}" for version, count in sorted(spoken.items())) or "none",
     )
     yield Expectation(
         "the charger that never reconnects is overdue, with the reason",
@@ -59,6 +66,12 @@ def expectations(scene: Scene, outcome: Outcome, events: int, intact: bool) -> I
     yield Expectation(
         "every hash chain of the ledger holds", intact and events > 0, f"{events} events verified"
     )
+
+
+def versions(outcome: Outcome) -> Counter[str]:
+    """How many chargers were seen live on profile 3 in each version of OCPP."""
+    sessions = [charger["session"] for charger in outcome.on_profile_3]
+    return Counter(str(session["ocpp_version"]) for session in sessions)
 
 
 def _words(outcome: Outcome) -> str:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bfactors.settings import Settings
 from simulator.charger import CsrWithSubjectOf, NeverReconnectAfterCertificate, ReconnectBackoff
 from simulator.fleet import FleetPlan
+from simulator.fleet.version_text import parse_versions
 
 CHARGERS = 40
 FAMILIES = 4
@@ -61,6 +62,7 @@ def scene(ocpp_url: str, chargers: int, seed: int) -> Scene:
     planned = bare.planned()
     stays_away, wrong, revoked = (index % chargers for index in (STAYS_AWAY, WRONG_SUBJECT, REVOKED))
     plan = FleetPlan(
+        versions=parse_versions("2.0.1=50,1.6=30,2.1=20"),
         chargers=chargers,
         target_url=ocpp_url,
         families=FAMILIES,

@@ -53,7 +53,7 @@ class Outcome:
     progress: Progress
     enrolled: int = 0
     seconds_to_active: float | None = None
-    profile_3_sessions: int = 0
+    on_profile_3: list[dict[str, Any]] = field(default_factory=list)
     old_credential_works: bool = False
     seconds_to_cut: float | None = None
     returned_after_revocation: bool = False
@@ -93,9 +93,9 @@ async def walk(scene: Scene, admin_url: str, token: str, show: Show) -> tuple[Ou
     async with OperatorConsole(admin_url, token) as console:
         await _until_settled(console, scene, progress, phase)
         outcome.seconds_to_active = time.monotonic() - began
-        outcome.profile_3_sessions = sum(
-            1 for c in progress.chargers if c["session"] is not None and c["session"]["security_profile"] == 3
-        )
+        outcome.on_profile_3 = [
+            c for c in progress.chargers if c["session"] is not None and c["session"]["security_profile"] == 3
+        ]
         _reasons(scene, progress, outcome)
         phase("the overdue charger reconnects with its old credential")
         outcome.old_credential_works = await _old_credential_works(fleet, scene.stays_away)

@@ -2,11 +2,12 @@
 logged.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from bfactors.secret import SealingKey
 PEPPER_BYTES = 32
 AUTHORIZATION_KEY_BYTES = 16
 SEALING_KEY_BYTES = 32
+_VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1", "2.1")
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -73,6 +75,19 @@ class Pepper:
             verifier=key_verifier(self._value, text.encode()),
             state="active",
         )
+
+    def forms(self, text: str, versions: Sequence[str]) -> tuple[KeyVerifier, ...]:
+        """The same key in the other forms that chargers of these versions may present it in (1.6: a hex text's bytes)."""
+        plain = self.verifier(text)
+        found: list[KeyVerifier] = []
+        for version in _VERSIONS:
+            if version in versions:
+                with contextlib.suppress(
+                    ValueError
+                ):  # no key of that version: it stands for nothing but its text
+                    key = AuthorizationKey.from_text(text, version)
+                    found += self.verifiers_of(key, (version,), generation=plain.generation)
+        return tuple(dict.fromkeys(form for form in found if form.verifier != plain.verifier))
 
     def verifiers_of(
         self,

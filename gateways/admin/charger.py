@@ -157,11 +157,10 @@ class Chargers:
                 raise Problem.of_field(name, problem)
         if body.target_security_profile < body.security_profile:
             raise Problem.of_field("target_security_profile", "must not be below security_profile")
-        verifier, origin = None, None
-        if body.authorization_key is not None:
-            verifier, origin = self._mint.verifier(body.authorization_key), "given"
-        elif body.security_profile in (1, 2):
-            verifier, origin = self._unshown.hold(call.repetition.key, self._mint.mint).verifier, "generated"
+        text, origin = body.authorization_key, "given"
+        if text is None and body.security_profile in (1, 2):
+            text, origin = self._unshown.hold(call.repetition.key, self._mint.mint).text, "generated"
+        has_key = text is not None
         command = RegisterCharger(
             charger_id=body.charger_id,
             managed_identity_id=call.repetition.new_id("charger"),
@@ -174,12 +173,13 @@ class Chargers:
             organization=body.organization,
             expected_common_name=body.expected_common_name,
             ocpp_versions=tuple(body.ocpp_versions),
-            key=verifier,
-            key_origin=origin,
+            key=self._mint.verifier(text) if text is not None else None,
+            key_forms=self._mint.forms(text, body.ocpp_versions) if text is not None else (),
+            key_origin=origin if has_key else None,
         )
         answer = await self._registered(call, command)
         charger = result_of(answer)
-        if origin == "generated":
+        if has_key and origin == "generated":
             text = await self._shown_once(call, body.charger_id, repeated=answer.repeated)
             charger |= {"key_shown": True} if text is None else {"authorization_key": text}
         return Answer(charger, 201, {"Location": f"/api/v1/chargers/{quote(body.charger_id, safe='')}"})

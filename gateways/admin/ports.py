@@ -104,6 +104,9 @@ class KeyMint(Protocol):
 
     def mint(self) -> tuple[str, KeyVerifier]: ...
     def verifier(self, text: str) -> KeyVerifier: ...
+    def forms(self, text: str, versions: Sequence[str]) -> tuple[KeyVerifier, ...]:
+        """The same key in the other forms that chargers of these OCPP versions may present it in."""
+        ...
 
 
 class HasValue(Protocol):

@@ -276,7 +276,6 @@ async def test_TC_080_and_TC_081_every_status_of_a_signed_update_is_answered(
 # ---------------------------------------------------------------- profiles
 
 
-@pytest.mark.xfail(strict=True, reason="a migration says SetNetworkProfile, which 1.6 does not have")
 async def test_TC_083_upgrade_of_the_security_profile(system: ControlPlane, tmp_path: Path) -> None:
     """ChangeConfiguration SecurityProfile, Reset Hard; once profile 3 is seen the old one is refused."""
     point = await ChargePoint.registered(system, tmp_path)
@@ -308,7 +307,6 @@ async def test_TC_085_basic_authentication_valid(system: ControlPlane, tmp_path:
         await point.boot(session)
 
 
-@pytest.mark.xfail(strict=True, reason="registration keeps one verifier, of a key's text")
 @pytest.mark.parametrize("octets", [16, 20])
 async def test_TC_085_a_key_of_32_or_more_digits_is_hex(
     system: ControlPlane, tmp_path: Path, octets: int

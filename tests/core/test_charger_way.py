@@ -5,6 +5,7 @@ from bfactors.instruction import (
     InstallLeaf,
     ListCertificates,
     ObtainCsr,
+    RaiseSecurityProfile,
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
@@ -42,3 +43,22 @@ def test_a_charger_walks_from_profile_2_to_a_leaf_seen_live() -> None:
     assert world.charger.security_profile == 3
     assert world.charger.jobs == {}
     assert world.charger.instructions == {}
+
+
+def test_a_charger_of_ocpp_16_is_told_its_new_profile_by_a_key_and_reset() -> None:
+    world = World(ocpp_versions=("1.6",))
+    world.request()
+    world.connect(version="1.6")
+    world.confirm_trust()
+    world.carry_out()
+    world.present_csr()
+    leaf = world.ca_issues()
+    world.carry_out()
+    assert world.orders() == [RaiseSecurityProfile(3)]
+    world.carry_out()
+    assert world.orders() == [Reboot(when="immediate")]
+    world.carry_out()
+    world.connect(profile=3, fingerprint=leaf.fingerprint_sha256, version="1.6")
+    assert world.charger.certificates[leaf.certificate_id].state == "active"
+    assert world.charger.security_profile == 3
+    assert not world.charger.instructions

@@ -133,7 +133,7 @@ class World:
         }
         return self.command(c.RequestJob(**values))  # type: ignore[arg-type]
 
-    def connect(self, profile: int = 2, fingerprint: str | None = None) -> str:
+    def connect(self, profile: int = 2, fingerprint: str | None = None, version: str = "2.0.1") -> str:
         self.sessions += 1
         session_id = f"s{self.sessions}"
         self.tell(
@@ -141,7 +141,7 @@ class World:
                 session_id=session_id,
                 node="n1",
                 incarnation="i1",
-                ocpp_version="2.0.1",
+                ocpp_version=version,
                 security_profile=profile,
                 remote_address="192.0.2.1",
                 opened_at=self.now,

@@ -100,6 +100,9 @@ class Mint:
         self.minted.append(text)
         return text, self.verifier(text)
 
+    def forms(self, text: str, versions: Sequence[str]) -> tuple[KeyVerifier, ...]:
+        return (self.verifier(f"bytes of {text}"),) if "1.6" in versions else ()
+
     def verifier(self, text: str) -> KeyVerifier:
         return KeyVerifier(
             generation=1, pepper_id="p", verifier=hashlib.sha256(text.encode()).hexdigest(), state="active"
