@@ -11,12 +11,16 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
+from bfactors.certificate_hash import HashData
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, InstructionState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
+from bfactors.inventory.deletion import deletion_problem
+from bfactors.inventory.held import held_by
+from bfactors.inventory.reconciliation import reconcile
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
-from bfactors.purpose import purposes
+from bfactors.purpose import purposes, session_purpose
 from bfactors.refusal import Refusal
 from bfactors.x509 import MalformedX509, is_root, parse_certificate
 
@@ -34,6 +38,7 @@ ENDS = timedelta(seconds=120)
 PAYLOAD_MAX_CHARS = 32_768
 _ANSWER_MAX_CHARS = 65_536
 _FACTORY_ROOT = "ManufacturerRootCertificate"
+_SMALLEST_TLS_PROFILE = 2
 _KEY_SETTINGS = frozenset({"basicauthpassword", "authorizationkey"})
 _PROFILE_SETTINGS = frozenset({"securityprofile"})
 _CENTRAL_SYSTEM_USES = frozenset({"CSMSRootCertificate", "CentralSystemRootCertificate"})
@@ -67,6 +72,8 @@ def ended(draft: Draft, instruction: InstructionState, body: CallAction, outcome
     """Record how the call ended; nothing of it is repeated."""
     match outcome:
         case Answered(payload=payload):
+            if body.action == "GetInstalledCertificateIds" and outcome.status in ("Accepted", "NotFound"):
+                _note_listing(draft, body, outcome)
             _settle(draft, instruction, body, "answered", _kept(payload), None)
         case CallFailed():
             _settle(draft, instruction, body, "error", None, f"{outcome.code} {outcome.description}".strip())
@@ -114,6 +121,19 @@ def _settle(
     )
 
 
+def _note_listing(draft: Draft, body: CallAction, outcome: Answered) -> None:
+    """A list asked for by hand is the charger's word like any other, about the stores it was asked for."""
+    asked = msgspec.json.decode(body.payload, type=dict[str, Any]).get("certificateType")
+    uses = {asked} if isinstance(asked, str) else set(asked) if isinstance(asked, list) else None
+    others = () if uses is None else tuple(r for r in draft.state.reported if r.use not in uses)
+    event = e.InstalledCertificatesReported(
+        charger_id=draft.state.charger_id,
+        reported=(*others, *outcome.listed),
+        evidence_ref=draft.context.cause,
+    )
+    draft.record(event)
+
+
 def _kept(payload: str | None) -> str | None:
     """The answer as it is recorded: bounded, and without a key that the charger should not have told."""
     if payload is None or len(payload) > _ANSWER_MAX_CHARS:
@@ -150,6 +170,8 @@ def _refusal(state: ChargerState, facts: FleetFacts, command: c.CallCharger) -> 
     match command.action:
         case "InstallCertificate":
             return _install_problem(facts, payload)
+        case "DeleteCertificate":
+            return _deletion_problem(state, facts, payload)
         case "SetVariables" | "ChangeConfiguration":
             return _setting_problem(state, command.action, payload)
         case "SetNetworkProfile":
@@ -185,6 +207,31 @@ def _install_problem(facts: FleetFacts, payload: Payload) -> Refusal | None:
                 message = f"this anchor belongs to the realm {realm}"
                 return Refusal("other-realm", message, "certificateType")
     return None
+
+
+def _deletion_problem(state: ChargerState, facts: FleetFacts, payload: Payload) -> Refusal | None:
+    """No last root and no anchor of the live session: every anchor of our own counts as that, while it is over TLS."""
+    try:
+        named = msgspec.convert(payload.get("certificateHashData"), _HashData)
+    except msgspec.ValidationError as problem:
+        return Refusal("invalid-value", str(problem), "certificateHashData")
+    target = HashData(
+        named.hash_algorithm, named.issuer_name_hash, named.issuer_key_hash, named.serial_number
+    )
+    inventory = reconcile(held_by(state, facts.bundles), state.reported)
+    ours = facts.bundles.get(session_purpose().anchor_bundle or "")
+    is_over_tls = state.session is not None and state.session.security_profile >= _SMALLEST_TLS_PROFILE
+    live = (
+        frozenset(anchor.fingerprint_sha256 for anchor in ours.anchors) if ours is not None else frozenset()
+    )
+    return deletion_problem(target, inventory, live if is_over_tls else None)
+
+
+class _HashData(msgspec.Struct, frozen=True, rename="camel"):
+    hash_algorithm: str
+    issuer_name_hash: str
+    issuer_key_hash: str
+    serial_number: str
 
 
 def _settings_of(action: str, payload: Payload) -> list[tuple[str, str]]:

@@ -104,10 +104,11 @@ def answered(
     )
 
 
-def verbatim(payload: Payload) -> Answered:
-    """The answer to a call an operator wrote out, whole; `Accepted` where it has no status."""
+def verbatim(payload: Payload, listed: tuple[ReportedCertificate, ...] = ()) -> Answered:
+    """The answer to a call an operator wrote out, whole, and what it lists; `Accepted` where it has no status."""
     status = payload.get("status")
-    return Answered(status if isinstance(status, str) else "Accepted", payload=orjson.dumps(payload).decode())
+    status = status if isinstance(status, str) else "Accepted"
+    return Answered(status, payload=orjson.dumps(payload).decode(), listed=listed)
 
 
 def reported(entry: Payload) -> ReportedCertificate:

@@ -257,7 +257,10 @@ class Ocpp16:
             case CollectLog():
                 return Answered(status, file_name=payload.get("filename"))
             case CallAction():
-                return payload_part.verbatim(payload)
+                use = orjson.loads(instruction.payload).get("certificateType", "")
+                entries = payload.get("certificateHashData", ())
+                listed = tuple(ReportedCertificate(str(use), hash_data_of(entry)) for entry in entries)
+                return payload_part.verbatim(payload, listed)
             case _:
                 return Answered(status)
 

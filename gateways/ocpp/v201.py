@@ -262,7 +262,9 @@ class Ocpp201:
             case ReadSettings():
                 return device_model.read(payload)
             case CallAction():
-                return payload_part.verbatim(payload)
+                entries = payload.get("certificateHashDataChain", ())
+                listed = tuple(payload_part.reported(entry) for entry in entries)
+                return payload_part.verbatim(payload, listed)
             case ListCertificates():
                 entries = payload.get("certificateHashDataChain", ())
                 listed = tuple(payload_part.reported(entry) for entry in entries)

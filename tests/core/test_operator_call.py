@@ -8,6 +8,7 @@ import pytest
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import clock, operator_call, outgoing
 from bfactors.instruction import CallAction
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
@@ -201,3 +202,78 @@ def test_an_anchor_of_the_fleet_keeps_its_realm() -> None:
     refusal = world.command(install("V2GRootCertificate", pki.ca().root_pem)).refusal
     assert refusal is not None
     assert refusal.code == "other-realm"
+
+
+# ---------------------------------------------------------------- deletions
+
+
+SPARE = HashData("SHA256", "ab" * 32, "cd" * 32, "0f")
+
+
+def delete(data: HashData) -> c.CallCharger:
+    named = {
+        "hashAlgorithm": data.algorithm,
+        "issuerNameHash": data.issuer_name_hash,
+        "issuerKeyHash": data.issuer_key_hash,
+        "serialNumber": data.serial_number,
+    }
+    return call("DeleteCertificate", {"certificateHashData": named}, call_id="delete")
+
+
+def listing(*data: HashData) -> Answered:
+    listed = tuple(ReportedCertificate("CSMSRootCertificate", one) for one in data)
+    return Answered("Accepted", listed=listed, payload="{}")
+
+
+def ours(world: World) -> tuple[HashData, ...]:
+    return tuple(anchor.hash_data[0] for anchor in world.facts.bundles["backend_server"].anchors)
+
+
+def listed_by_hand(*spare: HashData, asked: object = "CSMSRootCertificate") -> World:
+    world = connected()
+    world.command(call("GetInstalledCertificateIds", {"certificateType": [asked]}))
+    answer(world, listing(*ours(world), *spare))
+    return world
+
+
+def test_a_list_asked_for_by_hand_is_known_and_a_spare_root_of_it_may_go() -> None:
+    world = listed_by_hand(SPARE)
+    assert SPARE in [reported.hash_data for reported in world.charger.reported]
+    assert world.command(delete(SPARE)).refusal is None
+    assert [type(order) for order in world.orders()] == [CallAction]
+
+
+def test_a_list_of_one_store_says_nothing_about_another() -> None:
+    world = listed_by_hand(SPARE)
+    world.command(call("GetInstalledCertificateIds", {"certificateType": ["V2GRootCertificate"]}))
+    answer(world, Answered("NotFound", payload="{}"))
+    assert SPARE in [reported.hash_data for reported in world.charger.reported]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_no_anchor_of_the_live_session_is_deleted_by_hand(which: int) -> None:
+    world = listed_by_hand(SPARE)
+    refusal = world.command(delete(ours(world)[which])).refusal
+    assert refusal is not None
+    assert (refusal.code, refusal.status) == ("anchor-of-live-session", 409)
+
+
+def test_the_last_root_is_not_deleted_by_hand() -> None:
+    world = connected()
+    world.command(call("GetInstalledCertificateIds", {"certificateType": ["CSMSRootCertificate"]}))
+    answer(world, listing(SPARE))
+    refusal = world.command(delete(SPARE)).refusal
+    assert refusal is not None
+    assert refusal.code == "last-central-system-root"
+
+
+def test_what_the_charger_has_not_listed_is_not_deleted() -> None:
+    refusal = connected().command(delete(SPARE)).refusal
+    assert refusal is not None
+    assert (refusal.code, refusal.status) == ("unknown-hash-data", 404)
+
+
+def test_hash_data_that_is_none_is_refused() -> None:
+    refusal = connected().command(call("DeleteCertificate", {"certificateHashData": {}})).refusal
+    assert refusal is not None
+    assert refusal.field == "certificateHashData"
