@@ -9,6 +9,7 @@ import pytest
 from bfactors.errors import Unavailable
 from bfactors.subject import instruction
 from deploy.embedded import EmbeddedNats
+from gateways.nats.client import LeanClient
 from gateways.nats.connection import NatsConnection
 from gateways.nats.message import Message
 from tests.fakes.nats_sides import DEADLINE_S, jetstream_side
@@ -114,3 +115,14 @@ async def test_a_listener_that_fails_keeps_hearing(connection: NatsConnection) -
     await connection.publish(subject, b"2")
     assert [message.payload for message in await inbox.full()] == [b"1", b"2"]
     assert connection.healthy
+
+
+async def test_the_answer_to_a_flush_that_was_given_up_breaks_nothing() -> None:
+    client = LeanClient()
+    given_up, awaited = (asyncio.get_running_loop().create_future() for _ in range(2))
+    given_up.cancel()
+    client._pongs += [given_up, awaited]
+    await client._process_pong()
+    await client._process_pong()
+    assert awaited.result() is True
+    assert client._pongs == []
