@@ -1,6 +1,7 @@
 """A thousand chargers from passwords to certificates, and a storm in which all of them come back at once."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,10 +19,12 @@ STORMS = 5
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    running = ControlPlane.start(tmp_path / "data")
-    yield running
-    running.stop()
+def plane() -> Iterator[ControlPlane]:
+    with tempfile.TemporaryDirectory(prefix="bf-scale-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # PostgreSQL's account must get through it to the data directory
+        running = ControlPlane.start(Path(folder) / "data")
+        yield running
+        running.stop()
 
 
 async def enrolled(plane: ControlPlane, chargers: int) -> Fleet:
