@@ -11,7 +11,7 @@ import msgspec
 from bfactors.admission import KeyVerifier
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
-from bfactors.instruction import InstructionKind
+from bfactors.instruction import OperationalKind
 from bfactors.policy import PolicyOverride
 
 SCHEMA_VERSION = 1
@@ -181,7 +181,7 @@ class InstructionOpened(_Event, frozen=True, kw_only=True):
     instruction_id: str
     job_id: str | None
     decision: int
-    body: InstructionKind
+    body: OperationalKind
     not_before: datetime
     """Not to be sent before this time (back-off)."""
 

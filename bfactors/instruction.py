@@ -146,7 +146,27 @@ class CallAction(_Kind, frozen=True, tag="call-action"):
     payload: str
 
 
-InstructionKind = (
+class InstallFirmwareRoot(_Kind, frozen=True, tag="install-firmware-root"):
+    """Install one manufacturer's root, with which a charger verifies firmware. Of firmware trust alone."""
+
+    fingerprint_sha256: str
+    pem: str
+
+
+class ListFirmwareRoots(_Kind, frozen=True, tag="list-firmware-roots"):
+    """Ask which manufacturer roots the charger holds. Of firmware trust alone."""
+
+
+class DeleteFirmwareRoot(_Kind, frozen=True, tag="delete-firmware-root"):
+    """Delete one manufacturer's root, named by the charger's own hash data. Of firmware trust alone."""
+
+    hash_data: HashData
+
+
+FirmwareKind = InstallFirmwareRoot | ListFirmwareRoots | DeleteFirmwareRoot
+"""What no operational state, event or job can hold: their types end at `OperationalKind`."""
+
+OperationalKind = (
     ObtainCsr
     | InstallLeaf
     | InstallAnchor
@@ -165,6 +185,9 @@ InstructionKind = (
     | CallAction
 )
 
+InstructionKind = OperationalKind | FirmwareKind
+"""What may travel to a session."""
+
 RESEND: dict[type[_Kind], ResendRule] = {
     ObtainCsr: "once-per-decision",
     InstallLeaf: "look-first",
@@ -182,6 +205,9 @@ RESEND: dict[type[_Kind], ResendRule] = {
     CollectLog: "once-per-decision",
     AskFor: "once-per-decision",
     CallAction: "once-per-decision",
+    InstallFirmwareRoot: "repeat",
+    ListFirmwareRoots: "repeat",
+    DeleteFirmwareRoot: "repeat-not-found-is-success",
 }
 """Re-send rules are data, one per kind (MECHANISMS, "Sessions and instructions")."""
 

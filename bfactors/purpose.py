@@ -8,12 +8,13 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType, ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Mode = Literal["managed", "brokered", "tracked-only"]
-Realm = Literal["charger-identity", "vehicle-vas", "iso15118", "backend-server", "firmware-signing"]
+Realm = Literal["charger-identity", "vehicle-vas", "iso15118", "backend-server"]
+"""The realm of firmware signing is not among them: no purpose can have it, so no bundle, job or campaign can name it."""
 Rung = Literal["issued", "installed", "listed", "seen-live"]
 IdentityKind = Literal["charger", "evse", "vehicle", "contract", "server"]
 
@@ -53,6 +54,8 @@ def _load(package: ModuleType) -> Mapping[str, PurposeSpec]:
         spec: PurposeSpec = module.PURPOSE
         if spec.name != module_info.name:
             raise ValueError(f"purpose file {module_info.name}.py declares the name {spec.name!r}")
+        if spec.realm not in get_args(Realm):
+            raise ValueError(f"purpose file {module_info.name}.py declares the realm {spec.realm!r}")
         specs[spec.name] = spec
     return MappingProxyType(dict(sorted(specs.items())))
 

@@ -10,7 +10,7 @@ from bfactors import event as e
 from bfactors.charger.evolve import evolve
 from bfactors.charger.state import ChargerState, InstructionState, JobState
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import InstructionKind, kind_name
+from bfactors.instruction import OperationalKind, kind_name
 from bfactors.policy import Policy, effective
 
 
@@ -131,7 +131,7 @@ class Draft:
 
     # ------------------------------------------------------------ instructions
 
-    def open_instruction(self, job: JobState, body: InstructionKind) -> None:
+    def open_instruction(self, job: JobState, body: OperationalKind) -> None:
         """Want something done for a job, unless the same is outstanding already; after a failure, with back-off.
 
         Only the step that failed backs off (its job is `requested` again): those that follow it have failed nobody.

@@ -7,7 +7,7 @@ import msgspec
 from bfactors.admission import KeyVerifier
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
-from bfactors.instruction import InstallLeaf, InstructionKind
+from bfactors.instruction import InstallLeaf, OperationalKind
 
 
 class SessionFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
 
     instruction_id: str
     job_id: str | None
-    body: InstructionKind
+    body: OperationalKind
     decision: int
     opened_at: datetime
     not_before: datetime

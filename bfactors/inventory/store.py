@@ -41,7 +41,6 @@ _ANCHORS: Mapping[str, frozenset[Store]] = {
     "backend-server": frozenset({SERVER_STORE}),
     "charger-identity": frozenset({SERVER_STORE}),
     "iso15118": frozenset({"v2g-root", "mo-root", "oem-root"}),
-    "firmware-signing": frozenset({FIRMWARE_STORE}),
 }
 _LEAVES: Mapping[str, frozenset[Store]] = {
     # A charger's identity may double as its SECC certificate (A00.FR.427).

@@ -21,10 +21,13 @@ from bfactors.instruction import (
     CloseSession,
     CollectLog,
     DeleteCertificate,
+    DeleteFirmwareRoot,
     InstallAnchor,
+    InstallFirmwareRoot,
     InstallLeaf,
     InstructionKind,
     ListCertificates,
+    ListFirmwareRoots,
     ObtainCsr,
     RaiseSecurityProfile,
     ReadSettings,
@@ -60,9 +63,10 @@ _SIGNING_REALM = "charger-identity"
 _STORE = {
     "backend-server": "CentralSystemRootCertificate",
     "charger-identity": "CentralSystemRootCertificate",
-    "firmware-signing": "ManufacturerRootCertificate",
 }
 """OCPP 1.6's certificate store of an anchor, by the realm of the purpose it verifies."""
+_FIRMWARE_STORE = "ManufacturerRootCertificate"
+"""Of firmware trust alone: no purpose leads to it."""
 _MAIN_STORE = "CentralSystemRootCertificate"
 """What is listed when everything is asked for: 1.6 lists one store at a time."""
 
@@ -201,10 +205,17 @@ class Ocpp16:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 return "GetInstalledCertificateIds", {"certificateType": _store(instruction.purpose)}
-            case DeleteCertificate():
+            case DeleteCertificate() | DeleteFirmwareRoot():
                 if capabilities.cannot_delete:
                     raise NotSendable("this charger cannot delete certificates")
                 return "DeleteCertificate", {"certificateHashData": hash_payload(instruction.hash_data)}
+            case InstallFirmwareRoot():
+                certificate = pem_for(instruction.pem, capabilities)
+                return "InstallCertificate", {"certificateType": _FIRMWARE_STORE, "certificate": certificate}
+            case ListFirmwareRoots():
+                if capabilities.cannot_list:
+                    raise NotSendable("this charger cannot list its certificates")
+                return "GetInstalledCertificateIds", {"certificateType": _FIRMWARE_STORE}
             case Reboot():
                 return "Reset", {"type": _RESET[instruction.when]}
             case RaiseSecurityProfile():
@@ -247,8 +258,12 @@ class Ocpp16:
             return pnc_envelope.answer_of(instruction, payload, self.inner)
         status = payload.get("status", "Accepted")
         match instruction:
-            case ListCertificates():
-                store = _store(instruction.purpose)
+            case ListCertificates() | ListFirmwareRoots():
+                store = (
+                    _store(instruction.purpose)
+                    if isinstance(instruction, ListCertificates)
+                    else _FIRMWARE_STORE
+                )
                 entries = payload.get("certificateHashData", ())
                 listed = tuple(ReportedCertificate(store, hash_data_of(entry)) for entry in entries)
                 return Answered(status, listed=listed)

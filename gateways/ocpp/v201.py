@@ -18,10 +18,13 @@ from bfactors.instruction import (
     CloseSession,
     CollectLog,
     DeleteCertificate,
+    DeleteFirmwareRoot,
     InstallAnchor,
+    InstallFirmwareRoot,
     InstallLeaf,
     InstructionKind,
     ListCertificates,
+    ListFirmwareRoots,
     ObtainCsr,
     RaiseSecurityProfile,
     ReadSettings,
@@ -64,6 +67,8 @@ _TRIGGER: Mapping[str, Payload] = {
     "log-status": {"requestedMessage": "LogStatusNotification"},
     "firmware-status": {"requestedMessage": "FirmwareStatusNotification"},
 }
+_FIRMWARE_STORE = "ManufacturerRootCertificate"
+"""Of firmware trust alone: no purpose leads to it."""
 _BOTH_WAYS = frozenset({"DataTransfer"})
 
 
@@ -74,7 +79,6 @@ NAMES = CertificateNames(
         "backend-server": "CSMSRootCertificate",
         "charger-identity": "CSMSRootCertificate",
         "iso15118": "V2GRootCertificate",
-        "firmware-signing": "ManufacturerRootCertificate",
     },
     store_of_purpose={"contract": "MORootCertificate", "oem_provisioning": None},
 )
@@ -183,11 +187,18 @@ class Ocpp201:
                 return "GetInstalledCertificateIds", (
                     {"certificateType": [self.names.store(name)]} if name else {}
                 )
-            case DeleteCertificate():
+            case DeleteCertificate() | DeleteFirmwareRoot():
                 if capabilities.cannot_delete:
                     raise NotSendable("this charger cannot delete certificates")
                 named = phrase.hash_payload(instruction.hash_data)
                 return "DeleteCertificate", {"certificateHashData": named}
+            case InstallFirmwareRoot():
+                pem = phrase.pem_for(instruction.pem, capabilities)
+                return "InstallCertificate", {"certificateType": _FIRMWARE_STORE, "certificate": pem}
+            case ListFirmwareRoots():
+                if capabilities.cannot_list:
+                    raise NotSendable("this charger cannot list its certificates")
+                return "GetInstalledCertificateIds", {"certificateType": [_FIRMWARE_STORE]}
             case SetNetworkProfile():
                 return "SetNetworkProfile", self.network_profile(instruction)
             case SetProfilePriority():
@@ -265,7 +276,7 @@ class Ocpp201:
                 entries = payload.get("certificateHashDataChain", ())
                 listed = tuple(payload_part.reported(entry) for entry in entries)
                 return payload_part.verbatim(payload, listed)
-            case ListCertificates():
+            case ListCertificates() | ListFirmwareRoots():
                 entries = payload.get("certificateHashDataChain", ())
                 listed = tuple(payload_part.reported(entry) for entry in entries)
                 return payload_part.answered(payload, listed=listed)

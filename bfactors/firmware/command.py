@@ -1,0 +1,67 @@
+"""What a firmware admin asks the ledger to do; no other role sends these, and they reach no operational state."""
+
+import msgspec
+
+from bfactors.certificate_hash import HashData
+
+
+class _Command(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    pass
+
+
+class RecordFirmwareAnchor(_Command, frozen=True, kw_only=True):
+    """Make a manufacturer's root known (fleet). The same root again changes nothing."""
+
+    anchor_id: str
+    manufacturer: str
+    pem: str
+    note: str = ""
+
+
+class WithdrawFirmwareAnchor(_Command, frozen=True, kw_only=True):
+    """Have a manufacturer's root installed no more (fleet)."""
+
+    anchor_id: str
+    reason: str
+
+
+class InstallFirmwareAnchor(_Command, frozen=True, kw_only=True):
+    """Give a charger a recorded root; whoever sends this has looked the anchor up."""
+
+    work_id: str
+    charger_id: str
+    anchor_id: str
+    pem: str
+    reason: str
+
+
+class ListFirmwareAnchors(_Command, frozen=True, kw_only=True):
+    """Ask a charger which manufacturer roots it holds."""
+
+    work_id: str
+    charger_id: str
+    reason: str
+
+
+class DeleteFirmwareAnchor(_Command, frozen=True, kw_only=True):
+    """Have a charger delete a root: any of `names` that its last list held."""
+
+    work_id: str
+    charger_id: str
+    names: tuple[HashData, ...]
+    reason: str
+
+
+class CancelFirmwareWork(_Command, frozen=True, kw_only=True):
+    """Give up what a charger has not answered yet; it may have been sent."""
+
+    charger_id: str
+    work_id: str
+    reason: str
+
+
+FirmwareFleetCommand = RecordFirmwareAnchor | WithdrawFirmwareAnchor
+FirmwareChargerCommand = (
+    InstallFirmwareAnchor | ListFirmwareAnchors | DeleteFirmwareAnchor | CancelFirmwareWork
+)
+FirmwareCommand = FirmwareFleetCommand | FirmwareChargerCommand
