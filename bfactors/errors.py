@@ -5,6 +5,7 @@
     ├── Unavailable            a peer (Postgres, NATS, CA) is away; safe to try again
     │   ├── NotOwner           nobody owns this partition just now; Retry-After
     │   └── Overtaken          another partition took a unique value first; decide again on fresh state
+    ├── NotFetched             an address outside could not or must not be asked, and why
     ├── Fenced                 another owner has taken the partition; drop memory and stop
     ├── EvidenceKnown          a commit holds evidence an earlier one has taken; decide again without it
     ├── LedgerCorrupt          a stored row contradicts its hash or its state
@@ -43,6 +44,17 @@ class Overtaken(Unavailable):
 
     Decided again on fresh state it becomes a refusal. The same message overtaken twice is a contradiction, not a race.
     """
+
+
+class NotFetched(BetterFleetError):
+    """An address that somebody else named gave nothing, or was refused.
+
+    `reason`: bad-address, private-address, left-alone, unreachable, timeout, server-error, not-ok or too-large.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
 
 
 class Fenced(BetterFleetError):

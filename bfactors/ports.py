@@ -219,6 +219,30 @@ class LedgerStore(Protocol):
         ...
 
 
+# ---------------------------------------------------------------- core: what chargers ask, and the world outside
+
+
+class Egress(Protocol):
+    """The one way out to addresses that are not in settings. One loop."""
+
+    async def fetch(
+        self, url: str, *, size_bytes: int, within_s: float, body: bytes | None = None, content_type: str = ""
+    ) -> bytes:
+        """What lies at an address of the public Internet; POSTs `body` if there is one. Raises NotFetched."""
+        ...
+
+
+class EvCertificateBroker(Protocol):
+    """Hands a car's request for contract certificates to whoever issues them. One loop.
+
+    A core without a broker does not listen for the question, so the charger gets its Failed at once.
+    """
+
+    async def answer(self, question: bytes) -> bytes | None:
+        """The payload of Get15118EVCertificate's answer to its payload, within 3.5 s; None: leave it to others."""
+        ...
+
+
 # ---------------------------------------------------------------- core: certificate authorities
 
 

@@ -87,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_calls_per_s: float = 15.0
     """One token bucket towards each CA, below its quota of 25."""
 
+    egress_allowed_hosts: tuple[str, ...] = ()
+    """Hosts that chargers and certificates may name although they do not lie on the public Internet."""
+
     policy: dict[str, dict[str, Any]] = {}
     """Overrides by scope (`purpose:charging_station`, `cohort:<name>/charging_station`), applied at start."""
 

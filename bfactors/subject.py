@@ -52,9 +52,19 @@ def ocpp(charger_id: str) -> str:
     return f"bf.ocpp.{subject_token(charger_id)}"
 
 
-def ocpp_decision(charger_id: str) -> str:
-    """Where the rest of BetterFleet answers a charger's Authorize."""
-    return f"bf.ocpp-decision.{subject_token(charger_id)}"
+_DECIDED_APART = frozenset({"Get15118EVCertificate", "GetCertificateStatus", "GetCertificateChainStatus"})
+"""Questions about certificates have subjects of their own: who answers these need not hear, nor keep waiting, the rest."""
+
+
+def ocpp_decision(charger_id: str, action: str = "Authorize") -> str:
+    """Where the rest of BetterFleet answers a charger's Authorize; where core answers for certificates."""
+    subject = f"bf.ocpp-decision.{subject_token(charger_id)}"
+    return f"{subject}.{action}" if action in _DECIDED_APART else subject
+
+
+def ocpp_decision_filter(action: str) -> str:
+    """Every charger's questions of one action about certificates."""
+    return f"bf.ocpp-decision.*.{action}"
 
 
 def secret(secret_id: str) -> str:

@@ -90,6 +90,9 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
     MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),
     MetricSpec("bf_renewals_started_total", "counter", "Renewals asked for", ("purpose", "outcome")),
+    MetricSpec("bf_egress_requests_total", "counter", "Requests to addresses outside", ("outcome",)),
+    MetricSpec("bf_egress_seconds", "histogram", "Duration of a request to an address outside", (), _CALL_S),
+    MetricSpec("bf_certificate_status_total", "counter", "Questions about revocation", ("source", "outcome")),
     # both
     MetricSpec("bf_supervisor_restarts_total", "counter", "Restarts by a supervisor", ("kind",)),
     MetricSpec("bf_admin_requests_total", "counter", "Admin requests answered", ("operation", "status")),

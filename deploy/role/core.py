@@ -15,6 +15,7 @@ from bfactors.identity import FLEET
 from bfactors.ledger_fold import FLEET_KEY
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
+from deploy.role.certificate_desk import CertificateDesk
 from deploy.role.core_health import CoreHealth
 from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
@@ -62,6 +63,7 @@ class CoreRole:
     seen: SeenWatch = field(init=False)
     health: CoreHealth = field(init=False)
     secrets: CoreSecrets = field(init=False)
+    desk: CertificateDesk = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -69,6 +71,12 @@ class CoreRole:
         self.seen = SeenWatch(self.nats.connection, self.runtime.clock)
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
         self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
+        self.desk = CertificateDesk(
+            self.nats.connection,
+            self.runtime.clock,
+            self.runtime.metrics,
+            allowed_hosts=self.settings.egress_allowed_hosts,
+        )
 
     async def start(self) -> None:
         """Begin; the actors wait by themselves for what is away."""
@@ -79,6 +87,7 @@ class CoreRole:
         self._control.subscribe(self._controlled)
         await self.seen.start()
         await self.secrets.start()
+        await self.desk.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
@@ -164,6 +173,7 @@ class CoreRole:
         await cancel(self._tasks)
         await self.seen.stop()
         await self.secrets.stop()
+        await self.desk.stop()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._control is not None:

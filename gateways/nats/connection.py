@@ -236,9 +236,14 @@ class NatsConnection:
                 await client.flush(FLUSH_TIMEOUT_S)
                 await client.flush(FLUSH_TIMEOUT_S)
 
-    async def subscribe(self, subject: str, deliver: Callable[[Message], None]) -> Registration:
-        """Have `deliver` called for every message, now and on every later connection, until `unsubscribe`."""
-        registration = Registration(subject, deliver)
+    async def subscribe(
+        self, subject: str, deliver: Callable[[Message], None], *, queue: str = ""
+    ) -> Registration:
+        """Have `deliver` called for every message, now and on every later connection, until `unsubscribe`.
+
+        Of those subscribed under one `queue` each message reaches one.
+        """
+        registration = Registration(subject, deliver, queue)
         self._registrations[registration] = None
         if self._client is not None:
             with contextlib.suppress(*_SOCKET_ERRORS):  # lost just now: the next dial attaches it

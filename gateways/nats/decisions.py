@@ -11,7 +11,7 @@ ANSWER_WITHIN_S = 5.0
 
 
 class NatsDecisions:
-    """`bfactors.ports.Decisions` by request-reply on `bf.ocpp-decision.<charger>`; callable from any lane."""
+    """`bfactors.ports.Decisions` by request-reply on `bf.ocpp-decision.<charger>[.<action>]`; any lane."""
 
     def __init__(
         self, connection: NatsConnection, replies: Replies, *, answer_within_s: float = ANSWER_WITHIN_S
@@ -25,7 +25,7 @@ class NatsDecisions:
         answer = await run_on(
             self._connection.loop,
             self._replies.request(
-                subject.ocpp_decision(charger_id),
+                subject.ocpp_decision(charger_id, action),
                 payload,
                 self._answer_within_s,
                 {ACTION: action, OCPP_MESSAGE_ID: message_id},

@@ -15,13 +15,14 @@ _LOG = logging.getLogger(__name__)
 class Registration:
     """One subscription that outlives clients (unless it is bound to the one it was made on)."""
 
-    def __init__(self, subject: str, deliver: Callable[[Message], None]) -> None:
+    def __init__(self, subject: str, deliver: Callable[[Message], None], queue: str = "") -> None:
         self.subject = subject
+        self._queue = queue
         self._deliver = deliver
         self._subscription: Any = None
 
     async def attach(self, client: Any) -> None:
-        self._subscription = await client.subscribe(self.subject, cb=self._received)
+        self._subscription = await client.subscribe(self.subject, queue=self._queue, cb=self._received)
 
     async def detach(self) -> None:
         if self._subscription is not None:

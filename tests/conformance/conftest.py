@@ -20,5 +20,5 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[ControlPlane]:
-    with ControlPlane.running() as plane:
+    with ControlPlane.running(egress_allowed_hosts="127.0.0.1") as plane:
         yield plane

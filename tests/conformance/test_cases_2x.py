@@ -7,21 +7,18 @@ The first sentence of a test is its row in docs/conformance.md. Source: OCPP 2.0
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import NameOID
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.decision_service import deciding
 from tests.conformance.operator_call import IN_BOTH_VERSIONS, called, new_root
 from tests.conformance.raw_charger import HASHES, Call, Charger, Payload, Session, certificates
+from tests.fakes.revocation import responding
 
 pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
 
@@ -265,54 +262,22 @@ async def test_TC_M_21_delete_failed(system: ControlPlane, tmp_path: Path) -> No
 # ---------------------------------------------------------------- M: what others decide
 
 
-def ocsp_response(revoked: bool) -> str:
-    """As a sub-CA's responder would answer: base64 of DER."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    root = x509.load_pem_x509_certificate(new_root("V2G root of the test").encode())
-    now = datetime.now(UTC).replace(microsecond=0)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "responder")])
-    responder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    response = (
-        ocsp.OCSPResponseBuilder()
-        .add_response(
-            cert=root,
-            issuer=root,
-            algorithm=hashes.SHA256(),
-            cert_status=ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD,
-            this_update=now,
-            next_update=now + timedelta(days=7),
-            revocation_time=now if revoked else None,
-            revocation_reason=None,
-        )
-        .responder_id(ocsp.OCSPResponderEncoding.HASH, responder)
-        .sign(key, hashes.SHA256())
-    )
-    return base64.b64encode(response.public_bytes(serialization.Encoding.DER)).decode()
-
-
 @IN_BOTH_VERSIONS
 async def test_TC_M_24_certificate_status(system: ControlPlane, tmp_path: Path) -> None:
-    """GetCertificateStatus is answered with the OCSP response that the deciding service fetched, revoked or not."""
+    """GetCertificateStatus is answered with the response of the certificate's own OCSP responder, revoked or not."""
     charger = await Charger.registered(system, tmp_path)
-    for revoked in (False, True):
-        answer = {"status": "Accepted", "ocspResult": ocsp_response(revoked)}
-        async with (
-            deciding(system, lambda action, question, answer=answer: answer) as asked,  # type: ignore[misc]
-            charger.connected(authorization=charger.basic()) as session,
-        ):
-            await charger.boot(session)
-            request = {"ocspRequestData": {**hash_data("0A"), "responderURL": "http://ocsp.example"}}
-            assert await session.call("GetCertificateStatus", request) == answer
-            assert asked == [("GetCertificateStatus", request)]
+    async with responding() as responder, charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        responder.issuer.revoked.add(0x0B)
+        for serial, status in ((0x0A, ocsp.OCSPCertStatus.GOOD), (0x0B, ocsp.OCSPCertStatus.REVOKED)):
+            for algorithm in HASHES:
+                data = responder.issuer.hash_data(serial, algorithm)
+                request = {"ocspRequestData": {**data, "responderURL": f"{responder.url}/ocsp"}}
+                answer = await session.call("GetCertificateStatus", request)
+                assert answer["status"] == "Accepted"
+                told = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
+                assert (told.serial_number, told.certificate_status) == (serial, status)
+                assert told.issuer_key_hash.hex() == data["issuerKeyHash"]
 
 
 async def contract(system: ControlPlane, folder: Path, action: str) -> None:

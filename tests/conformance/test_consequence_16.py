@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
 from tests.conformance.control_plane import ControlPlane
@@ -15,6 +17,7 @@ from tests.conformance.decision_service import deciding
 from tests.conformance.raw_charge_point import ChargePoint
 from tests.conformance.raw_charger import ORGANIZATION, CallError, Payload, Session, certificates
 from tests.conformance.test_consequence_2x import CAR_QUESTIONS, FAILED
+from tests.fakes.revocation import responding
 
 pytestmark = [pytest.mark.xdist_group("cases-16"), pytest.mark.timeout(60)]
 
@@ -89,6 +92,19 @@ async def test_what_nobody_decides_is_failed_inside_the_envelope(
     async with point.connected(authorization=point.basic()) as session:
         await point.boot(session)
         assert await enveloped(session, action, CAR_QUESTIONS[action]) == FAILED[action]
+
+
+async def test_a_status_asked_for_in_the_envelope_is_that_of_the_certificates_responder(
+    system: ControlPlane, tmp_path: Path
+) -> None:
+    point = await ChargePoint.registered(system, tmp_path)
+    async with responding() as responder, point.connected(authorization=point.basic()) as session:
+        await point.boot(session)
+        data = {**responder.issuer.hash_data(0x0A), "responderURL": f"{responder.url}/ocsp"}
+        answer = await enveloped(session, "GetCertificateStatus", {"ocspRequestData": data})
+        assert answer["status"] == "Accepted"
+        told = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
+        assert (told.serial_number, told.certificate_status) == (0x0A, ocsp.OCSPCertStatus.GOOD)
 
 
 async def test_a_cars_request_in_the_envelope_is_decided_as_that_of_a_newer_charger(

@@ -19,6 +19,7 @@ from tests.conformance.control_plane import ControlPlane
 from tests.conformance.decision_service import deciding
 from tests.conformance.operator_call import IN_21, IN_BOTH_VERSIONS, new_root
 from tests.conformance.raw_charger import Call, CallError, Charger, Payload, Session, certificates
+from tests.fakes.revocation import responding
 
 pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
 
@@ -198,10 +199,10 @@ async def test_what_nobody_decides_is_failed_at_once(
 
 
 @IN_BOTH_VERSIONS
-@pytest.mark.parametrize("action", CAR_QUESTIONS)
-async def test_a_decision_that_takes_too_long_is_failed_while_the_car_still_waits(
-    system: ControlPlane, tmp_path: Path, action: str
+async def test_a_broker_that_takes_too_long_is_failed_while_the_car_still_waits(
+    system: ControlPlane, tmp_path: Path
 ) -> None:
+    action = "Get15118EVCertificate"
     charger = await Charger.registered(system, tmp_path)
     async with (
         deciding(system, lambda *_: None) as asked,
@@ -212,6 +213,67 @@ async def test_a_decision_that_takes_too_long_is_failed_while_the_car_still_wait
         assert await session.call(action, CAR_QUESTIONS[action]) == FAILED[action]
         assert time.monotonic() - began < CAR_WAITS_S
         assert len(asked) == 1
+
+
+@IN_BOTH_VERSIONS
+async def test_a_responder_that_says_nothing_is_failed_while_the_car_still_waits(
+    system: ControlPlane, tmp_path: Path
+) -> None:
+    charger = await Charger.registered(system, tmp_path)
+    async with responding() as responder, charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        began = time.monotonic()
+        data = {**responder.issuer.hash_data(1), "responderURL": f"{responder.url}/silent"}
+        answer = await session.call("GetCertificateStatus", {"ocspRequestData": data})
+        assert answer == {"status": "Failed"}
+        assert time.monotonic() - began < CAR_WAITS_S
+        assert responder.asked == ["/silent"]
+
+
+@IN_BOTH_VERSIONS
+async def test_a_responder_inside_our_own_network_is_not_asked(system: ControlPlane, tmp_path: Path) -> None:
+    charger = await Charger.registered(system, tmp_path)
+    async with responding() as responder, charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        for address in (f"http://localhost:{responder.port}", f"http://[::1]:{responder.port}"):
+            data = {**responder.issuer.hash_data(1), "responderURL": f"{address}/ocsp"}
+            answer = await session.call("GetCertificateStatus", {"ocspRequestData": data})
+            assert answer == {"status": "Failed"}
+        assert responder.asked == []
+
+
+@IN_21
+async def test_a_chain_is_judged_by_responder_and_list(system: ControlPlane, tmp_path: Path) -> None:
+    """M07.FR.01-08: every entry is answered, by the first of its addresses that gives something."""
+    charger = await Charger.registered(system, tmp_path)
+    async with responding() as responder, charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        issuer = responder.issuer
+        issuer.revoked.add(2)
+        issuer.unknown.add(3)
+        asked = [
+            (1, "OCSP", ["broken", "ocsp"], "Good"),
+            (3, "OCSP", ["ocsp"], "Unknown"),
+            (2, "CRL", ["crl"], "Revoked"),
+            (4, "CRL", ["moved", "ocsp"], "Failed"),
+        ]
+        entries = [
+            {
+                "certificateHashData": issuer.hash_data(serial),
+                "source": source,
+                "urls": [f"{responder.url}/{path}" for path in paths],
+            }
+            for serial, source, paths, _ in asked
+        ]
+        told = await session.call("GetCertificateChainStatus", {"certificateStatusRequests": entries})
+        judged = told["certificateStatus"]
+        assert [(each["certificateHashData"], each["source"]) for each in judged] == [
+            (entry["certificateHashData"], entry["source"]) for entry in entries
+        ]
+        assert [each["status"] for each in judged] == [status for *_, status in asked]
+        until = f"{issuer.now + issuer.valid_for:%Y-%m-%dT%H:%M:%SZ}"
+        assert [each["nextUpdate"] for each in judged[:3]] == [until] * 3
+        assert judged[3]["nextUpdate"] < until
 
 
 @IN_21
