@@ -1,5 +1,8 @@
 """What operators (and the system's own clocks) ask the ledger to do. Imperative; answered after commit."""
 
+from datetime import datetime
+from typing import Literal
+
 import msgspec
 
 from bfactors.admission import KeyVerifier
@@ -80,6 +83,26 @@ class RequestJob(_Command, frozen=True, kw_only=True):
     due_reason: str | None = None
 
 
+class RequestLog(_Command, frozen=True, kw_only=True):
+    """Have a log uploaded under a ticket already made; an open request of the same charger ends by it.
+
+    The upload address is sealed under `secret_id`; of what is in it, only hashes come along.
+    """
+
+    job_id: str
+    log_id: str
+    charger_id: str
+    log: Literal["security", "diagnostics"]
+    reason: str
+    secret_id: str
+    ticket_hash: str
+    credential_hash: str
+    max_bytes: int
+    expires_at: datetime
+    oldest: str | None = None
+    latest: str | None = None
+
+
 class CancelJob(_Command, frozen=True, kw_only=True):
     """Give up a job; an effect in flight is completed and its certificate superseded."""
 
@@ -149,6 +172,7 @@ Command = (
     | ResumeCharger
     | CallCharger
     | RequestJob
+    | RequestLog
     | CancelJob
     | RegisterAuthority
     | CreateTrustAnchorBundle

@@ -126,6 +126,89 @@ class SecurityEventRecorded(_Event, frozen=True, kw_only=True):
     detail: str
     count: int
     remote_address: str | None
+    charger_time: str | None = None
+    """The charger's own clock, verbatim; it decides nothing."""
+    critical: bool = False
+    """As the charger's OCPP version calls it."""
+    job_id: str | None = None
+    """The job it explains."""
+    row_id: str | None = None
+    """In a flood: the entry of the list that it is counted in; null: it is an entry of its own."""
+
+
+class SecurityEventEscalated(_Event, frozen=True, kw_only=True):
+    """Policy (`escalate_security_events`) wants somebody to look at this one now."""
+
+    charger_id: str
+    kind: str
+    detail: str
+    critical: bool
+    policy_version: int
+    evidence_ref: str
+
+
+class FirmwareStatusChanged(_Event, frozen=True, kw_only=True):
+    """How far a firmware update on the charger got, in its own words."""
+
+    charger_id: str
+    status: str
+    request_id: int | None
+    evidence_ref: str
+
+
+# ---------------------------------------------------------------- logs
+
+
+class LogRequested(_Event, frozen=True, kw_only=True):
+    """A log is wanted from a charger. Of the ticket and credential in the upload address only hashes are here."""
+
+    charger_id: str
+    job_id: str
+    log_id: str
+    request_id: int
+    log: str
+    oldest: str | None
+    latest: str | None
+    secret_id: str
+    ticket_hash: str
+    credential_hash: str
+    max_bytes: int
+    expires_at: datetime
+
+
+class LogRequestAccepted(_Event, frozen=True, kw_only=True):
+    """The charger will upload."""
+
+    charger_id: str
+    job_id: str
+    request_id: int
+    file_name: str | None
+    evidence_ref: str
+
+
+class LogStatusChanged(_Event, frozen=True, kw_only=True):
+    """How far the charger says it is with an upload; `jobId` is null for an upload nobody here asked for."""
+
+    charger_id: str
+    job_id: str | None
+    request_id: int | None
+    status: str
+    evidence_ref: str
+
+
+class LogStored(_Event, frozen=True, kw_only=True):
+    """The log is here, whole: hash, size, and where it came from."""
+
+    charger_id: str
+    job_id: str
+    log_id: str
+    request_id: int
+    sha256: str
+    size_bytes: int
+    stored_name: str
+    file_name: str | None
+    remote_address: str
+    evidence_ref: str
 
 
 class SecurityProfileMigrated(_Event, frozen=True, kw_only=True):
@@ -582,6 +665,12 @@ ChargerEvent = (
     | ChargerSessionClosed
     | ChargerBootReported
     | SecurityEventRecorded
+    | SecurityEventEscalated
+    | FirmwareStatusChanged
+    | LogRequested
+    | LogRequestAccepted
+    | LogStatusChanged
+    | LogStored
     | SecurityProfileMigrated
     | InstalledCertificatesReported
     | ChargerFactObserved

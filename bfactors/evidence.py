@@ -92,12 +92,13 @@ class InstructionAnswered(_Body, frozen=True, kw_only=True):
 
 
 class SecurityEventReported(_Body, frozen=True, kw_only=True):
-    """A SecurityEventNotification."""
+    """A SecurityEventNotification; or `count` of one type in a flood, the first of them as sent."""
 
     session_id: str
     event_type: str
     charger_time: str
     tech_info: str | None = None
+    count: int = 1
 
 
 class LogStatusReported(_Body, frozen=True, kw_only=True):

@@ -41,6 +41,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     subject_match: str = "exact"
     """`exact`: CN equals the expected name; `contains`: the expected name occurs in CN."""
     factory_certificate: str = "refused"
+    escalate_security_events: tuple[str, ...] = ("TamperDetectionActivated", "SecurityLogWasCleared")
+    """Kinds that are escalated when a charger reports them; `critical` stands for all its OCPP version calls so."""
+    log_silence_s: int = 900
+    """How long an accepted log upload may show no progress before its job is overdue."""
+    log_claim_grace_s: int = 60
+    """How long after the charger said Uploaded the log may still be on its way to us."""
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +70,15 @@ _NOT_NEGATIVE = (
     "superseded_grace_days",
     "not_before_skew_s",
 )
+_POSITIVE = (
+    "csr_wait_s",
+    "answer_wait_s",
+    "reconnect_wait_s",
+    "job_deadline_s",
+    "max_attempts",
+    "log_silence_s",
+    "log_claim_grace_s",
+)
 
 
 def problems(policy: Policy) -> list[tuple[str, str]]:
@@ -80,7 +95,7 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
             found.append((name, "must not be negative"))
     if not policy.key_algorithms or not set(policy.key_algorithms) <= set(KEY_ALGORITHMS):
         found.append(("key_algorithms", f"must name some of {', '.join(KEY_ALGORITHMS)}"))
-    for name in ("csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"):
+    for name in _POSITIVE:
         if getattr(policy, name) < 1:
             found.append((name, "must be at least 1"))
     if policy.confirm_rung not in ("listed", "used", "accepted"):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import operator_call, request
+from bfactors.charger import log_collection, operator_call, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState, open_issue
+from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState, open_issue
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
@@ -18,7 +18,10 @@ from bfactors.policy import Policy, effective
 def rang(draft: Draft) -> None:
     """Do what is due by now."""
     for job in list(draft.state.jobs.values()):
-        _job_due(draft, job)
+        if job.action == COLLECT_LOG:
+            log_collection.rang(draft, job)
+        else:
+            _job_due(draft, job)
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
     operator_call.rang(draft)
@@ -134,7 +137,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     for job in state.jobs.values():
         if job.due_at is not None:
             yield job.due_at
-        if not job.overdue and _has_deadline(job):
+        if job.action == COLLECT_LOG or (not job.overdue and _has_deadline(job)):
             yield job.deadline_at
     for instruction in state.instructions.values():
         if instruction.sent_session is None and instruction.not_before > now:

@@ -11,7 +11,17 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock, delivery, issuance, operator_call, plan, request, session
+from bfactors.charger import (
+    clock,
+    delivery,
+    issuance,
+    log_collection,
+    operator_call,
+    plan,
+    report,
+    request,
+    session,
+)
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.refusal import Refusal
@@ -23,6 +33,7 @@ ChargerCommand = (
     | c.ResumeCharger
     | c.CallCharger
     | c.RequestJob
+    | c.RequestLog
     | c.CancelJob
 )
 
@@ -65,6 +76,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = operator_call.make(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
+        case c.RequestLog():
+            outcome = log_collection.requested(draft, command)
         case c.CancelJob():
             outcome = request.cancel(draft, command)
         case _:
@@ -114,9 +127,9 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
         case v.InstructionAnswered():
             delivery.answered(draft, body)
         case v.SecurityEventReported():
-            _security_event(draft, body.event_type, body.tech_info or "", 1, None)
+            report.security_event(draft, body)
         case v.ConnectionRefused():
-            _security_event(draft, f"ConnectionRefused/{body.reason}", "", body.count, body.remote_address)
+            report.refused_at_the_edge(draft, body)
         case v.IssuanceRequested():
             issuance.reference(draft, body)
         case v.IssuanceCompleted():
@@ -133,25 +146,17 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             _revocation_refused(draft, body)
         case v.DeadlinePassed():
             clock.rang(draft)
-        case v.LogStatusReported() | v.FirmwareStatusReported() | v.LogUploaded():
-            pass
+        case v.LogStatusReported():
+            log_collection.progressed(draft, body)
+        case v.LogUploaded():
+            log_collection.uploaded(draft, body)
+        case v.FirmwareStatusReported():
+            report.firmware_status(draft, body)
         case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported():
             pass
         case _:
             assert_never(body)
     return None
-
-
-def _security_event(draft: Draft, kind: str, detail: str, count: int, remote_address: str | None) -> None:
-    draft.record(
-        e.SecurityEventRecorded(
-            charger_id=draft.state.charger_id,
-            kind=kind,
-            detail=detail,
-            count=count,
-            remote_address=remote_address,
-        )
-    )
 
 
 def _revoked(draft: Draft, body: v.RevocationAccepted) -> None:

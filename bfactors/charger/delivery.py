@@ -4,12 +4,13 @@ from typing import assert_never
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import activation, operator_call, trust_gate
+from bfactors.charger import activation, log_collection, operator_call, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
     RESEND,
     CallAction,
+    CollectLog,
     InstallAnchor,
     InstallLeaf,
     ListCertificates,
@@ -52,6 +53,9 @@ def answered(draft: Draft, body: v.InstructionAnswered) -> None:
         return
     if isinstance(instruction.body, CallAction):
         operator_call.ended(draft, instruction, instruction.body, body.outcome)
+        return
+    if isinstance(instruction.body, CollectLog):
+        log_collection.answered(draft, instruction, instruction.body, body.outcome)
         return
     match body.outcome:
         case Answered() if body.outcome.status in _DONE:

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from bfactors import event as e
 from bfactors.charger.evolve_certificate import certificate_changed, issued
 from bfactors.charger.evolve_job import job_changed
+from bfactors.charger.evolve_log import log_changed
+from bfactors.charger.evolve_report import reported
 from bfactors.charger.state import (
     BootFact,
     BundleConfirmation,
@@ -100,8 +102,12 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
         case e.ChargerBootReported():
             return _booted(state, event, now)
+        case e.SecurityEventRecorded() | e.FirmwareStatusChanged():
+            return reported(state, event, now)
+        case e.LogRequested() | e.LogRequestAccepted() | e.LogStatusChanged() | e.LogStored():
+            return log_changed(state, event, now)
         case (
-            e.SecurityEventRecorded()
+            e.SecurityEventEscalated()
             | e.PolicyDecisionRecorded()
             | e.CertificateInstallRequested()
             | e.OperatorCallAnswered()

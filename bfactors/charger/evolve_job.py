@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, slot_key
+from bfactors.charger.state import (
+    COLLECT_LOG,
+    Attempt,
+    ChargerState,
+    EndedJob,
+    JobState,
+    slot_key,
+)
 
 JobEvent = (
     e.CertificateRequested
@@ -46,9 +53,9 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
                 due_at=job.due_at if job.due_at is not None and job.due_at > now else None,
             )
         case e.CertificateJobFailed() | e.CertificateJobCancelled():
-            return _renewal_rests(_ended(state, job), job, now)
+            return _renewal_rests(_ended(state, job, now), job, now)
         case e.CertificateJobSucceeded():
-            return _ended(state, job)
+            return _ended(state, job, now)
         case e.CertificateRenewalStarted():
             return _renewal_started(state, event)
         case e.CertificateIssueRequested():
@@ -101,10 +108,23 @@ def _without_migration(state: ChargerState, job: JobState) -> ChargerState:
     return replace(state, migration=None)
 
 
-def _ended(state: ChargerState, job: JobState) -> ChargerState:
-    state = _without_migration(state, job)
+def _without_log(state: ChargerState, job: JobState) -> ChargerState:
+    """Nobody waits for this job's log any more: its ticket ends with it."""
+    if job.action != COLLECT_LOG:
+        return state
+    return replace(
+        state,
+        logs=tuple(
+            replace(log, state="failed") if log.job_id == job.job_id and log.state == "requested" else log
+            for log in state.logs
+        ),
+    )
+
+
+def _ended(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
+    state = _without_log(_without_migration(state, job), job)
     jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}
-    ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant))
+    ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant, job.action, now))
     return replace(state, jobs=jobs, ended_jobs=ended[-_ENDED_KEPT:])
 
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from bfactors import event as e
 from bfactors.capability import Capabilities, learned, merged
-from bfactors.charger import activation, issuance, migration, trust_gate
+from bfactors.charger import activation, issuance, log_collection, migration, trust_gate
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState
+from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
 from bfactors.policy import effective
@@ -22,6 +22,8 @@ def plan(draft: Draft) -> None:
         job = draft.state.jobs.get(job_id)
         if job is not None and job.action in ("issue", "renew"):
             _plan_issue(draft, job)
+        elif job is not None and job.action == COLLECT_LOG:
+            log_collection.plan(draft, job)
 
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:

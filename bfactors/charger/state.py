@@ -9,6 +9,9 @@ from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.instruction import InstallLeaf, OperationalKind
 
+COLLECT_LOG = "collect-log"
+"""The action of jobs that bring a log here."""
+
 
 class SessionFact(msgspec.Struct, frozen=True, kw_only=True):
     """The charger's live session, as its gateway reported it."""
@@ -133,6 +136,8 @@ class EndedJob(msgspec.Struct, frozen=True):
     job_id: str
     purpose: str
     variant: str
+    action: str = ""
+    ended_at: datetime | None = None
 
 
 class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +170,67 @@ class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     step: str
     """The last one the charger accepted: `set-network-profile`, `set-profile-priority`, `raise-security-profile`, `reboot`."""
+
+
+class SecurityWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """How often one kind of security event was reported lately. `row_id` is the entry that the flood is counted in."""
+
+    began_at: datetime
+    entries: int
+    row_id: str | None = None
+    folded: int = 0
+    first_at: datetime | None = None
+    """When the flood's entry began."""
+
+
+class RecentSecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the charger's latest security events."""
+
+    kind: str
+    detail: str
+    charger_time: str | None
+    observed_at: datetime
+    critical: bool
+    count: int
+    job_id: str | None
+    row_id: str | None = None
+
+
+class FirmwareUpdate(msgspec.Struct, frozen=True):
+    """How far the charger's latest firmware update got, in its own words."""
+
+    status: str
+    request_id: int | None
+    at: datetime
+
+
+class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One log asked for. `state`: `requested`, `stored`, or `failed`; its job says how far it is and why it failed."""
+
+    job_id: str
+    log_id: str
+    request_id: int
+    log: str
+    oldest: str | None
+    latest: str | None
+    secret_id: str
+    ticket_hash: str
+    credential_hash: str
+    max_bytes: int
+    requested_at: datetime
+    expires_at: datetime
+    state: str = "requested"
+    is_accepted: bool = False
+    status: str | None = None
+    """The charger's last word on the upload, verbatim."""
+    claimed_at: datetime | None = None
+    """When it said Uploaded."""
+    file_name: str | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    stored_name: str | None = None
+    stored_at: datetime | None = None
+    remote_address: str | None = None
 
 
 class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +276,15 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     reported: tuple[ReportedCertificate, ...] = ()
     reported_at: datetime | None = None
     migration: MigrationState | None = None
+    security_windows: dict[str, SecurityWindow] = {}
+    """By kind, those of the last hour; a few at most."""
+    security_events: tuple[RecentSecurityEvent, ...] = ()
+    """The latest, newest last."""
+    firmware_update: FirmwareUpdate | None = None
+    logs: tuple[LogRequest, ...] = ()
+    """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
+    last_request_id: int = 1000
+    """The number of the latest request for a log; smaller ones are left to calls by hand."""
     revision: int = 0
     """Grows with every event: orders the admission records made from this state."""
 

@@ -17,6 +17,7 @@ from bfactors.event import Anchor
 from bfactors.fleet.state import Authority, Bundle
 from bfactors.instruction import InstallAnchor, ListCertificates
 from bfactors.purpose import purpose
+from bfactors.security_event import EXPLAINING_CODES
 
 _RUNGS = {"accepted": 0, "used": 1, "listed": 2}
 CANNOT_LIST = "cannot-list"
@@ -153,7 +154,7 @@ def _withdraw_outdated(draft: Draft, job: JobState, bundle: Bundle) -> None:
 
 def kept_reason(job: JobState) -> tuple[str, str] | None:
     """Why the job is trying again, if it is."""
-    if job.failures and job.reason_code is not None:
+    if job.reason_code is not None and (job.failures or job.reason_code in EXPLAINING_CODES):
         return job.reason_code, job.reason_message or ""
     return None
 

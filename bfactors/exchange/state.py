@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from bfactors.admission import AdmissionRecord, SessionInfo
-from bfactors.evidence import Evidence
+from bfactors.evidence import Evidence, SecurityEventReported
 from bfactors.exchange.message import RelayOut
 from bfactors.instruction import InstructionOrder
 from bfactors.ocpp import Reply
@@ -94,6 +94,14 @@ class RememberedAnswer(msgspec.Struct, frozen=True):
     until_s: float
 
 
+class SecurityCount(msgspec.Struct, frozen=True):
+    """One kind of security event within the present window: how many were recorded alone, and what was only counted."""
+
+    kind: str
+    alone: int = 0
+    folded: SecurityEventReported | None = None
+
+
 class OutstandingCall(msgspec.Struct, frozen=True):
     """The one call of ours the charger owes an answer to."""
 
@@ -130,6 +138,13 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     remembered: tuple[RememberedAnswer, ...] = ()
     held_csrs: tuple[tuple[str, str, int | None], ...] = ()
     """(purpose, SHA-256 of the text, request id) of the last CSR of each purpose that the evidence log holds."""
+    security_known: tuple[str, ...] = ()
+    """Digests of the last security events that the evidence log holds."""
+    security_counts: tuple[SecurityCount, ...] = ()
+    security_until_s: float = 0.0
+    """When the window of those counts ends."""
+    statuses_known: tuple[tuple[str, str, int | None], ...] = ()
+    """(kind, status, request id) of the last log and firmware status that the evidence log holds."""
     relays: tuple[int, ...] = ()
     """Tokens of unconfirmed traffic on its way."""
     next_token: int = 0

@@ -15,7 +15,7 @@ from bfactors.evidence import (
     LogStatusReported,
     SecurityEventReported,
 )
-from bfactors.exchange import record, waiting
+from bfactors.exchange import flood, record, waiting
 from bfactors.exchange.message import Ask, Finished, RelayOut
 from bfactors.exchange.state import ExchangeState
 from bfactors.exchange.turn import Turn
@@ -86,7 +86,13 @@ def evidence_stored(turn: Turn, evidence: Evidence) -> None:
     """What these calls were waiting for is safe: they can be answered."""
     body = evidence.body
     reply: Reply = DefaultReply()
-    if isinstance(body, CsrReceived):
+    if isinstance(body, SecurityEventReported):
+        flood.stored(turn, body)
+    elif isinstance(body, LogStatusReported | FirmwareStatusReported):
+        status = _status_of(body)
+        earlier = tuple(known for known in turn.state.statuses_known if known[0] != status[0])
+        turn.change(statuses_known=(*earlier, status))
+    elif isinstance(body, CsrReceived):
         reply = CsrReply(accepted=True)
         others = tuple(held for held in turn.state.held_csrs if held[0] != body.purpose)
         turn.change(held_csrs=(*others, (body.purpose, _digest(body.csr), body.request_id)))
@@ -203,19 +209,19 @@ def _serve(turn: Turn, call: InboundCall) -> None:
                 charger_time=message.charger_time,
                 tech_info=message.tech_info,
             )
-            _record_first(turn, body, call.message_id)
+            _take_security_event(turn, body)
         case LogStatusNotified():
             session_id = turn.state.info.session_id
             status = LogStatusReported(
                 session_id=session_id, status=message.status, request_id=message.request_id
             )
-            _record_first(turn, status, call.message_id)
+            _take_status(turn, status, call.message_id)
         case FirmwareStatusNotified():
             session_id = turn.state.info.session_id
             progress = FirmwareStatusReported(
                 session_id=session_id, status=message.status, request_id=message.request_id
             )
-            _record_first(turn, progress, call.message_id)
+            _take_status(turn, progress, call.message_id)
         case Relayed():
             _relay(turn, message, call.message_id)
         case DecisionAsked():
@@ -226,6 +232,25 @@ def _serve(turn: Turn, call: InboundCall) -> None:
             _boot(turn, message, call.message_id)
         case _:
             assert_never(message)
+
+
+def _take_security_event(turn: Turn, body: SecurityEventReported) -> None:
+    if flood.is_known(turn, body) or flood.is_counted(turn, body):
+        waiting.ready(turn, DefaultReply())
+    else:
+        # Under an id made from its content, what is sent again before it is stored is no second fact either.
+        _record_first(turn, body, f"security:{flood.content_of(body)}")
+
+
+def _take_status(turn: Turn, body: LogStatusReported | FirmwareStatusReported, message_id: str) -> None:
+    if _status_of(body) in turn.state.statuses_known:
+        waiting.ready(turn, DefaultReply())
+    else:
+        _record_first(turn, body, message_id)
+
+
+def _status_of(body: LogStatusReported | FirmwareStatusReported) -> tuple[str, str, int | None]:
+    return type(body).__name__, body.status, body.request_id
 
 
 def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:

@@ -10,7 +10,7 @@ from bfactors.evidence import (
     LogStatusReported,
     SecurityEventReported,
 )
-from bfactors.exchange import own_call, record, station_call, waiting
+from bfactors.exchange import flood, own_call, record, station_call, waiting
 from bfactors.exchange.message import (
     Decided,
     EvidenceFailed,
@@ -149,6 +149,7 @@ def _ended(turn: Turn, reason: str) -> None:
     if state.phase in ("ended", "retired"):
         return
     turn.change(phase="ended", ended_s=turn.now_s, waiting=(), relays=(), remembered=())
+    flood.flush(turn)
     own_call.disconnected(turn)
     turn.change(close_reason=state.close_reason or reason)
 
@@ -160,6 +161,8 @@ def _finish(turn: Turn) -> Stepped:
         record.time_passed(turn)
     if state.outstanding is not None:
         own_call.time_passed(turn)
+    if state.security_counts:
+        flood.time_passed(turn)
     if state.waiting:
         waiting.time_passed(turn)
         waiting.flush(turn)
@@ -201,6 +204,8 @@ def _set_timer(turn: Turn) -> None:
             due.append(pending.expires_s)
     if state.evidence and not state.is_recording:
         due.append(state.retry_at_s)
+    if (counted_s := flood.due_s(turn)) is not None:
+        due.append(counted_s)
     for call in state.waiting:
         if call.reply is None:
             due.append(call.deadline_s)

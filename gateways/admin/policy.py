@@ -22,6 +22,7 @@ SECONDS_AT_MOST = 10 * 365 * 86_400
 _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
+    *("log_silence_s", "log_claim_grace_s"),
 }
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),
@@ -29,7 +30,9 @@ _CHOICES = {
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
 }
-"""Every text of a policy is one of a few; a new text field needs its choices here."""
+"""Texts of a policy that are one of a few."""
+_PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}
+"""Other texts; a new text field needs its choices or its pattern here."""
 
 
 def _bounded(name: str, kind: Any) -> Any:
@@ -40,6 +43,8 @@ def _bounded(name: str, kind: Any) -> Any:
     if kind is int:
         most = _AT_MOST.get(name, DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)
         return Annotated[int, Meta(ge=1 if name in _AT_LEAST_ONE else 0, le=most)]
+    if name in _PATTERNS:
+        return Annotated[str, Meta(pattern=_PATTERNS[name])]
     return Annotated[str, Meta(pattern=f"^({'|'.join(_CHOICES[name])})$(?!\\n)")]
 
 
