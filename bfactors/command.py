@@ -7,6 +7,8 @@ import msgspec
 
 from bfactors.admission import KeyVerifier
 from bfactors.capability import Capabilities
+from bfactors.certificate_hash import HashData
+from bfactors.firmware.command import FirmwareCommand
 from bfactors.refusal import Refusal
 
 
@@ -71,7 +73,11 @@ class CallCharger(_Command, frozen=True, kw_only=True):
 
 
 class RequestJob(_Command, frozen=True, kw_only=True):
-    """Open a certificate job. `action`: issue, renew, revoke, deactivate."""
+    """Open a certificate job. `action`: issue, renew, revoke, deactivate, delete, install-anchor.
+
+    What is to be deleted is named by the charger's own hash data (`reported_ref`), a certificate id or an anchor's
+    fingerprint; for install-anchor a fingerprint narrows the bundle of `purpose` down to one anchor.
+    """
 
     job_id: str
     charger_id: str
@@ -81,6 +87,8 @@ class RequestJob(_Command, frozen=True, kw_only=True):
     certificate_id: str | None = None
     revocation_reason: str | None = None
     due_reason: str | None = None
+    reported_ref: HashData | None = None
+    fingerprint_sha256: str | None = None
 
 
 class RequestLog(_Command, frozen=True, kw_only=True):
@@ -180,6 +188,7 @@ Command = (
     | SetPolicy
     | SetFamilyFacts
     | QualifyFamily
+    | FirmwareCommand
 )
 
 

@@ -725,12 +725,12 @@ FleetEvent = (
 Event = ChargerEvent | FleetEvent
 
 
-def name_of(event: Event) -> str:
+def name_of(event: msgspec.Struct) -> str:
     """The event's name as stored and published."""
     return type(event).__name__
 
 
-def payload_of(event: Event) -> str:
+def payload_of(event: msgspec.Struct) -> str:
     """The JSON text that is stored and hashed. A key's verifier is never in it."""
     if isinstance(event, ChargerRegistered) and event.key is not None:
         replace = msgspec.structs.replace

@@ -18,6 +18,8 @@ from bfactors.charger.draft import Context
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import charger_body, job_body, project
 from bfactors.charger.state import ChargerState, JobState, SessionFact
+from bfactors.firmware.command import FirmwareCommand
+from bfactors.firmware_fold import FirmwareFold, FirmwareLoaded, owned_key, wrong_role
 from bfactors.fleet import decide as fleet_decide
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
@@ -63,6 +65,7 @@ class Loaded(msgspec.Struct, kw_only=True):
     fleet: FleetState | None = None
     key_owners: dict[str, str] = {}
     serial_owners: dict[str, str] = {}
+    firmware: FirmwareLoaded = FirmwareLoaded()
 
 
 class Fold:
@@ -94,6 +97,7 @@ class Fold:
         """Policies or family facts changed: what was derived from them may be out of date for any charger."""
         self.fleet_changed = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
+        self.firmware = FirmwareFold(loaded.firmware, lease.partition, now, self._append)
 
     @property
     def partition(self) -> int:
@@ -138,7 +142,19 @@ class Fold:
     def command(self, envelope: c.CommandEnvelope) -> c.CommandAnswer:
         """Fold one command and answer it (the answer is given once the batch is committed)."""
         body = envelope.body
-        if isinstance(body, charger_decide.ChargerCommand):
+        refusal = wrong_role(envelope)
+        if refusal is not None:
+            answer = c.CommandAnswer(refusal=refusal)
+        elif isinstance(body, FirmwareCommand):
+            answer = self.firmware.command(
+                envelope,
+                body,
+                facts=self.facts,
+                fleet=self.fleet,
+                state=self.states.get(getattr(body, "charger_id", "")),
+                key_owners=self._key_owners,
+            )
+        elif isinstance(body, charger_decide.ChargerCommand):
             answer = self._charger_command(envelope, body)
         else:
             answer = self._fleet_command(envelope, body)
@@ -188,6 +204,8 @@ class Fold:
         context = self._context(evidence.evidence_id, evidence.source)
         if state is None:
             self._unregistered(evidence)
+            return
+        if self.firmware.evidence(evidence, state):
             return
         decision = charger_decide.decide_evidence(state, evidence, context)
         if isinstance(evidence.body, v.DeadlinePassed):
@@ -259,6 +277,9 @@ class Fold:
         if self.fleet is None:
             refusal = Refusal("wrong-partition", "fleet commands belong to the fleet partition", status=500)
             return c.CommandAnswer(refusal=refusal)
+        shared = self.firmware.refusal_of(body)
+        if shared is not None:
+            return c.CommandAnswer(refusal=shared)
         decision = fleet_decide.decide_command(self.fleet, body, envelope.actor, self.now)
         if decision.refusal is not None:
             return c.CommandAnswer(refusal=decision.refusal)
@@ -281,7 +302,7 @@ class Fold:
 
     def _append(
         self,
-        event: e.Event,
+        event: msgspec.Struct,
         actor: str,
         cause: str,
         state: ChargerState | None,
@@ -336,6 +357,9 @@ class Fold:
         )
         if isinstance(event, e.CSRValidated) and state is not None:
             self._own_key(event.spki_sha256, state.managed_identity_id)
+        given = owned_key(event)
+        if given is not None:
+            self._own_key(*given)
         if isinstance(event, e.SecurityEventRecorded):
             self.batch.security_events.append(
                 SecurityEventRow(
@@ -372,6 +396,7 @@ class Fold:
             if state is not None and state is self._before.get(charger_id):
                 due_at = clock.next_due(state, self.facts, self.now)
                 self.batch.timers.append(TimerRow(charger_key(charger_id), due_at))
+        self.batch.aggregates += self.firmware.rows()
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
         elif self.facts_changed and self._lease.partition != FLEET:
@@ -402,7 +427,9 @@ def _security_doc(event: e.SecurityEventRecorded, evidence_id: str, now: datetim
     )
 
 
-def _columns(event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState] | None) -> _Columns:
+def _columns(
+    event: msgspec.Struct, state: ChargerState | None, jobs: Mapping[str, JobState] | None
+) -> _Columns:
     job_id: str | None = getattr(event, "job_id", None) or None
     certificate_id: str | None = getattr(event, "certificate_id", None)
     purpose: str | None = getattr(event, "purpose", None)

@@ -42,8 +42,15 @@ def instruction_filter(node: str) -> str:
     return f"bf.instruction.{subject_token(node)}.*"
 
 
+def is_of_firmware(event: str) -> bool:
+    """Whether a ledger event is of firmware trust: those have names of their own, and a subject of their own."""
+    return event.startswith("Firmware")
+
+
 def ledger(event: str, event_id: str) -> str:
-    """Where the outbox publishes a ledger event."""
+    """Where the outbox publishes a ledger event; `bf.ledger.firmware.>` is firmware trust's, and no other's."""
+    if is_of_firmware(event):
+        return f"bf.ledger.firmware.{subject_token(event)}.{subject_token(event_id)}"
     return f"bf.ledger.{subject_token(event)}.{subject_token(event_id)}"
 
 

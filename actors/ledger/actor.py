@@ -16,7 +16,8 @@ from typing import Any, assert_never
 import msgspec
 
 from actors.ledger.announcement import Announcer
-from actors.ledger.commit import commit, recall
+from actors.ledger.commit import Memory, commit, load_states, recall
+from actors.ledger.firmware import outstanding_in
 from actors.ledger.isolation import set_aside
 from actors.ledger.item import Asked, Fact, Item, Rang
 from actors.ledger.message import (
@@ -42,6 +43,7 @@ from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.effect import Effect
 from bfactors.errors import Fenced, Overtaken, Unavailable
 from bfactors.evidence import Evidence
+from bfactors.firmware.state import FirmwareCharger
 from bfactors.identity import FLEET
 from bfactors.ledger_fold import charger_key, charger_of_key
 
@@ -339,6 +341,11 @@ class LedgerActor(Mailbox[Message]):
             memory.keep(after)
             term.note_jobs(after)
             term.announcer.tell(after, admission=_admission_differs(before, after), facts=memory.facts)
+        for firmware in fold.firmware.touched():
+            state = fold.states[firmware.charger_id]
+            assert state is not None
+            memory.keep(state)
+            term.announcer.tell_firmware(firmware, state, memory.facts)
         for charger_id, session in fold.displaced:
             term.announcer.displace(charger_id, session)
         for row in batch.effects:
@@ -448,10 +455,26 @@ class LedgerActor(Mailbox[Message]):
                 continue
             is_last = len(rows) < SCAN_PAGE
             states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
-            await self.deliver(Scanned(term.number, states, is_last))
+            firmware = await self._with_their_chargers(term.memory, outstanding_in(rows))
+            await self.deliver(Scanned(term.number, states, is_last, firmware))
             if is_last:
                 return
             after = rows[-1].key
+
+    async def _with_their_chargers(
+        self, memory: Memory, found: Sequence[FirmwareCharger]
+    ) -> list[tuple[FirmwareCharger, ChargerState]]:
+        """Firmware work together with the charger whose session it waits for."""
+        names = {firmware.charger_id for firmware in found}
+        while names:
+            try:
+                states = await load_states(self._ports.store, memory, names)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            pairs = [(firmware, states[firmware.charger_id]) for firmware in found]
+            return [(firmware, state) for firmware, state in pairs if state is not None]
+        return []
 
     def _scanned(self, scanned: Scanned) -> None:
         term = self._current(scanned.term)
@@ -465,6 +488,10 @@ class LedgerActor(Mailbox[Message]):
             term.timers.set(charger_key(state.charger_id), clock.next_due(state, facts, now))
             if state.jobs or plan.is_behind(state, facts):
                 term.pending.append(Rang(state.charger_id, now))
+        for firmware, stored in scanned.firmware:
+            state = term.memory.states.get(stored.charger_id, stored)
+            term.memory.keep(state)
+            term.announcer.tell_firmware(firmware, state, facts)
         if scanned.is_last:
             term.is_scanning = False
             if term.scan_again:

@@ -7,10 +7,12 @@ older revision. What was ordered and not known as sent is ordered again after a 
 import asyncio
 import logging
 
+from actors.ledger.firmware import FirmwareOrders
 from bfactors.charger import outgoing
 from bfactors.charger.state import ChargerState, SessionFact
 from bfactors.errors import Unavailable
 from bfactors.evidence import evidence_id
+from bfactors.firmware.state import FirmwareCharger
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CloseSession, InstructionOrder
 from bfactors.ports import Clock, Outbox
@@ -33,6 +35,7 @@ class Announcer:
         self._dirty: dict[str, tuple[ChargerState, bool]] = {}
         self._displaced: list[tuple[str, SessionFact]] = []
         self._ordered: dict[str, dict[tuple[str, int, str], float]] = {}
+        self._firmware = FirmwareOrders()
         self._wake = asyncio.Event()
         self._losses = outbox.losses
         self._is_away = False
@@ -43,6 +46,11 @@ class Announcer:
         earlier = self._dirty.get(state.charger_id)
         self._dirty[state.charger_id] = (state, admission or (earlier is not None and earlier[1]))
         self._wake.set()
+
+    def tell_firmware(self, firmware: FirmwareCharger, state: ChargerState, facts: FleetFacts) -> None:
+        """What firmware trust wants of a charger is news."""
+        if self._firmware.note(firmware):
+            self.tell(state, admission=False, facts=facts)
 
     def displace(self, charger_id: str, session: SessionFact) -> None:
         """An older session lives on at another node, perhaps; have it closed."""
@@ -91,7 +99,8 @@ class Announcer:
         now = self._clock.monotonic()
         given = self._ordered.pop(state.charger_id, {})
         kept: dict[tuple[str, int, str], float] = {}
-        for order in outgoing.orders(state, self._facts, self._clock.now()):
+        wanted = outgoing.orders(state, self._facts, self._clock.now()) + self._firmware.of(state)
+        for order in wanted:
             key = (order.instruction_id, order.decision, order.session_id)
             at = given.get(key)
             if (at is None or at < now - RESEND_S) and session is not None:

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from actors.ledger.firmware import load_firmware
 from actors.ledger.item import Asked, Fact, Item
 from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.charger.state import ChargerState
 from bfactors.check import csr as csr_check
 from bfactors.errors import EvidenceKnown
+from bfactors.firmware_fold import key_of
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_fold import FACTS_KEY, FLEET_KEY, Fold, Loaded, charger_key, charger_of_key
@@ -106,6 +108,7 @@ async def commit(
     everyone = await _concerned_by_lost_nodes(store, lease.partition, facts)
     states = await load_states(store, memory, _named(items).union(*everyone.values()))
     loaded = Loaded(facts=memory.facts, states=states, fleet=memory.fleet)
+    loaded.firmware = await load_firmware(store, lease.partition, items)
     await _look_up(store, items, loaded)
     earlier = await _earlier_answers(store, items)
     now = clock.now()
@@ -198,6 +201,10 @@ async def _look_up(store: LedgerStore, items: Sequence[Item], loaded: Loaded) ->
                     keys.add(request.spki_sha256)
             case Asked(envelope=c.CommandEnvelope(body=c.RegisterCharger(serial_number=serial))):
                 serials.add(serial)
+            case Asked(envelope=envelope):
+                key = key_of(envelope.body)
+                if key is not None:
+                    keys.add(key)
             case _:
                 pass
     if keys:

@@ -7,6 +7,7 @@ from datetime import datetime
 from actors.ledger.commit import Committed, Memory
 from actors.ledger.item import Item
 from bfactors.charger.state import ChargerState
+from bfactors.firmware.state import FirmwareCharger
 from bfactors.ledger_row import EffectRow
 
 
@@ -66,6 +67,8 @@ class Scanned:
     term: int
     states: Sequence[ChargerState]
     is_last: bool
+    firmware: Sequence[tuple[FirmwareCharger, ChargerState]] = ()
+    """Whose firmware work is outstanding."""
 
 
 @dataclass(frozen=True, slots=True)

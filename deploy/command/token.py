@@ -11,7 +11,7 @@ from deploy.command.option import add_settings_flags, settings_of
 from persistence.database import open_pool
 from persistence.token import TokenStore
 
-ROLES = ("viewer", "operator", "pki-admin", "rollout-manager", "auditor")
+ROLES = ("viewer", "operator", "pki-admin", "rollout-manager", "auditor", "firmware-admin")
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from bfactors.ledger_row import EventRow
+from bfactors.subject import is_of_firmware
 from gateways.admin.ports import EventTooOld, FeedItem
 from gateways.nats.ledger_feed import LedgerFeed
 
@@ -26,6 +27,8 @@ class StreamFeed:
         rows = self._feed.read(after)
         try:
             async for position, row in rows:
+                if is_of_firmware(row.event):
+                    continue  # no operational role follows firmware trust; its trail has a route of its own
                 yield FeedItem(position, row.event, _data(row))
         finally:
             await rows.aclose()

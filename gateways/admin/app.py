@@ -10,6 +10,7 @@ from gateways.admin.command import Commands
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.edge import Entrance, problems
 from gateways.admin.family import Families
+from gateways.admin.firmware import FirmwareTrust
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
@@ -62,6 +63,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         OperatorCalls(dependencies, commands),
         Families(fleet, commands),
         Purposes(),
+        FirmwareTrust(reader, commands),
         Trail(reader),
         stream,
         Health(dependencies),

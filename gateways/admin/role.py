@@ -1,19 +1,21 @@
 """Who may do what: one table, operation by role. A role that is not named beside an operation may not do it.
 
 Viewers read the fleet; auditors read the trail as well; rollout managers also pause and resume; operators run jobs and the
-inventory; PKI admins do everything, and alone revoke, change trust and policy.
+inventory; PKI admins do everything operational, and alone revoke, change trust and policy. Firmware admins have firmware trust,
+which is nobody else's, and nothing else.
 """
 
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Role = Literal["viewer", "operator", "pki-admin", "rollout-manager", "auditor"]
+Role = Literal["viewer", "operator", "pki-admin", "rollout-manager", "auditor", "firmware-admin"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
 PUBLIC: frozenset[str] = frozenset()
 """Without a token: health, numbers, public trust anchors and the API's own description."""
 
-_EVERYONE = ROLES
+_FIRMWARE = frozenset({"firmware-admin"})
+_EVERYONE = ROLES - _FIRMWARE
 _TRAIL = frozenset({"operator", "pki-admin", "auditor"})
 _OPERATION = frozenset({"operator", "pki-admin"})
 _ROLLOUT = frozenset({"operator", "pki-admin", "rollout-manager"})
@@ -59,6 +61,16 @@ MAY: Mapping[str, frozenset[str]] = {
     "audit.list": _TRAIL,
     "security_events.list": _TRAIL,
     "events.follow": _TRAIL | _ROLLOUT,
+    "firmware_trust.record": _FIRMWARE,
+    "firmware_trust.anchors": _FIRMWARE,
+    "firmware_trust.anchor": _FIRMWARE,
+    "firmware_trust.withdraw": _FIRMWARE,
+    "firmware_trust.charger": _FIRMWARE,
+    "firmware_trust.install": _FIRMWARE,
+    "firmware_trust.list": _FIRMWARE,
+    "firmware_trust.delete": _FIRMWARE,
+    "firmware_trust.cancel": _FIRMWARE,
+    "firmware_trust.events": _FIRMWARE,
 }
 
 MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {

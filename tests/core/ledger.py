@@ -6,6 +6,8 @@ from typing import Any
 from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.charger.state import ChargerState
+from bfactors.firmware.state import FirmwareCharger, FirmwareFleet
+from bfactors.firmware_fold import FirmwareLoaded
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import Fold, Loaded
@@ -27,6 +29,8 @@ class Partition:
         self.states: dict[str, ChargerState | None] = {}
         self.key_owners: dict[str, str] = {}
         self.serial_owners: dict[str, str] = {}
+        self.firmware: dict[str, FirmwareCharger] = {}
+        self.firmware_fleet = FirmwareFleet()
         self.lease = Lease(
             partition=self.number,
             owner="core-1",
@@ -48,6 +52,7 @@ class Partition:
             fleet=self.fleet,
             key_owners=self.key_owners,
             serial_owners=self.serial_owners,
+            firmware=FirmwareLoaded(chargers=self.firmware, fleet=self.firmware_fleet),
         )
         return Fold(self.lease, loaded, self.now, "wss://csms.example/ocpp")
 
@@ -69,6 +74,7 @@ class Partition:
         batch = fold.finish()
         self.states.update(fold.states)
         self.facts, self.fleet = fold.facts, fold.fleet
+        self.firmware, self.firmware_fleet = fold.firmware.chargers, fold.firmware.fleet
         self.key_owners.update({row.spki_sha256: row.managed_identity_id for row in batch.key_owners})
         self.rows += batch.events
         self.batches.append(batch)

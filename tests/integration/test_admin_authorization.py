@@ -10,7 +10,14 @@ from gateways.admin.role import ROLES
 from gateways.admin.route import Route
 from tests.integration.admin_world import JOB, AdminWorld, token_of
 
-LETTERS = {"v": "viewer", "o": "operator", "p": "pki-admin", "r": "rollout-manager", "a": "auditor"}
+LETTERS = {
+    "v": "viewer",
+    "o": "operator",
+    "p": "pki-admin",
+    "r": "rollout-manager",
+    "a": "auditor",
+    "f": "firmware-admin",
+}
 EXPECTED = {
     "health.live": "*",
     "health.ready": "*",
@@ -51,6 +58,16 @@ EXPECTED = {
     "audit.list": "opa",
     "security_events.list": "opa",
     "events.follow": "opra",
+    "firmware_trust.record": "f",
+    "firmware_trust.anchors": "f",
+    "firmware_trust.anchor": "f",
+    "firmware_trust.withdraw": "f",
+    "firmware_trust.charger": "f",
+    "firmware_trust.install": "f",
+    "firmware_trust.list": "f",
+    "firmware_trust.delete": "f",
+    "firmware_trust.cancel": "f",
+    "firmware_trust.events": "f",
 }
 """Written out a second time on purpose: a change of the table must be meant."""
 ROUTES = {route.operation: route for route in described_routes(AdminWorld().dependencies)}
