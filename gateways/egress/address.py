@@ -4,13 +4,15 @@ A host named in settings may lie anywhere. Source: RFC 6890 by way of `ipaddress
 carry another one inside.
 """
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from yarl import URL
 
 from bfactors.errors import NotFetched
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
+_UNICAST = IPv6Network("2000::/3")
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
 _PROVIDERS_OWN = frozenset({IPv4Address("168.63.129.16")})
 """Looks public, and is a cloud provider's metadata and agent service for whoever runs there."""
 _WELL_KNOWN_PORTS = frozenset({80, 443})
@@ -27,7 +29,11 @@ def is_public(address: str) -> bool:
     inner = _carried_by(found) if isinstance(found, IPv6Address) else None
     if inner is not None:
         return is_public(str(inner))
-    return found.is_global and not found.is_multicast and found not in _PROVIDERS_OWN
+    if found.version == 6:
+        return found in _UNICAST and found.is_global
+    return (
+        found.is_global and not found.is_multicast and found not in _PROTOCOLS and found not in _PROVIDERS_OWN
+    )
 
 
 def _carried_by(address: IPv6Address) -> IPv4Address | None:

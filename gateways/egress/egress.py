@@ -82,7 +82,7 @@ class HttpEgress:
             outcome = "timeout"
             raise NotFetched("timeout", f"no answer within {within_s:g} s") from None
         finally:
-            self._metrics.count("egress_requests", outcome=outcome)
+            self._metrics.count("egress_requests_total", outcome=outcome)
             self._metrics.observe("egress_seconds", self._monotonic() - began_s)
 
     async def _ask(self, url: URL, size_bytes: int, body: bytes | None, content_type: str) -> bytes:

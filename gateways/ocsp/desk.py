@@ -120,7 +120,7 @@ class StatusDesk:
         if source == "OCSP":
             return (await self._response(named, url))[1]
         readings = _readings(named)
-        self._metrics.count("certificate_status", source=source, outcome=_origin(url in self._lists))
+        self._metrics.count("certificate_status_total", source=source, outcome=_origin(url in self._lists))
         encoded = await self._lists.get(url, partial(self._fetched_list, url, readings[0]))
         # Off the loop: ten MiB take their time.
         judgements = [
@@ -139,7 +139,7 @@ class StatusDesk:
         for reading in _readings(named):
             place = (reading, url)
             self._metrics.count(
-                "certificate_status", source="OCSP", outcome=_origin(place in self._responses)
+                "certificate_status_total", source="OCSP", outcome=_origin(place in self._responses)
             )
             response = await self._responses.get(place, partial(self._fetched_response, reading, url))
             if response[1].status != "Unknown":
@@ -160,7 +160,7 @@ class StatusDesk:
         return Kept((der, judgement), len(der), judgement.until)
 
     def _failed(self, source: Source, problem: str) -> None:
-        self._metrics.count("certificate_status", source=source, outcome="failed")
+        self._metrics.count("certificate_status_total", source=source, outcome="failed")
         _LOG.info("the status of a certificate is not known: %s", problem, extra={"source": source})
 
 

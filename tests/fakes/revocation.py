@@ -113,12 +113,15 @@ class Responder:
         self.headers: list[dict[str, str]] = []
         self.hold: asyncio.Event | None = None
         self.ended = asyncio.Event()
+        self.arrived = asyncio.Condition()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         self.headers.append(dict(request.headers))
         body = await request.read()
         self.bodies.append(body)
+        async with self.arrived:
+            self.arrived.notify_all()
         if self.hold is not None:
             await self.hold.wait()
         match request.path:
