@@ -8,6 +8,7 @@ STREAM_LEDGER = "BF_LEDGER"
 STREAM_OCPP = "BF_OCPP"
 STREAM_NODE = "BF_NODE"
 NODE_FILTER = "bf.node.>"
+_FIRMWARE_TRUST = ("FirmwareAnchor", "FirmwareList", "FirmwareWork", "FirmwareUpdate")
 SEEN_FILTER = "bf.seen.*.*"
 SECRET_FILTER = "bf.secret.*"  # noqa: S105 - a subject, not a secret
 
@@ -43,8 +44,8 @@ def instruction_filter(node: str) -> str:
 
 
 def is_of_firmware(event: str) -> bool:
-    """Whether a ledger event is of firmware trust: those have names of their own, and a subject of their own."""
-    return event.startswith("Firmware")
+    """Whether a ledger event is of firmware trust, as its name says: those have a subject of their own."""
+    return event.startswith(_FIRMWARE_TRUST)
 
 
 def ledger(event: str, event_id: str) -> str:

@@ -1,6 +1,6 @@
-"""What the ledger decided about firmware trust: a stream of its own, every name of which begins with `Firmware`.
+"""What the ledger decided about firmware trust: a stream of its own, about anchors, lists, work and updates.
 
-`bfactors.subject` publishes by that beginning; no operational event may have it.
+`bfactors.subject` publishes them apart by how their names begin; no operational event may begin so.
 """
 
 from datetime import datetime

@@ -19,6 +19,7 @@ from deploy.role.certificate_desk import CertificateDesk
 from deploy.role.core_health import CoreHealth
 from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
+from deploy.role.firmware_separation import FirmwareSeparation
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
@@ -63,6 +64,7 @@ class CoreRole:
     seen: SeenWatch = field(init=False)
     health: CoreHealth = field(init=False)
     secrets: CoreSecrets = field(init=False)
+    separation: FirmwareSeparation = field(init=False)
     desk: CertificateDesk = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class CoreRole:
         self.seen = SeenWatch(self.nats.connection, self.runtime.clock)
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
         self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
+        self.separation = FirmwareSeparation(self.database.reader)
         self.desk = CertificateDesk(
             self.nats.connection,
             self.runtime.clock,
@@ -94,6 +97,7 @@ class CoreRole:
 
     async def _begin(self) -> None:
         """Everything that needs NATS, in order, for as long as it takes."""
+        await self.separation.is_apart()
         await self._lay_out()
         assert self._nodes is not None
         self._nodes.start()
@@ -111,11 +115,15 @@ class CoreRole:
         self.router = start_core_actors(self.runtime, self.owner, ports)
         await self._compare_nodes(self._nodes)
         await self.ca.look_until_known()
+        registrations = self.ca.registrations()
+        roots = self.ca.central_system_roots()
+        told = [text for each in registrations for text in (each.certificate_pem, each.chain_pem)]
+        await self.separation.until_apart([*told, *roots])
         await tell_fleet(
             self.commands,
             self.runtime.clock,
-            authorities=self.ca.registrations(),
-            central_system_roots=self.ca.central_system_roots(),
+            authorities=registrations,
+            central_system_roots=roots,
             policy=self.settings.policy,
         )
         self.told_fleet = True
@@ -157,6 +165,7 @@ class CoreRole:
         if not self.nats.connection.healthy:
             missing.append("nats")
         missing += self.health.missing()
+        missing += self.separation.missing()
         if not self.told_fleet:
             missing.append("fleet-facts")
         for task in self._tasks:

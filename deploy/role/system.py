@@ -37,6 +37,7 @@ SERVER_RENEWAL_WAIT_S = 10.0
 """How long a renewal may hold up a start, while the certificates there are still serve."""
 START_BUDGET_S = 60.0
 ADMIN_TOKEN_NAME = "first-start"  # noqa: S105 - a name, not a token
+FIRMWARE_TOKEN_NAME = "first-start-firmware"  # noqa: S105 - a name, not a token
 
 
 @dataclass(slots=True)
@@ -168,19 +169,29 @@ class System:
         self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
 
     async def _first_token(self, database: Database) -> None:
-        """At first start one token of the highest role is made and shown to nobody but its file."""
-        if self.admin_token_file.exists():
-            return
-        token = await database.tokens.create(ADMIN_TOKEN_NAME, "pki-admin")
-        if isinstance(token, Refusal):
-            _LOG.warning("the first admin token exists, but not its file; use `run.py token create`")
-            return
-        write_private(self.admin_token_file, f"{token}\n".encode())
+        """At first start one token of the highest role is made, and one for firmware trust, which that role does not have."""
+        wanted = (
+            (self.admin_token_file, ADMIN_TOKEN_NAME, "pki-admin"),
+            (self.firmware_token_file, FIRMWARE_TOKEN_NAME, "firmware-admin"),
+        )
+        for path, name, role in wanted:
+            if path.exists():
+                continue
+            token = await database.tokens.create(name, role)
+            if isinstance(token, Refusal):
+                _LOG.warning("the token %s exists, but not its file; use `run.py token create`", name)
+                continue
+            write_private(path, f"{token}\n".encode())
 
     @property
     def admin_token_file(self) -> Path:
         """Where the first token lies."""
         return self.settings.data_dir / "secrets" / "admin.token"
+
+    @property
+    def firmware_token_file(self) -> Path:
+        """Where the first token for firmware trust lies; whoever runs operations may hand it on and delete it."""
+        return self.settings.data_dir / "secrets" / "firmware.token"
 
     def ocpp_url(self) -> str:
         """Where chargers are told to connect."""
