@@ -226,6 +226,26 @@ class InstalledCertificatesReported(_Event, frozen=True, kw_only=True):
     charger_id: str
     reported: tuple[ReportedCertificate, ...]
     evidence_ref: str
+    uses: tuple[str, ...] = ()
+    """The uses it was asked for; empty: everything. Of other stores `reported` repeats what was known."""
+
+
+class InventoryDifference(msgspec.Struct, frozen=True, rename="camel"):
+    """One disagreement on one certificate: `ref` is the head of its fingerprint, or how the charger lists it."""
+
+    code: str
+    ref: str
+
+
+class InventoryReconciled(_Event, frozen=True, kw_only=True):
+    """What we issued, what the charger lists and what was seen disagree otherwise than before; no differences: in nothing."""
+
+    charger_id: str
+    differences: tuple[InventoryDifference, ...]
+    """The first of them; `counts` has them all, by code."""
+    counts: dict[str, int]
+    digest: str
+    evidence_ref: str
 
 
 class ChargerFactObserved(_Event, frozen=True, kw_only=True):
@@ -320,6 +340,10 @@ class CertificateRequested(_Event, frozen=True, kw_only=True):
     certificate_id: str | None
     deadline_at: datetime
     policy_version: int
+    target: ReportedCertificate | None = None
+    """What is to be deleted, as the charger lists it."""
+    fingerprint_sha256: str | None = None
+    """The one anchor to be installed; None: all of the bundle."""
 
 
 class CertificateRenewalStarted(_Event, frozen=True, kw_only=True):
@@ -555,6 +579,39 @@ class CertificateRenewalDue(_Event, frozen=True, kw_only=True):
     due_reason: str
 
 
+class CertificateDeleted(_Event, frozen=True, kw_only=True):
+    """It is no longer on the charger: its list shows so (rung `listed`), or its answer says so (`accepted`)."""
+
+    job_id: str
+    charger_id: str
+    certificate_id: str | None
+    reported: ReportedCertificate
+    """The charger's own entry, which the deletion echoed."""
+    rung: str
+    evidence_ref: str
+
+
+class CertificateAdopted(_Event, frozen=True, kw_only=True):
+    """A leaf that somebody else issued is in use and in the inventory from now on, tracked only."""
+
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    source: str
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    chain_pem: str
+    seen_at: datetime
+    evidence_ref: str
+
+
 class EvidenceQuarantined(_Event, frozen=True, kw_only=True):
     """A piece of evidence could not be decided on twice; its identity is paused, the partition goes on."""
 
@@ -673,6 +730,7 @@ ChargerEvent = (
     | LogStored
     | SecurityProfileMigrated
     | InstalledCertificatesReported
+    | InventoryReconciled
     | ChargerFactObserved
     | TrustAnchorAccepted
     | TrustAnchorBundleConfirmed
@@ -706,6 +764,8 @@ ChargerEvent = (
     | CertificateExpired
     | CertificateExpiryEscalated
     | CertificateRenewalDue
+    | CertificateDeleted
+    | CertificateAdopted
     | EvidenceQuarantined
 )
 

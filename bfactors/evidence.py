@@ -33,6 +33,8 @@ class SessionOpened(_Body, frozen=True, kw_only=True):
     fingerprint_sha256: str | None = None
     key_generation: int | None = None
     flags: tuple[str, ...] = ()
+    leaf_pem: str | None = None
+    """The leaf itself, told where it is none that its admission record lists."""
 
 
 class SessionClosed(_Body, frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     subject_match: str = "exact"
     """`exact`: CN equals the expected name; `contains`: the expected name occurs in CN."""
     factory_certificate: str = "refused"
+    inventory_every_days: int = 30
+    """A charger lists all its certificates at least this often; 0: only when something else needs it."""
     escalate_security_events: tuple[str, ...] = ("TamperDetectionActivated", "SecurityLogWasCleared")
     """Kinds that are escalated when a charger reports them; `critical` stands for all its OCPP version calls so."""
     log_silence_s: int = 900
@@ -69,6 +71,7 @@ _NOT_NEGATIVE = (
     "last_safe_days",
     "superseded_grace_days",
     "not_before_skew_s",
+    "inventory_every_days",
 )
 _POSITIVE = (
     "csr_wait_s",

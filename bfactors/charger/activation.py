@@ -3,13 +3,9 @@
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import CertificateRecord, may_be_on_charger
 from bfactors.purpose import Rung, purpose
-from bfactors.x509 import HashName, hash_data, parse_certificates
-
-_ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 
 
 def reached(draft: Draft, certificate_id: str, rung: Rung) -> None:
@@ -46,12 +42,3 @@ def supersede(draft: Draft, certificate: CertificateRecord, *, by: str | None, r
             reason=reason,
         )
     )
-
-
-def is_listed(certificate: CertificateRecord, reported: tuple[ReportedCertificate, ...]) -> bool:
-    """Whether the charger's own list names this leaf."""
-    chain = parse_certificates(certificate.chain_pem)
-    if len(chain) < 2:
-        return False  # without its issuer it has no hash data
-    ours = {hash_data(chain[0], chain[1], algorithm).folded() for algorithm in _ALGORITHMS}
-    return any(entry.hash_data.folded() in ours for entry in reported)

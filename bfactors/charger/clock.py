@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import log_collection, operator_call, request
+from bfactors.charger import inventory, log_collection, operator_call, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
 from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState, open_issue
@@ -13,6 +13,9 @@ from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
 from bfactors.policy import Policy, effective
+from bfactors.purpose import session_purpose
+
+_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor")
 
 
 def rang(draft: Draft) -> None:
@@ -50,7 +53,7 @@ def _job_due(draft: Draft, job: JobState) -> None:
 
 def _has_deadline(job: JobState) -> bool:
     """A job that rests because its charger is meant to stay on profile 2 is late for nothing."""
-    return job.action in ("issue", "renew") and job.waiting_for != RESTING
+    return job.action in _WITH_DEADLINE and job.waiting_for != RESTING
 
 
 def _overdue(draft: Draft, job: JobState, code: str, message: str) -> None:
@@ -144,6 +147,10 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
+    policy = effective(facts.policies, purpose=session_purpose().name, cohort=state.cohort)
+    listing = inventory.due_at(state, policy)
+    if listing is not None:
+        yield listing
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue

@@ -4,18 +4,28 @@ from typing import assert_never
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import activation, log_collection, operator_call, trust_gate
+from bfactors.charger import (
+    activation,
+    anchor_job,
+    deletion,
+    inventory,
+    log_collection,
+    operator_call,
+    trust_gate,
+)
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
     RESEND,
     CallAction,
     CollectLog,
+    DeleteCertificate,
     InstallAnchor,
     InstallLeaf,
     ListCertificates,
     kind_name,
 )
+from bfactors.inventory.listed import is_leaf_listed
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
 from bfactors.purpose import purpose
 
@@ -98,20 +108,22 @@ def _accepted(draft: Draft, instruction: InstructionState, outcome: Answered) ->
 
 
 def _listed(draft: Draft, instruction: InstructionState, outcome: Answered) -> None:
-    draft.record(
-        e.InstalledCertificatesReported(
-            charger_id=draft.state.charger_id, reported=outcome.listed, evidence_ref=draft.context.cause
-        )
-    )
+    assert isinstance(instruction.body, ListCertificates)
+    inventory.note_list(draft, outcome.listed, inventory.uses_of(draft.state, instruction.body))
     trust_gate.confirm_from_list(draft)
     job = draft.state.jobs.get(instruction.job_id or "")
-    certificate = draft.state.certificates.get(job.certificate_id or "") if job is not None else None
-    if job is not None and certificate is not None and certificate.state == "installed":
+    if job is None or job.action == "delete":
+        return
+    if job.action == "install-anchor":
+        anchor_job.listed(draft, job)
+        return
+    certificate = draft.state.certificates.get(job.certificate_id or "")
+    if certificate is not None and certificate.state == "installed":
         must_be_listed = purpose(job.purpose).active_rung == "listed"
-        if must_be_listed and not activation.is_listed(certificate, outcome.listed):
+        if must_be_listed and not is_leaf_listed(outcome.listed, certificate):
             draft.retry(job, "certificate-not-listed", "the charger accepted the leaf but does not list it")
         return
-    if job is not None and (closed := trust_gate.gate(draft, job)) is not None and closed.side == "charger":
+    if (closed := trust_gate.gate(draft, job)) is not None and closed.side == "charger":
         draft.retry(
             job, "trust-anchor-not-listed", "the charger accepted the trust anchor but does not list it"
         )
@@ -134,6 +146,9 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
                 evidence_ref=draft.context.cause,
             )
         )
+        return
+    if isinstance(instruction.body, DeleteCertificate):
+        deletion.refused(draft, job, outcome, detail)
         return
     if job is None:
         return

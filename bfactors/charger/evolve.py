@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bfactors import event as e
 from bfactors.charger.evolve_certificate import certificate_changed, issued
+from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.evolve_log import log_changed
 from bfactors.charger.evolve_report import reported
@@ -19,6 +20,7 @@ from bfactors.charger.state import (
     SessionFact,
 )
 from bfactors.instruction import (
+    DeleteCertificate,
     InstallLeaf,
     RaiseSecurityProfile,
     Reboot,
@@ -96,12 +98,15 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 session_generation=event.session_generation,
                 lost_session_id=None,
                 last_seen_at=now,
+                strangers=strangers(state, event),
             )
         case e.ChargerSessionClosed():
             lost = event.session_id if event.reason == NODE_LOST else None
             return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
         case e.ChargerBootReported():
             return _booted(state, event, now)
+        case e.InventoryReconciled():
+            return replace(state, differences_digest=event.digest, differences=event.counts)
         case e.SecurityEventRecorded() | e.FirmwareStatusChanged():
             return reported(state, event, now)
         case e.LogRequested() | e.LogRequestAccepted() | e.LogStatusChanged() | e.LogStored():
@@ -120,8 +125,11 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
         case e.SecurityProfileMigrated():
             return replace(state, security_profile=event.to_profile, migration=None)
         case e.InstalledCertificatesReported():
-            # the list is the fresher truth: what it lacks is installed again, whatever was accepted before
-            return replace(state, reported=event.reported, reported_at=now, accepted_anchors=frozenset())
+            return listed(state, event, now)
+        case e.CertificateDeleted():
+            return deleted(state, event)
+        case e.CertificateAdopted():
+            return adopted(state, event)
         case e.ChargerFactObserved():
             return replace(state, observed_facts=state.observed_facts | {event.fact})
         case e.TrustAnchorAccepted():
@@ -214,6 +222,7 @@ def _instruction_opened(state: ChargerState, event: e.InstructionOpened, now: da
         not_before=event.not_before,
         unknown=before is not None and (before.unknown or before.sent_session is not None),
     )
+    state = asked_to_list(state, event, now)
     return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
@@ -235,6 +244,8 @@ def _instruction_settled(state: ChargerState, event: e.InstructionSettled) -> Ch
     state = replace(state, instructions=instructions)
     if isinstance(settled.body, InstallLeaf):
         return _delivery_settled(state, settled, settled.body, event.outcome)
+    if isinstance(settled.body, DeleteCertificate) and event.outcome == "accepted":
+        return carried_out(state, settled.job_id)
     if event.outcome in _STEP_DONE.get(type(settled.body), ()) and settled.job_id is not None:
         step = MigrationState(job_id=settled.job_id, step=kind_name(settled.body))
         return replace(state, migration=step)

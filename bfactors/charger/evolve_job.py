@@ -37,7 +37,7 @@ _LONGEST_REST = timedelta(hours=6)
 def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerState:
     """The state after one of a job's events; an event of a job that is not open changes nothing."""
     if isinstance(event, e.CertificateRequested):
-        return replace(state, jobs={**state.jobs, event.job_id: _opened(event, now)})
+        return replace(state, jobs={**state.jobs, event.job_id: _opened(event, now, state.revision)})
     job = state.jobs.get(event.job_id)
     if job is None:
         return state
@@ -71,7 +71,7 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
     return replace(state, jobs={**state.jobs, job.job_id: job})
 
 
-def _opened(event: e.CertificateRequested, now: datetime) -> JobState:
+def _opened(event: e.CertificateRequested, now: datetime, revision: int) -> JobState:
     return JobState(
         job_id=event.job_id,
         purpose=event.purpose,
@@ -82,6 +82,9 @@ def _opened(event: e.CertificateRequested, now: datetime) -> JobState:
         deadline_at=event.deadline_at,
         policy_version=event.policy_version,
         certificate_id=event.certificate_id,
+        target=event.target,
+        fingerprint_sha256=event.fingerprint_sha256,
+        list_after=revision + 1,
     )
 
 
@@ -96,6 +99,7 @@ def _staged(state: ChargerState, job: JobState, event: e.CertificateJobStageChan
         due_at=event.due_at,
         failures=job.failures + 1 if event.failed else job.failures,
         overdue=job.overdue and event.stage == job.stage and not event.failed,
+        carried_out=job.carried_out and not event.failed,
     )
     if event.failed:
         state = _without_migration(state, job)  # a migration starts again from its first step

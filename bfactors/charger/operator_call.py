@@ -11,16 +11,13 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.certificate_hash import HashData
+from bfactors.charger import deletion, inventory, trust_gate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, InstructionState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
-from bfactors.inventory.deletion import deletion_problem
-from bfactors.inventory.held import held_by
-from bfactors.inventory.reconciliation import reconcile
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
-from bfactors.purpose import purposes, session_purpose
+from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.x509 import MalformedX509, is_root, parse_certificate
 
@@ -38,7 +35,6 @@ ENDS = timedelta(seconds=120)
 PAYLOAD_MAX_CHARS = 32_768
 _ANSWER_MAX_CHARS = 65_536
 _FACTORY_ROOT = "ManufacturerRootCertificate"
-_SMALLEST_TLS_PROFILE = 2
 _KEY_SETTINGS = frozenset({"basicauthpassword", "authorizationkey"})
 _PROFILE_SETTINGS = frozenset({"securityprofile"})
 _CENTRAL_SYSTEM_USES = frozenset({"CSMSRootCertificate", "CentralSystemRootCertificate"})
@@ -74,8 +70,12 @@ def ended(draft: Draft, instruction: InstructionState, body: CallAction, outcome
         case Answered(payload=payload):
             if body.action == "GetInstalledCertificateIds" and outcome.status in ("Accepted", "NotFound"):
                 _note_listing(draft, body, outcome)
+            elif body.action == deletion.ACTION:
+                deletion.by_hand(draft, body, outcome)
             _settle(draft, instruction, body, "answered", _kept(payload), None)
         case CallFailed():
+            if body.action == deletion.ACTION:
+                deletion.by_hand(draft, body, outcome)
             _settle(draft, instruction, body, "error", None, f"{outcome.code} {outcome.description}".strip())
         case Silent():
             _settle(draft, instruction, body, "timeout", None, None)
@@ -124,14 +124,9 @@ def _settle(
 def _note_listing(draft: Draft, body: CallAction, outcome: Answered) -> None:
     """A list asked for by hand is the charger's word like any other, about the stores it was asked for."""
     asked = msgspec.json.decode(body.payload, type=dict[str, Any]).get("certificateType")
-    uses = {asked} if isinstance(asked, str) else set(asked) if isinstance(asked, list) else None
-    others = () if uses is None else tuple(r for r in draft.state.reported if r.use not in uses)
-    event = e.InstalledCertificatesReported(
-        charger_id=draft.state.charger_id,
-        reported=(*others, *outcome.listed),
-        evidence_ref=draft.context.cause,
-    )
-    draft.record(event)
+    uses = (asked,) if isinstance(asked, str) else tuple(map(str, asked)) if isinstance(asked, list) else ()
+    inventory.note_list(draft, outcome.listed, uses)
+    trust_gate.confirm_from_list(draft)
 
 
 def _kept(payload: str | None) -> str | None:
@@ -212,26 +207,10 @@ def _install_problem(facts: FleetFacts, payload: Payload) -> Refusal | None:
 def _deletion_problem(state: ChargerState, facts: FleetFacts, payload: Payload) -> Refusal | None:
     """No last root and no anchor of the live session: every anchor of our own counts as that, while it is over TLS."""
     try:
-        named = msgspec.convert(payload.get("certificateHashData"), _HashData)
+        target = deletion.named_in(payload)
     except msgspec.ValidationError as problem:
         return Refusal("invalid-value", str(problem), "certificateHashData")
-    target = HashData(
-        named.hash_algorithm, named.issuer_name_hash, named.issuer_key_hash, named.serial_number
-    )
-    inventory = reconcile(held_by(state, facts.bundles), state.reported)
-    ours = facts.bundles.get(session_purpose().anchor_bundle or "")
-    is_over_tls = state.session is not None and state.session.security_profile >= _SMALLEST_TLS_PROFILE
-    live = (
-        frozenset(anchor.fingerprint_sha256 for anchor in ours.anchors) if ours is not None else frozenset()
-    )
-    return deletion_problem(target, inventory, live if is_over_tls else None)
-
-
-class _HashData(msgspec.Struct, frozen=True, rename="camel"):
-    hash_algorithm: str
-    issuer_name_hash: str
-    issuer_key_hash: str
-    serial_number: str
+    return deletion.problem(state, facts, target)
 
 
 def _settings_of(action: str, payload: Payload) -> list[tuple[str, str]]:

@@ -4,12 +4,22 @@ from datetime import timedelta
 
 from bfactors import event as e
 from bfactors.capability import Capabilities, learned, merged
-from bfactors.charger import activation, issuance, log_collection, migration, trust_gate
+from bfactors.charger import (
+    activation,
+    anchor_job,
+    deletion,
+    inventory,
+    issuance,
+    log_collection,
+    migration,
+    trust_gate,
+)
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
-from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
+from bfactors.inventory.listed import is_leaf_listed
 from bfactors.policy import effective
 from bfactors.purpose import purpose, session_purpose
 
@@ -18,12 +28,23 @@ def plan(draft: Draft) -> None:
     """Bring every open job of the charger to where it can be now."""
     _follow_admission_rule(draft)
     _follow_capabilities(draft)
+    inventory.ask_if_due(draft)
     for job_id in list(draft.state.jobs):
         job = draft.state.jobs.get(job_id)
-        if job is not None and job.action in ("issue", "renew"):
-            _plan_issue(draft, job)
-        elif job is not None and job.action == COLLECT_LOG:
-            log_collection.plan(draft, job)
+        if job is None:
+            continue
+        match job.action:
+            case "issue" | "renew":
+                _plan_issue(draft, job)
+            case "delete":
+                deletion.pursue(draft, job)
+            case "install-anchor":
+                anchor_job.pursue(draft, job)
+            case "collect-log":
+                log_collection.plan(draft, job)
+            case _:
+                pass  # with somebody else, whose evidence moves it on
+    inventory.follow(draft)
 
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
@@ -210,7 +231,7 @@ def _plan_listing(draft: Draft, job: JobState) -> None:
     reported_at = draft.state.reported_at
     if reported_at is not None and certificate.installed_at is not None:
         is_fresh = reported_at >= certificate.installed_at
-        if is_fresh and activation.is_listed(certificate, draft.state.reported):
+        if is_fresh and is_leaf_listed(draft.state.reported, certificate):
             activation.reached(draft, certificate.certificate_id, "listed")
             draft.record(
                 e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=certificate.certificate_id)

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from bfactors import command as c
 from bfactors import event as e
+from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger import anchor_job, deletion
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
@@ -11,7 +13,7 @@ from bfactors.identity import charger_id_problem, serial_number_problem
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 
-_ACTIONS = ("issue", "renew", "revoke", "deactivate")
+_ACTIONS = ("issue", "renew", "revoke", "deactivate", "delete", "install-anchor")
 _REVOCATION_REASONS = (
     "key_compromise",
     "superseded",
@@ -117,7 +119,8 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
     spec = purposes().get(command.purpose)
     if spec is None:
         return Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose")
-    if spec.identity_kind != "charger":
+    is_about_charger = command.action in ("delete", "install-anchor")
+    if spec.identity_kind != "charger" and not is_about_charger:
         return Refusal(
             "wrong-identity", f"{spec.name} belongs to a {spec.identity_kind}, not to a charger", "purpose"
         )
@@ -125,6 +128,10 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
         return command.job_id
     if any(ended.job_id == command.job_id for ended in draft.state.ended_jobs):
         return Refusal("job-ended", "a job of this id has ended already", "job_id", 409)
+    if command.action == "delete":
+        return _open_delete(draft, command)
+    if command.action == "install-anchor":
+        return _open_install(draft, command)
     certificate = _addressed(draft.state, command)
     if isinstance(certificate, Refusal):
         return certificate
@@ -174,10 +181,36 @@ def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     return command.job_id
 
 
+def _open_delete(draft: Draft, command: c.RequestJob) -> Refusal | str:
+    target = deletion.addressed(draft.state, draft.context.facts, command)
+    if isinstance(target, Refusal):
+        return target
+    for job in draft.state.jobs.values():
+        if job.target is not None and job.target.hash_data == target.hash_data:
+            return job.job_id
+    _request(draft, command, command.certificate_id, target)
+    return command.job_id
+
+
+def _open_install(draft: Draft, command: c.RequestJob) -> Refusal | str:
+    refusal = anchor_job.problem(draft.context.facts, command.purpose, command.fingerprint_sha256)
+    if refusal is not None:
+        return refusal
+    for job in draft.state.jobs.values():
+        same = (job.action, job.purpose, job.fingerprint_sha256)
+        if same == (command.action, command.purpose, command.fingerprint_sha256):
+            return job.job_id
+    _request(draft, command, None)
+    return command.job_id
+
+
 def _open_revoke(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
     reason = command.revocation_reason or "unspecified"
     if reason not in _REVOCATION_REASONS:
         return Refusal("invalid-value", f"must be one of {', '.join(_REVOCATION_REASONS)}", "reason")
+    if certificate.mode == "tracked-only":
+        message = "somebody else issued it and alone can revoke it; deactivate it to refuse it here"
+        return Refusal("not-ours-to-revoke", message, "certificate_id", 409)
     if certificate.revocation_requested_at is not None:
         for job in draft.state.jobs.values():
             if job.action == "revoke" and job.certificate_id == certificate.certificate_id:
@@ -230,7 +263,12 @@ def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     return command.job_id
 
 
-def _request(draft: Draft, command: c.RequestJob, certificate_id: str | None) -> None:
+def _request(
+    draft: Draft,
+    command: c.RequestJob,
+    certificate_id: str | None,
+    target: ReportedCertificate | None = None,
+) -> None:
     policy = draft.policy(command.purpose)
     version = draft.context.facts.policies.version
     draft.record(
@@ -245,6 +283,8 @@ def _request(draft: Draft, command: c.RequestJob, certificate_id: str | None) ->
             certificate_id=certificate_id,
             deadline_at=draft.now + timedelta(seconds=policy.job_deadline_s),
             policy_version=version,
+            target=target,
+            fingerprint_sha256=command.fingerprint_sha256 if command.action == "install-anchor" else None,
         )
     )
     draft.record(
@@ -269,7 +309,8 @@ def cancel(draft: Draft, command: c.CancelJob) -> Refusal | None:
         return Refusal("job-ended", "the job is not open", "job_id", 409)
     if job.action == "revoke":
         return Refusal("cannot-cancel", "a revocation cannot be taken back", "job_id", 409)
-    certificate = draft.state.certificates.get(job.certificate_id) if job.certificate_id else None
+    brings_one = job.action in ("issue", "renew") and job.certificate_id is not None
+    certificate = draft.state.certificates.get(job.certificate_id or "") if brings_one else None
     is_ours_alone = certificate is not None and not may_be_on_charger(draft.state, certificate, draft.now)
     draft.withdraw_instructions(job.job_id)
     draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=command.reason))

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import activation, operator_call
+from bfactors.charger import activation, inventory, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
@@ -52,6 +52,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     seen = certificate_by_fingerprint(draft.state, body.fingerprint_sha256)
     if seen is not None:
         _seen_live(draft, seen, body.opened_at)
+    else:
+        inventory.adopt(draft, body)
     if fresh and not stale:
         _profile_seen(draft, body)
         if not is_restated:

@@ -67,6 +67,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How many renewals of it were started: each has a job id and CA tokens of its own."""
     renew_again_at: datetime | None = None
     """When the next renewal may start, after one that came to nothing."""
+    mode: str = "managed"
+    authority: str = "aws-private-ca"
     delivery_in_doubt: bool = False
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
     refused_in_doubt: bool = False
@@ -128,6 +130,14 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """How often the charger or its CSR failed this job."""
     request_id: int | None = None
     """The number of the charger's newest request for this certificate (2.1)."""
+    target: ReportedCertificate | None = None
+    """What a deletion is about, as the charger lists it."""
+    fingerprint_sha256: str | None = None
+    """The one anchor that is to be installed; None: all of the bundle."""
+    carried_out: bool = False
+    """The charger said that it has deleted it."""
+    list_after: int = 0
+    """A list of the charger's counts for this job from this revision of its state on."""
 
 
 class EndedJob(msgspec.Struct, frozen=True):
@@ -275,6 +285,19 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     bundles: dict[str, BundleConfirmation] = {}
     reported: tuple[ReportedCertificate, ...] = ()
     reported_at: datetime | None = None
+    list_revision: int = 0
+    """The revision that its latest list led to."""
+    listed_uses: frozenset[str] = frozenset()
+    """What it was asked to list since it last listed everything."""
+    listed_everything: bool = False
+    list_asked_at: datetime | None = None
+    """When it was last asked to list for no job."""
+    strangers: dict[str, datetime] = {}
+    """Leaves that opened a session and are not ours, by fingerprint: when they last did."""
+    differences_digest: str = ""
+    """Of the differences its inventory had when it was last reconciled; empty: none."""
+    differences: dict[str, int] = {}
+    """How many of each, by code."""
     migration: MigrationState | None = None
     security_windows: dict[str, SecurityWindow] = {}
     """By kind, those of the last hour; a few at most."""

@@ -10,12 +10,12 @@ from typing import Literal
 import msgspec
 
 from bfactors import event as e
-from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import ChargerState, JobState
-from bfactors.event import Anchor
+from bfactors.charger.state import JobState
 from bfactors.fleet.state import Authority, Bundle
 from bfactors.instruction import InstallAnchor, ListCertificates
+from bfactors.inventory.listed import listed_anchors
+from bfactors.policy import Policy
 from bfactors.purpose import purpose
 from bfactors.security_event import EXPLAINING_CODES
 
@@ -90,11 +90,21 @@ def _confirmed(draft: Draft, bundle: Bundle, rung: str) -> bool:
 def pursue(draft: Draft, job: JobState) -> None:
     """Do what the charger's side of the gate lacks: install each missing anchor, then have the charger list them."""
     bundle_purpose = purpose(job.purpose).anchor_bundle
-    session = draft.state.session
-    if bundle_purpose is None or session is None:
-        draft.stage(job, "awaiting-trust-anchor", waiting_for="connection")
+    if bundle_purpose is None:
         return
     bundle = draft.context.facts.bundles[bundle_purpose]
+    policy = draft.policy(job.purpose)
+    if not bring(draft, job, bundle, policy):
+        return
+    confirm(draft, bundle, policy.confirm_rung)
+
+
+def bring(draft: Draft, job: JobState, bundle: Bundle, policy: Policy) -> bool:
+    """Whether the charger holds every anchor of the bundle by the rung of the policy; if not, that is under way."""
+    session = draft.state.session
+    if session is None:
+        draft.stage(job, "awaiting-trust-anchor", waiting_for="connection")
+        return False
     _withdraw_outdated(draft, job, bundle)
     if session.security_profile < _SMALLEST_TLS_PROFILE:
         draft.stage(
@@ -106,13 +116,12 @@ def pursue(draft: Draft, job: JobState) -> None:
                 "the first trust anchor is not sent over an unencrypted connection",
             ),
         )
-        return
-    policy = draft.policy(job.purpose)
+        return False
     if job.failures >= policy.max_attempts:
         draft.fail(
             job, job.reason_code or "trust-anchor-refused", job.reason_message or "the charger refused it"
         )
-        return
+        return False
     if policy.confirm_rung != "accepted" and draft.state.capabilities.cannot_list:
         draft.stage(
             job,
@@ -123,20 +132,23 @@ def pursue(draft: Draft, job: JobState) -> None:
                 "the charger cannot list its certificates; let policy accept its answer to the install instead",
             ),
         )
-        return
-    missing = [a for a in bundle.anchors if not _held(draft.state, a)]
+        return False
+    listed = listed_anchors(draft.state.reported, bundle)
+    wanted = {anchor.fingerprint_sha256: anchor for anchor in bundle.anchors}
+    missing = [wanted[key] for key in wanted if key not in draft.state.accepted_anchors | listed]
     for anchor in missing:
         draft.open_instruction(
             job,
             InstallAnchor(
-                purpose=bundle_purpose, fingerprint_sha256=anchor.fingerprint_sha256, pem=anchor.pem
+                purpose=bundle.purpose, fingerprint_sha256=anchor.fingerprint_sha256, pem=anchor.pem
             ),
         )
     if not missing:
-        _confirm_or_list(draft, job, bundle, policy.confirm_rung)
-    stays = draft.state.jobs.get(job.job_id)
-    if stays is not None and not _confirmed(draft, bundle, policy.confirm_rung):
-        draft.stage(stays, "awaiting-trust-anchor", waiting_for="charger", reason=kept_reason(stays))
+        if policy.confirm_rung == "accepted" or listed >= wanted.keys():
+            return True
+        draft.open_instruction(job, ListCertificates(purpose=bundle.purpose))
+    draft.stage(job, "awaiting-trust-anchor", waiting_for="charger", reason=kept_reason(job))
+    return False
 
 
 def _withdraw_outdated(draft: Draft, job: JobState, bundle: Bundle) -> None:
@@ -159,18 +171,11 @@ def kept_reason(job: JobState) -> tuple[str, str] | None:
     return None
 
 
-def _held(state: ChargerState, anchor: Anchor) -> bool:
-    return anchor.fingerprint_sha256 in state.accepted_anchors or _listed(state.reported, anchor)
-
-
-def _confirm_or_list(draft: Draft, job: JobState, bundle: Bundle, rung: str) -> None:
-    if rung == "accepted":
-        _confirm(draft, bundle, "accepted")
-        return
-    if all(_listed(draft.state.reported, anchor) for anchor in bundle.anchors):
-        _confirm(draft, bundle, "listed")
-        return
-    draft.open_instruction(job, ListCertificates(purpose=bundle.purpose))
+def confirm(draft: Draft, bundle: Bundle, counts: str) -> None:
+    """Every anchor is there, by the rung that policy lets count; recorded if that is news."""
+    rung = "accepted" if counts == "accepted" else "listed"
+    if not _confirmed(draft, bundle, rung):
+        _confirm(draft, bundle, rung)
 
 
 def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
@@ -185,15 +190,10 @@ def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
     )
 
 
-def _listed(reported: tuple[ReportedCertificate, ...], anchor: Anchor) -> bool:
-    ours = {data.folded() for data in anchor.hash_data}
-    return any(certificate.hash_data.folded() in ours for certificate in reported)
-
-
 def confirm_from_list(draft: Draft) -> None:
     """After a list of certificates: confirm every current bundle whose anchors are all in it."""
     for bundle in draft.context.facts.bundles.values():
         if _confirmed(draft, bundle, "listed"):
             continue
-        if all(_listed(draft.state.reported, anchor) for anchor in bundle.anchors):
+        if len(listed_anchors(draft.state.reported, bundle)) == len(bundle.anchors):
             _confirm(draft, bundle, "listed")

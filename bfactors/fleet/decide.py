@@ -24,6 +24,7 @@ FleetCommand = (
     | c.SetFamilyFacts
     | c.QualifyFamily
 )
+_PAST_KEPT = 16
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 _STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
 _KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
@@ -123,8 +124,9 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
                 note=event.note,
                 created_at=now,
             )
-            facts = replace(facts, bundles={**facts.bundles, event.purpose: bundle})
             history = {**history, event.bundle_id: bundle}
+            bundles = {**facts.bundles, event.purpose: bundle}
+            facts = replace(facts, bundles=bundles, past=_past(bundles, history))
         case e.SupervisorStateSet():
             pauses = {
                 key: value for key, value in facts.pauses.items() if key != f"{event.kind}/{event.name}"
@@ -158,6 +160,18 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         case _:
             assert_never(event)
     return FleetState(facts=facts, history=history, revision=state.revision + 1)
+
+
+def _past(current: dict[str, Bundle], history: dict[str, Bundle]) -> tuple[Bundle, ...]:
+    """Every anchor that once was in a bundle and is in none now, under the newest of its bundles."""
+    known = {anchor.fingerprint_sha256 for bundle in current.values() for anchor in bundle.anchors}
+    found: list[Bundle] = []
+    for bundle in reversed(history.values()):
+        anchors = tuple(anchor for anchor in bundle.anchors if anchor.fingerprint_sha256 not in known)
+        known |= {anchor.fingerprint_sha256 for anchor in anchors}
+        if anchors:
+            found.append(msgspec.structs.replace(bundle, anchors=anchors))
+    return tuple(found[:_PAST_KEPT])
 
 
 def with_sequence(state: FleetState, sequence: int) -> FleetState:

@@ -89,6 +89,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     pauses: dict[str, SupervisorPause] = {}
     nodes: dict[str, NodeTrust] = {}
     families: dict[str, FamilyFacts] = {}
+    past: tuple[Bundle, ...] = ()
+    """Earlier bundles, newest first, with those anchors alone that no current bundle holds: chargers may hold them still."""
 
     def capabilities(self, family: str) -> Capabilities:
         """What a family is known for; nothing, if nobody has said anything about it."""

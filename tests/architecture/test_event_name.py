@@ -20,16 +20,16 @@ FIXED = {
     "CertificateJobFailed": set(),
     "CertificateSuperseded": set(),
     "CertificateRejected": set(),
+    "CertificateDeleted": set(),
     "PolicyDecisionRecorded": {"jobId", "rule", "outcome", "policyVersion", "reason"},
     "TrustAnchorBundleConfirmed": set(),
 }
 LATER = {
-    "CertificateDeleted",
     "TrustAnchorReleaseRequested",
     "TrustAnchorReleaseRolledBack",
     "ProvisioningOutcomeRecorded",
 }
-"""Named in the document; they come with deletion, campaigns and provisioning cases."""
+"""Named in the document; they come with campaigns and provisioning cases."""
 EXACT = (
     "CertificateActivated",
     "CertificateDeactivated",

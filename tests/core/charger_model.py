@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.certificate_hash import HashData
 from bfactors.charger import clock, outgoing
 from bfactors.charger.decide import ChargerCommand, Decision, decide_command, decide_evidence
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import Effect, IssueCertificate, RevokeCertificate
-from bfactors.instruction import InstallLeaf, InstructionOrder
+from bfactors.instruction import DeleteCertificate, InstallLeaf, InstructionOrder, ListCertificates
 from tests.core import pki
 from tests.core.world import World, fleet_facts
 
@@ -175,11 +176,28 @@ class Model(World):
     def _check_orders(self, state: ChargerState) -> None:
         for order in outgoing.orders(state, self.facts, self.now):
             instruction = state.instructions[order.instruction_id]
-            job = state.jobs[instruction.job_id or ""]
+            if instruction.job_id is None:
+                assert isinstance(order.body, ListCertificates)
+                continue
+            job = state.jobs[instruction.job_id]
             assert job.stage != "held"
+            if isinstance(order.body, DeleteCertificate):
+                assert job.action == "delete"
+                self._check_not_stranded(order.body.hash_data)
             if isinstance(order.body, InstallLeaf):
                 assert job.stage == "installing"
                 assert state.certificates[order.body.certificate_id].state == "issued"
+
+    def _check_not_stranded(self, leaving: HashData) -> None:
+        """No anchor of the bundle in force is on its way out, and some root stays."""
+        anchors = self.facts.bundles["backend_server"].anchors
+        assert leaving.folded() not in {one.folded() for a in anchors for one in a.hash_data}
+        deleting = [
+            i.body.hash_data
+            for i in self.charger.instructions.values()
+            if isinstance(i.body, DeleteCertificate)
+        ]
+        assert any(one.hash_data not in deleting for one in self.charger.reported)
 
     def _check_not_locked_out(self, state: ChargerState) -> None:
         """A leaf the charger said it took is admitted until another took its place, or somebody ended it."""

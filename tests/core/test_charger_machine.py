@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import evidence as v
-from bfactors.certificate_hash import ReportedCertificate
+from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
 from bfactors.effect import IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
-from bfactors.instruction import InstallLeaf, ListCertificates, is_repeatable
+from bfactors.instruction import DeleteCertificate, InstallLeaf, ListCertificates, is_repeatable
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
@@ -48,6 +48,7 @@ class ChargerMachine(RuleBasedStateMachine):
         self.policy_version = 1
         self.csrs: list[str] = []
         self.jobs = 0
+        self.spares: set[HashData] = set()
 
     @initialize(steps=st.sampled_from([0, 0, 4, 6, 8, 13, 16, 20]))
     def begin_somewhere_on_the_way(self, steps: int) -> None:
@@ -159,16 +160,38 @@ class ChargerMachine(RuleBasedStateMachine):
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
         if lists and isinstance(order.body, ListCertificates):
-            bundle = self.model.facts.bundles["backend_server"]
-            outcome = Answered(
-                "Accepted",
-                listed=tuple(
-                    ReportedCertificate("CSMSRootCertificate", a.hash_data[0]) for a in bundle.anchors
-                ),
-            )
+            outcome = Answered("Accepted", listed=self._all_it_holds())
+        if isinstance(order.body, DeleteCertificate) and isinstance(outcome, Answered):
+            self.spares.discard(order.body.hash_data)
         self.model.tell(
             v.InstructionAnswered(instruction_id=key[0], decision=key[1], session_id=key[2], outcome=outcome)
         )
+
+    def _all_it_holds(self) -> tuple[ReportedCertificate, ...]:
+        ours = [anchor.hash_data[0] for anchor in self.model.facts.bundles["backend_server"].anchors]
+        spares = sorted(self.spares, key=lambda one: one.serial_number)
+        return tuple(ReportedCertificate("CSMSRootCertificate", one) for one in (*ours, *spares))
+
+    @rule(serial=st.sampled_from(["0a", "0b", "0c"]))
+    def somebody_else_installs_a_root(self, serial: str) -> None:
+        self.spares.add(HashData("SHA256", "ab" * 32, "cd" * 32, serial))
+
+    @precondition(lambda self: self.model.charger.reported)
+    @rule(which=INDEX)
+    def delete_something_listed(self, which: int) -> None:
+        self.jobs += 1
+        reported = self.model.charger.reported
+        ref = reported[which % len(reported)].hash_data
+        self._command(requested("delete", f"job-{self.jobs}", reported_ref=ref))
+
+    @rule(alone=st.booleans())
+    def install_the_anchors(self, alone: bool) -> None:
+        self.jobs += 1
+        anchor = self.model.facts.bundles["backend_server"].anchors[0].fingerprint_sha256
+        command = requested(
+            "install-anchor", f"job-{self.jobs}", fingerprint_sha256=anchor if alone else None
+        )
+        self._command(replace(command, purpose="backend_server"))
 
     @precondition(lambda self: self.model.sent)
     @rule(which=INDEX, outcome=OUTCOMES)

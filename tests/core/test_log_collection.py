@@ -8,11 +8,12 @@ import pytest
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock, outgoing
+from bfactors.charger import clock, inventory, outgoing
 from bfactors.charger.decide import Decision
 from bfactors.charger.state import JobState
 from bfactors.instruction import CollectLog
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Silent
+from bfactors.policy import Policy
 from bfactors.refusal import Refusal
 from tests.core.world import World, fleet_facts
 
@@ -81,7 +82,8 @@ def test_a_log_is_asked_for_uploaded_and_here() -> None:
     told(world, "Uploaded")
     (log,) = world.charger.logs
     assert (log.state, log.sha256, log.status) == ("stored", "ef" * 32, "Uploaded")
-    assert clock.next_due(world.charger, world.facts, world.now) is None
+    listing = inventory.due_at(world.charger, Policy())
+    assert clock.next_due(world.charger, world.facts, world.now) == listing
     assert not world.charger.instructions
 
 
