@@ -27,7 +27,7 @@ LOG_URL = "https://logs.example/upload/"
 
 NO_ROTATION_YET = "no rotation job behind POST /authorization-key yet"
 NO_SECC_YET = "no purpose for the ISO 15118 certificate of a charger yet"
-NO_FIRMWARE_TRUST_YET = "manufacturer roots wait for the firmware-trust workflow"
+LISTED_APART = "manufacturer roots are listed through firmware trust, never in one request with others"
 
 # ---------------------------------------------------------------- A: keys and certificates
 
@@ -120,13 +120,6 @@ async def install(system: ControlPlane, folder: Path, store: str) -> None:
         assert told == {"outcome": "answered", "payload": {"status": "Accepted"}}
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_FIRMWARE_TRUST_YET)
-@IN_BOTH_VERSIONS
-async def test_TC_M_02_install_a_manufacturer_root(system: ControlPlane, tmp_path: Path) -> None:
-    """A manufacturer root is installed through firmware trust alone; the operator's call by hand is refused."""
-    await install(system, tmp_path, "ManufacturerRootCertificate")
-
-
 @IN_BOTH_VERSIONS
 async def test_TC_M_03_install_a_v2g_root(system: ControlPlane, tmp_path: Path) -> None:
     """InstallCertificate carries V2GRootCertificate and the configured PEM, letter by letter."""
@@ -169,14 +162,6 @@ def held_in(store: str, serial: str = "01", **more: Any) -> Payload:
     return {"certificateType": store, "certificateHashData": hash_data(serial), **more}
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_FIRMWARE_TRUST_YET)
-@IN_BOTH_VERSIONS
-async def test_TC_M_13_list_manufacturer_roots(system: ControlPlane, tmp_path: Path) -> None:
-    """Manufacturer roots are listed through firmware trust alone."""
-    store = "ManufacturerRootCertificate"
-    await listing(system, tmp_path, [store], held_in(store))
-
-
 @IN_BOTH_VERSIONS
 async def test_TC_M_14_list_v2g_roots(system: ControlPlane, tmp_path: Path) -> None:
     """GetInstalledCertificateIds asks for V2GRootCertificate."""
@@ -197,7 +182,7 @@ async def test_TC_M_16_list_mobility_operators_roots(system: ControlPlane, tmp_p
     await listing(system, tmp_path, ["MORootCertificate"], held_in("MORootCertificate"))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_FIRMWARE_TRUST_YET)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=LISTED_APART)
 @IN_BOTH_VERSIONS
 async def test_TC_M_17_list_two_types_at_once(system: ControlPlane, tmp_path: Path) -> None:
     """Two types travel in one request; manufacturer roots among them belong to firmware trust."""
