@@ -65,7 +65,7 @@ def test_everything_the_product_counts_is_declared_with_the_same_labels() -> Non
 def test_no_metric_is_labelled_by_charger_serial_or_anything_unbounded() -> None:
     allowed = {
         *("family", "profile", "action", "outcome", "direction", "reason", "stage", "purpose", "state"),
-        *("partition", "event", "operation", "effect", "kind", "status", "cohort", "role"),
+        *("partition", "event", "operation", "effect", "kind", "status", "cohort", "role", "source"),
     }
     assert {label for spec in METRICS for label in spec.labels} <= allowed
 
