@@ -132,7 +132,7 @@ def _up(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, **environment},
+            env={**os.environ, "BF_LOG_PORT": "0", **environment},
         )
     stack.callback(_end, process)
     assert process.stdout is not None

@@ -17,6 +17,7 @@ from bfactors.charger import decide as charger_decide
 from bfactors.charger.draft import Context
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import charger_body, job_body, project
+from bfactors.charger.security_entry import security_event_row
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.firmware.command import FirmwareCommand
 from bfactors.firmware_fold import FirmwareFold, FirmwareLoaded, owned_key, wrong_role
@@ -32,7 +33,6 @@ from bfactors.ledger_row import (
     KeyOwnerRow,
     Lease,
     QuarantineRow,
-    SecurityEventRow,
     TimerRow,
 )
 from bfactors.refusal import Refusal
@@ -361,15 +361,7 @@ class Fold:
         if given is not None:
             self._own_key(*given)
         if isinstance(event, e.SecurityEventRecorded):
-            self.batch.security_events.append(
-                SecurityEventRow(
-                    evidence_id=cause,
-                    charger_id=event.charger_id,
-                    kind=event.kind,
-                    observed_at=self.now,
-                    doc=_security_doc(event, cause, self.now),
-                )
-            )
+            self.batch.security_events.append(security_event_row(event, cause, state, self.now))
 
     def _own_key(self, spki_sha256: str, managed_identity_id: str) -> None:
         if spki_sha256 not in self._key_owners:
@@ -390,6 +382,7 @@ class Fold:
             self.batch.jobs += rows.jobs
             self.batch.instructions += rows.instructions
             self.batch.effects += rows.effects
+            self.batch.logs += rows.logs
             self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
         for charger_id in sorted(self.looked_at):
             state = self.states[charger_id]
@@ -430,6 +423,7 @@ def _security_doc(event: e.SecurityEventRecorded, evidence_id: str, now: datetim
 def _columns(
     event: msgspec.Struct, state: ChargerState | None, jobs: Mapping[str, JobState] | None
 ) -> _Columns:
+def _columns(event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState] | None) -> _Columns:
     job_id: str | None = getattr(event, "job_id", None) or None
     certificate_id: str | None = getattr(event, "certificate_id", None)
     purpose: str | None = getattr(event, "purpose", None)

@@ -270,6 +270,26 @@ class SecurityEventRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class LogRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A log asked for, with the ticket to upload it: what of it is secret is here as a hash only.
+
+    `state`: requested, stored or failed; the ticket is good while it is requested. `doc` is the API body.
+    """
+
+    log_id: str
+    charger_id: str
+    request_id: int
+    log: str
+    state: str
+    secret_id: str
+    ticket_hash: str
+    credential_hash: str
+    max_bytes: int
+    requested_at: datetime
+    expires_at: datetime
+    doc: bytes
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -303,6 +323,7 @@ class Batch(msgspec.Struct, kw_only=True):
     timers: list[TimerRow] = []
     key_owners: list[KeyOwnerRow] = []
     security_events: list[SecurityEventRow] = []
+    logs: list[LogRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

@@ -40,6 +40,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """PEM chains of the server certificates (RSA and ECDSA), leaf first; default: made under the data directory."""
     server_key_files: tuple[Path, ...] = ()
 
+    log_host: str = "127.0.0.1"
+    log_port: int = 9444
+    """Where chargers upload logs to, over TLS; 0 takes any free port, -1 none."""
+    log_url: str = ""
+    """The receiver as chargers reach it; default: https://<server_name>:<port>. A core without connect needs it."""
+    log_max_bytes: int = 100 * 1024 * 1024
+    """The largest log that is taken."""
+    log_ticket_s: int = 86_400
+    """How long an upload address is good, and so how long a charger may be away before its log is given up."""
+    log_retention_days: int = 30
+    log_s3_bucket: str = ""
+    """Keep logs there instead of in the data directory; a must where several cores take logs in."""
+    log_s3_prefix: str = "charger-logs"
+
     admin_host: str = "127.0.0.1"
     admin_port: int = 9080
     admin_allowed_hosts: tuple[str, ...] = ()
@@ -150,7 +164,7 @@ def _check(settings: Settings) -> None:
     for name in ("ocpp_port", "admin_port"):
         if not 0 <= getattr(settings, name) <= 65535:
             raise SettingsError(f"{name} must lie between 0 and 65535")
-    for name in ("ocpp_plain_port", "health_port"):
+    for name in ("ocpp_plain_port", "health_port", "log_port"):
         if not -1 <= getattr(settings, name) <= 65535:
             raise SettingsError(f"{name} must lie between -1 and 65535")
     given = [
@@ -168,5 +182,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"authorize_default must be one of {', '.join(AUTHORIZE_DEFAULTS)}")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsError("log_level must be debug, info, warning or error")
+    for name in ("log_max_bytes", "log_ticket_s", "log_retention_days"):
+        if getattr(settings, name) < 1:
+            raise SettingsError(f"{name} must be positive")
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")

@@ -49,6 +49,7 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
         ("jobs", batch.jobs, "job_id"),
         ("instructions", batch.instructions, "instruction_id"),
         ("security_events", batch.security_events, "evidence_id"),
+        ("logs", batch.logs, "log_id"),
     ):
         if given:
             rows[name] = _json(_latest(given, key))

@@ -183,6 +183,21 @@ class LedgerReader:
         filters = (charger_id, kind)
         return await self._page("security_events", filters, limit, cursor, (datetime, str), orjson.loads)
 
+    async def logs(
+        self,
+        *,
+        charger_id: str | None = None,
+        state: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Logs asked for, newest first, here or not."""
+        return await self._page("logs", (charger_id, state), limit, cursor, (datetime, str), orjson.loads)
+
+    async def log(self, log_id: str) -> Body | None:
+        """What is known of one log; its content is in the log store."""
+        return await self._one("log", log_id)
+
     # ------------------------------------------------------------ states and numbers
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:

@@ -5,11 +5,19 @@ from typing import Any
 import msgspec
 
 from bfactors.charger.outgoing import attempt_ids, effects
-from bfactors.charger.state import CertificateRecord, ChargerState, InstructionState, JobState, Slot
+from bfactors.charger.state import (
+    CertificateRecord,
+    ChargerState,
+    InstructionState,
+    JobState,
+    LogRequest,
+    RecentSecurityEvent,
+    Slot,
+)
 from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import is_repeatable, kind_name
-from bfactors.ledger_row import CertificateRow, ChargerRow, EffectRow, InstructionRow, JobRow
+from bfactors.ledger_row import CertificateRow, ChargerRow, EffectRow, InstructionRow, JobRow, LogRow
 from bfactors.purpose import purpose
 from bfactors.x509 import join_chain, split_chain
 
@@ -24,6 +32,7 @@ class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobRow]
     instructions: list[InstructionRow]
     effects: list[EffectRow]
+    logs: list[LogRow] = []
 
 
 def project(
@@ -53,7 +62,13 @@ def project(
         jobs=[job_row(after, job) for job in jobs.values()],
         instructions=instructions,
         effects=_effect_rows(before, after, facts),
+        logs=_log_rows(before, after),
     )
+
+
+def _log_rows(before: ChargerState | None, after: ChargerState) -> list[LogRow]:
+    known = {log.log_id: log for log in before.logs} if before is not None else {}
+    return [_log_row(after, log) for log in after.logs if known.get(log.log_id) is not log]
 
 
 def _effect_rows(before: ChargerState | None, after: ChargerState, facts: FleetFacts) -> list[EffectRow]:
@@ -133,6 +148,8 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         if not state.keys
         else {"active_since": active_since, "pending_since": None, "origin": state.key_origin},
         "migration": _migration_body(state),
+        "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
+        "firmware_update": state.firmware_update,
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,
@@ -167,6 +184,41 @@ def _outstanding_body(state: ChargerState, instruction: InstructionState) -> dic
         "instruction": kind_name(instruction.body),
         "since": instruction.opened_at,
         "waiting_for": waiting_for,
+    }
+
+
+def _security_event_body(event: RecentSecurityEvent) -> dict[str, Any]:
+    return {
+        "kind": event.kind,
+        "detail": event.detail,
+        "charger_time": event.charger_time,
+        "observed_at": event.observed_at,
+        "critical": event.critical,
+        "count": event.count,
+        "job_id": event.job_id,
+    }
+
+
+def log_body(state: ChargerState, log: LogRequest) -> dict[str, Any]:
+    """A log as `GET /api/v1/logs/{log_id}` shows it."""
+    return {
+        "log_id": log.log_id,
+        "charger_id": state.charger_id,
+        "job_id": log.job_id,
+        "request_id": log.request_id,
+        "log": log.log,
+        "state": log.state,
+        "charger_status": log.status,
+        "oldest": log.oldest,
+        "latest": log.latest,
+        "requested_at": log.requested_at,
+        "expires_at": log.expires_at,
+        "stored_at": log.stored_at,
+        "stored_name": log.stored_name,
+        "file_name": log.file_name,
+        "sha256": log.sha256,
+        "size_bytes": log.size_bytes,
+        "remote_address": log.remote_address,
     }
 
 
@@ -294,6 +346,23 @@ def job_row(state: ChargerState, job: JobState) -> JobRow:
         overdue=job.overdue,
         created_at=job.created_at,
         doc=_encode(job_body(state, job)),
+    )
+
+
+def _log_row(state: ChargerState, log: LogRequest) -> LogRow:
+    return LogRow(
+        log_id=log.log_id,
+        charger_id=state.charger_id,
+        request_id=log.request_id,
+        log=log.log,
+        state=log.state,
+        secret_id=log.secret_id,
+        ticket_hash=log.ticket_hash,
+        credential_hash=log.credential_hash,
+        max_bytes=log.max_bytes,
+        requested_at=log.requested_at,
+        expires_at=log.expires_at,
+        doc=_encode(log_body(state, log)),
     )
 
 

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
                     ocpp_url=system.ocpp_url(),
                     admin_url=system.admin.url if system.admin is not None else "",
                     admin_token_file=str(system.admin_token_file),
+                    log_url=system.logs.url() if system.logs is not None else "",
                     pids=servers.pids,
                 )
                 stop.wait()

@@ -13,7 +13,7 @@ from deploy.role.runtime import Runtime
 from deploy.role.standing import everywhere
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
-from gateways.admin.ports import Readiness
+from gateways.admin.ports import LogDesk, Readiness
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.ledger_feed import LedgerFeed
@@ -29,6 +29,7 @@ class AdminRole:
         pepper: Pepper,
         metrics: PrometheusMetrics,
         missing: Callable[[], list[str]],
+        logs: LogDesk | None = None,
     ) -> None:
         self._dependencies = AdminDependencies(
             reader=core.database.reader,
@@ -42,6 +43,7 @@ class AdminRole:
             statuses=partial(everywhere, runtime.tree.statuses, core.live_nodes),
             last_seen=core.seen.last_seen,
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
+            logs=logs,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )
         self._tls = server_context(core.settings.admin_chain_file, core.settings.admin_key_file)

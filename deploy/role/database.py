@@ -12,6 +12,7 @@ from persistence.reader import LedgerReader
 from persistence.role import OWNER, READER, WRITER, ensure_roles
 from persistence.secret import PostgresSecretStore
 from persistence.token import TokenStore
+from persistence.upload_ticket import PostgresUploadTickets
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Database:
     reader: LedgerReader
     tokens: TokenStore
     secrets: PostgresSecretStore
+    uploads: PostgresUploadTickets
 
     @classmethod
     async def open(cls, settings: Settings, passwords: dict[str, str], custody: KeyCustody) -> "Database":
@@ -37,13 +39,15 @@ class Database:
         reader = await LedgerReader.open(settings.postgres_reader_dsn)
         tokens = await TokenStore.open(settings.postgres_writer_dsn)
         secrets = await PostgresSecretStore.reach(settings.postgres_writer_dsn, custody)
-        return cls(store, reader, tokens, secrets)
+        uploads = await PostgresUploadTickets.reach(settings.postgres_writer_dsn)
+        return cls(store, reader, tokens, secrets, uploads)
 
     async def close(self) -> None:
         await self.store.close()
         await self.reader.close()
         await self.tokens.close()
         await self.secrets.close()
+        await self.uploads.close()
 
 
 def _passwords_in(settings: Settings) -> dict[str, str]:

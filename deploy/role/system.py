@@ -23,6 +23,8 @@ from deploy.role.custody import Pepper, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
 from deploy.role.health import HealthServer
+from deploy.role.log_desk import LogDesk
+from deploy.role.log_receiver import LogReceiverRole
 from deploy.role.nats_numbers import keep_measuring
 from deploy.role.runtime import Runtime, cancel, open_nats
 from deploy.role.sealing import Sealing
@@ -50,6 +52,7 @@ class System:
     core: CoreRole | None = None
     connect: ConnectRole | None = None
     admin: AdminRole | None = None
+    logs: LogReceiverRole | None = None
     health: HealthServer | None = None
     ca: CaClients | None = None
     sealing: Sealing | None = None
@@ -77,6 +80,8 @@ class System:
             await self._start_connect(pepper)
         if "core" in roles:
             await self._start_core(pepper, passwords)
+            if not settings.server_chain_files and (self.connect is not None or self.logs is not None):
+                self._keep(self._renew_server_identities(), "renew server certificates")
         elif settings.health_port >= 0:
             self.health = HealthServer(self.metrics, self.missing)
             await self.health.start(settings.health_host, settings.health_port)
@@ -97,15 +102,17 @@ class System:
         connect = ConnectRole(self.runtime, nats, options)
         await connect.start()
         self.connect = connect
-        if not settings.server_chain_files and self.ca is not None:
-            self._keep(self._renew_server_identities(connect), "renew server certificates")
 
-    async def _renew_server_identities(self, connect: ConnectRole) -> None:
+    async def _renew_server_identities(self) -> None:
         """Have the certificates we made ourselves made again in time, and present them without dropping anybody."""
         while True:
             await asyncio.sleep(SERVER_RENEWAL_CHECK_S)
             try:
-                connect.present(await self._server_identities())
+                identities = await self._server_identities()
+                if self.connect is not None:
+                    self.connect.present(identities)
+                if self.logs is not None:
+                    self.logs.present(identities)
             except (CaError, SettingsError) as problem:
                 _LOG.error("the server certificates could not be looked after: %s", problem)
 
@@ -156,8 +163,18 @@ class System:
         await self.core.start()
         self._keep(keep_counting(database, self.metrics), "count the fleet")
         await self._first_token(database)
-        self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing)
+        desk = await self._start_log_receiver()
+        self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing, desk)
         await self.admin.start(settings.admin_host, settings.admin_port)
+
+    async def _start_log_receiver(self) -> LogDesk | None:
+        """Where the chargers are ours too, and in a core that was told how chargers reach it."""
+        settings = self.settings
+        if settings.log_port < 0 or (self.connect is None and not settings.log_url) or self.core is None:
+            return None
+        self.logs = LogReceiverRole(self.runtime, self.core, settings, self.metrics)
+        await self.logs.start(await self._server_identities())
+        return self.logs.desk
 
     async def _open_nats(self, role: str, seed_file: Path, name: str) -> NatsGateway:
         nats = await open_nats(self.settings.nats_url, seed_file, role, name, self.settings.nats_ca_file)
@@ -223,6 +240,8 @@ class System:
         await cancel(self._tasks)
         if self.admin is not None:
             await self.admin.stop()
+        if self.logs is not None:
+            await self.logs.stop()
         if self.health is not None:
             await self.health.stop()
         if self.connect is not None:

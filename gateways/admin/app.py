@@ -14,6 +14,7 @@ from gateways.admin.firmware import FirmwareTrust
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
+from gateways.admin.log import Logs
 from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
@@ -61,6 +62,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),
         OperatorCalls(dependencies, commands),
+        Logs(dependencies, commands),
         Families(fleet, commands),
         Purposes(),
         FirmwareTrust(reader, commands),

@@ -8,6 +8,7 @@ from gateways.admin.ports import (
     Exposition,
     KeyMint,
     LastSeen,
+    LogDesk,
     Reader,
     ReadinessOf,
     Statuses,
@@ -35,6 +36,8 @@ class AdminDependencies:
     statuses: Statuses = tuple
     last_seen: LastSeen = lambda charger_id: None
     events: EventFeed | None = None
+    logs: LogDesk | None = None
+    """None: this process takes no logs in, and asking for one answers 409."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     version: str = "0.1.0"
     heartbeat_s: float = 15.0

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from aiohttp import web
 
 from bfactors.admission import KeyVerifier
 from bfactors.errors import BetterFleetError
@@ -96,7 +97,37 @@ class Reader(Protocol):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
+    async def logs(
+        self,
+        *,
+        charger_id: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def log(self, log_id: str) -> Body | None: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
+
+
+class MadeTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be known of an upload address outside its seal."""
+
+    ticket_hash: str
+    credential_hash: str
+    max_bytes: int
+    expires_at: datetime
+
+
+class LogDesk(Protocol):
+    """Makes upload addresses and hands logs out. Raises Unavailable."""
+
+    async def ticket(self, secret_id: str, charger_id: str) -> MadeTicket:
+        """Make an address for one log and seal it under that id; the same id again names the same address."""
+        ...
+
+    async def send(self, request: web.Request, stored_name: str) -> web.StreamResponse | None:
+        """Answer with the log as an attachment; None: it is not kept any more."""
+        ...
 
 
 class KeyMint(Protocol):

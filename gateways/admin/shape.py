@@ -87,6 +87,26 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     flags: list[str] = []
 
 
+class RecentSecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the charger's latest security events; all of them are at `/api/v1/security-events`."""
+
+    kind: str
+    detail: str
+    charger_time: str | None
+    observed_at: datetime
+    critical: bool
+    count: int
+    job_id: str | None
+
+
+class FirmwareUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the latest firmware update got, in the charger's words."""
+
+    status: str
+    request_id: int | None
+    at: datetime
+
+
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """What a managed identity holds for one purpose and variant."""
 
@@ -144,6 +164,8 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     trust_anchors: list[dict[str, Any]] = []
     capabilities: dict[str, Any] = {}
     migration: Migration | None
+    security_events: list[RecentSecurityEvent] = []
+    firmware_update: FirmwareUpdate | None = None
     last_seen_at: datetime | None
 
 

@@ -49,7 +49,10 @@ class LedgerEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """From a charger, or observed at the edge."""
+    """From a charger, or observed at the edge; `count` of a kind at once, or in a flood.
+
+    `charger_time` is the charger's own clock. `critical` is what its OCPP version says. `job_id` is the job it explains.
+    """
 
     evidence_id: str
     charger_id: str | None
@@ -58,6 +61,10 @@ class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     remote_address: str | None
     observed_at: field.Time
+    last_observed_at: field.Time | UnsetType = UNSET
+    charger_time: str | UnsetType | None = UNSET
+    critical: bool | UnsetType = UNSET
+    job_id: str | UnsetType | None = UNSET
 
 
 class Trail:

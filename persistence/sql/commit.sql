@@ -118,7 +118,17 @@ INSERT INTO security_event (partition, evidence_id, charger_id, kind, observed_a
 SELECT number, evidence_id, charger_id, kind, observed_at, decode(doc, 'base64')
   FROM lease, json_to_recordset($1) AS new(
        evidence_id text, charger_id text, kind text, observed_at timestamptz, doc text)
-ON CONFLICT DO NOTHING;
+ON CONFLICT (evidence_id) DO UPDATE SET doc = excluded.doc;
+
+-- name: logs
+INSERT INTO charger_log (partition, log_id, charger_id, request_id, log, state, secret_id, ticket_hash, credential_hash,
+                         max_bytes, requested_at, expires_at, doc)
+SELECT number, log_id, charger_id, request_id, log, state, secret_id, decode(ticket_hash, 'hex'),
+       decode(credential_hash, 'hex'), max_bytes, requested_at, expires_at, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       log_id text, charger_id text, request_id integer, log text, state text, secret_id text, ticket_hash text,
+       credential_hash text, max_bytes bigint, requested_at timestamptz, expires_at timestamptz, doc text)
+ON CONFLICT (log_id) DO UPDATE SET state = excluded.state, doc = excluded.doc;
 
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.

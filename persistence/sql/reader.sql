@@ -78,6 +78,16 @@ SELECT observed_at, evidence_id, doc FROM security_event
    AND ($3::timestamptz IS NULL OR (observed_at, evidence_id) < ($3, $4::text))
  ORDER BY observed_at DESC, evidence_id DESC LIMIT $5;
 
+-- name: logs
+SELECT requested_at, log_id, doc FROM charger_log
+ WHERE ($1::text IS NULL OR charger_id = $1)
+   AND ($2::text IS NULL OR state = $2)
+   AND ($3::timestamptz IS NULL OR (requested_at, log_id) < ($3, $4::text))
+ ORDER BY requested_at DESC, log_id DESC LIMIT $5;
+
+-- name: log
+SELECT doc FROM charger_log WHERE log_id = $1;
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

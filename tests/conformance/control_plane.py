@@ -63,6 +63,7 @@ class ControlPlane:
         folder.chmod(0o711)  # PostgreSQL's account must get through it to the data directory
         log = folder / "up.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BF_")}
+        environment["BF_LOG_PORT"] = "0"
         environment |= {f"BF_{name.upper()}": value for name, value in settings.items()}
         with log.open("wb") as errors:
             process = subprocess.Popen(

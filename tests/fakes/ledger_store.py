@@ -20,6 +20,7 @@ from bfactors.ledger_row import (
     InstructionRow,
     JobRow,
     Lease,
+    LogRow,
     QuarantineRow,
     SecurityEventRow,
 )
@@ -63,6 +64,7 @@ class FakeLedgerStore:
         self.timers: dict[tuple[int, str], datetime] = {}
         self.key_owners: dict[str, str] = {}
         self.security_events: dict[str, SecurityEventRow] = {}
+        self.logs: dict[str, LogRow] = {}
         self.idempotency: dict[str, IdempotencyRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
 
@@ -220,7 +222,12 @@ class FakeLedgerStore:
             else:
                 self.timers.pop((partition, timer.key), None)
         _keep_first(self.key_owners, ((row.spki_sha256, row.managed_identity_id) for row in batch.key_owners))
-        _keep_first(self.security_events, ((row.evidence_id, row) for row in batch.security_events))
+        for event in batch.security_events:
+            before = self.security_events.get(event.evidence_id, event)
+            self.security_events[event.evidence_id] = msgspec.structs.replace(before, doc=event.doc)
+        for log in batch.logs:
+            asked = self.logs.get(log.log_id, log)
+            self.logs[log.log_id] = msgspec.structs.replace(asked, state=log.state, doc=log.doc)
         _keep_first(self.quarantine, ((row.evidence_id, row) for row in batch.quarantine))
         self.idempotency.update((row.key, row) for row in batch.idempotency)
 

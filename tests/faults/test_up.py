@@ -97,7 +97,13 @@ class Site:
             ChildCommand(
                 name=name,
                 arguments=(sys.executable, str(RUN), "up", "--data-dir", str(self.folder), *ports, *more),
-                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", **settings},
+                environment={
+                    "PATH": os.environ.get("PATH", ""),
+                    "LC_ALL": "C",
+                    "TZ": "UTC",
+                    "BF_LOG_PORT": "0",
+                    **settings,
+                },
                 log_file=self.folder.with_name(f"{name}.log"),
                 pid_file=self.folder.with_name(f"{name}.pid"),
                 stop_signal=signal.SIGTERM,

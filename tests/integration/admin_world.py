@@ -27,7 +27,7 @@ from bfactors.ledger_row import AggregateRow, Batch, EventRow
 from bfactors.refusal import Refusal
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
-from gateways.admin.ports import EventFeed, Readiness
+from gateways.admin.ports import EventFeed, LogDesk, Readiness
 from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
@@ -261,6 +261,15 @@ class StoreReader:
         rows = [row for row in self._store.security_events.values() if _fits(row, filters)]
         return self._page("security_events", rows, lambda row: row.evidence_id, limit, cursor)
 
+    async def logs(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = sorted(self._store.logs.values(), key=lambda row: (row.requested_at, row.log_id), reverse=True)
+        return self._page(
+            "logs", [row for row in rows if _fits(row, filters)], lambda row: row.log_id, limit, cursor
+        )
+
+    async def log(self, log_id: str) -> Any:
+        return self._one(self._store.logs.get(log_id))
+
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
         return self._store.aggregates.get((partition, key))
@@ -324,6 +333,7 @@ class AdminWorld:
     statuses: Sequence[Any] = ()
     seen: dict[str, datetime] = field(default_factory=dict)
     events: EventFeed | None = None
+    logs: LogDesk | None = None
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
@@ -349,6 +359,7 @@ class AdminWorld:
             statuses=lambda: self.statuses,
             last_seen=self.seen.get,
             events=self.events,
+            logs=self.logs,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,
         )

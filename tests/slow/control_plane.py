@@ -31,6 +31,7 @@ class ControlPlane:
                 *("--ocpp-port", "0", "--admin-port", "0", "--log-level", "warning"),
             ],
             cwd=ROOT,
+            env={**os.environ, "BF_LOG_PORT": "0"},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
