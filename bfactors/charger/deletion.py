@@ -93,7 +93,15 @@ def problem(
     staying = tuple(one for one in state.reported if leaving.isdisjoint(one.hash_data.readings()))
     if len(staying) != len(state.reported):
         state = msgspec.structs.replace(state, reported=staying)
-    return deletion_problem(target, inventory.reconciled(state, facts), live_anchors(state, facts))
+    found, live = inventory.reconciled(state, facts), live_anchors(state, facts)
+    listed = found.listed(target)
+    if listed is not None and live is not None and listed[0].fingerprint_sha256 in live:
+        # whatever store the charger says it lies in: hash data name none, and its word on stores may be wrong
+        message = (
+            "the charger may verify this very session with it, or the next; release a bundle without it first"
+        )
+        return Refusal("anchor-of-live-session", message, "hash_data", 409)
+    return deletion_problem(target, found, live)
 
 
 def _leaving(state: ChargerState, job_id: str | None) -> list[Reading]:

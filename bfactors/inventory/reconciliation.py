@@ -147,7 +147,7 @@ def _misplaced(one: Held, entries: Sequence[ReportedCertificate]) -> Iterable[Di
         kept = " or ".join(sorted(one.stores))
         yield Difference(
             "wrong-use",
-            f"listed as {', '.join(wrong)}, belongs in {kept}: install it there, then delete it here",
+            f"listed as {', '.join(wrong)}, belongs in {kept}: install it there",
         )
 
 

@@ -8,12 +8,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.admission import KeyVerifier
+from bfactors.charger.inventory_view import inventory_body
+from bfactors.charger.state import ChargerState
 from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
 from bfactors.ledger_fold import charger_key
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.fleet import Fleet
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
@@ -74,6 +77,7 @@ class _Keys(msgspec.Struct, frozen=True):
     keys: tuple[KeyVerifier, ...] = ()
 
 
+_STATE = msgspec.json.Decoder(ChargerState)
 _KEYS = msgspec.json.Decoder(_Keys)
 
 
@@ -88,6 +92,7 @@ class Chargers:
 
     def __init__(self, dependencies: AdminDependencies, commands: Commands) -> None:
         self._reader = dependencies.reader
+        self._fleet = Fleet(dependencies.reader)
         self._mint = dependencies.keys
         self._commands = commands
         self._last_seen = dependencies.last_seen
@@ -122,7 +127,7 @@ class Chargers:
                 method="GET",
                 path="/api/v1/chargers/{charger_id}",
                 operation="chargers.get",
-                summary="One charger with its session, slots and outstanding instructions",
+                summary="One charger with its session, slots, inventory and outstanding instructions",
                 handler=self.get,
                 answer=shape.Charger,
             ),
@@ -217,6 +222,9 @@ class Chargers:
         if charger is None:
             raise Problem.unknown("charger", charger_id)
         self._show_last_seen(charger)
+        row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
+        if row is not None:
+            charger |= inventory_body(_STATE.decode(row.state), (await self._fleet.state()).facts)
         return Answer(charger)
 
     def _show_last_seen(self, charger: dict[str, Any]) -> None:

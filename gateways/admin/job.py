@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from bfactors.certificate_hash import HashData
 from bfactors.command import CancelJob, RequestJob
 from bfactors.ports import Clock
 from gateways.admin import field, shape
@@ -17,7 +18,7 @@ from gateways.admin.problem import Problem
 from gateways.admin.role import MAY_OPEN_JOB
 from gateways.admin.route import Answer, Call, Route
 
-Action = Literal["issue", "renew", "revoke", "deactivate"]
+Action = Literal["issue", "renew", "revoke", "deactivate", "delete", "install-anchor"]
 RevocationReason = Literal[
     "key_compromise",
     "superseded",
@@ -30,6 +31,15 @@ KEYS_REMEMBERED = timedelta(hours=24)
 """How long the ledger keeps its answer to an Idempotency-Key."""
 
 
+class ReportedRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate by the hash data a charger lists it with, as its `reported_certificates` show them."""
+
+    algorithm: Literal["SHA256", "SHA384", "SHA512"]
+    issuer_name_hash: field.Search
+    issuer_key_hash: field.Search
+    serial_number: field.Search
+
+
 class OpenJobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The charger by its id or by the identity it carries, exactly one of them."""
 
@@ -40,6 +50,8 @@ class OpenJobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     certificate_id: field.Id | None = None
     reason: field.Reason
     revocation_reason: RevocationReason | None = None
+    reported_ref: ReportedRef | None = None
+    fingerprint_sha256: field.Fingerprint | None = None
 
 
 class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +129,16 @@ class Jobs:
             raise Problem.of_field(name, "give either charger_id or managed_identity_id")
         if body.revocation_reason is not None and body.action != "revoke":
             raise Problem.of_field("revocation_reason", "belongs to the action revoke only")
+        if body.reported_ref is not None and body.action != "delete":
+            raise Problem.of_field("reported_ref", "belongs to the action delete only")
+        if body.fingerprint_sha256 is not None and body.action not in ("delete", "install-anchor"):
+            raise Problem.of_field(
+                "fingerprint_sha256", "belongs to the actions delete and install-anchor only"
+            )
+        if body.action == "delete" and _names_given(body) != 1:
+            raise Problem.of_field(
+                "reported_ref", "give one of reported_ref, certificate_id and fingerprint_sha256"
+            )
         role = call.token.role if call.token is not None else ""
         if role not in MAY_OPEN_JOB[body.action]:
             raise Problem(403, "forbidden", f"the role {role!r} may not {body.action} certificates")
@@ -129,6 +151,8 @@ class Jobs:
             reason=body.reason,
             certificate_id=body.certificate_id,
             revocation_reason=body.revocation_reason,
+            reported_ref=_hash_data(body.reported_ref),
+            fingerprint_sha256=body.fingerprint_sha256.lower() if body.fingerprint_sha256 else None,
         )
 
     async def request(
@@ -141,6 +165,8 @@ class Jobs:
         reason: str,
         certificate_id: str | None = None,
         revocation_reason: RevocationReason | None = None,
+        reported_ref: HashData | None = None,
+        fingerprint_sha256: str | None = None,
     ) -> Answer:
         """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
@@ -153,6 +179,8 @@ class Jobs:
             reason=reason,
             certificate_id=certificate_id,
             revocation_reason=revocation_reason,
+            reported_ref=reported_ref,
+            fingerprint_sha256=fingerprint_sha256,
         )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
@@ -193,3 +221,13 @@ class Jobs:
                 if charger["managed_identity_id"] == managed_identity_id:
                     return str(charger["charger_id"])
         raise Problem.unknown("managed-identity", managed_identity_id)
+
+
+def _names_given(body: OpenJobBody) -> int:
+    return sum(name is not None for name in (body.reported_ref, body.certificate_id, body.fingerprint_sha256))
+
+
+def _hash_data(ref: ReportedRef | None) -> HashData | None:
+    if ref is None:
+        return None
+    return HashData(ref.algorithm, ref.issuer_name_hash, ref.issuer_key_hash, ref.serial_number)

@@ -82,5 +82,7 @@ MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
     "renew": _OPERATION,
     "deactivate": _OPERATION,
     "revoke": _PKI,
+    "delete": _PKI,
+    "install-anchor": _PKI,
 }
 """Jobs by action: revoking needs the same role whichever route it takes."""

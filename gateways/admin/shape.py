@@ -160,6 +160,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     session: Session | None
     slots: list[Slot]
     reported_certificates: list[dict[str, Any]]
+    inventory: dict[str, Any] = {}
     outstanding: list[Outstanding]
     trust_anchors: list[dict[str, Any]] = []
     capabilities: dict[str, Any] = {}
