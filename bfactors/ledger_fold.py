@@ -406,24 +406,9 @@ class Fold:
         ]
 
 
-def _security_doc(event: e.SecurityEventRecorded, evidence_id: str, now: datetime) -> bytes:
-    return _encode(
-        {
-            "evidence_id": evidence_id,
-            "charger_id": event.charger_id,
-            "kind": event.kind,
-            "detail": event.detail,
-            "count": event.count,
-            "remote_address": event.remote_address,
-            "observed_at": now,
-        }
-    )
-
-
 def _columns(
     event: msgspec.Struct, state: ChargerState | None, jobs: Mapping[str, JobState] | None
 ) -> _Columns:
-def _columns(event: e.Event, state: ChargerState | None, jobs: Mapping[str, JobState] | None) -> _Columns:
     job_id: str | None = getattr(event, "job_id", None) or None
     certificate_id: str | None = getattr(event, "certificate_id", None)
     purpose: str | None = getattr(event, "purpose", None)
