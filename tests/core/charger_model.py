@@ -160,7 +160,7 @@ class Model(World):
                 ), job
             case "operator":
                 assert job.reason_code, job
-            case "reconnect":
+            case "reconnect" | "upload" | "receiver":
                 assert job.due_at is not None or job.overdue, job
             case "profile-migration":
                 assert state.target_security_profile < 3, job

@@ -58,7 +58,9 @@ class ChargerMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ operators
 
-    def _command(self, command: c.RequestJob | c.CancelJob | c.ChangeCharger | c.ResumeCharger) -> None:
+    def _command(
+        self, command: c.RequestJob | c.RequestLog | c.CancelJob | c.ChangeCharger | c.ResumeCharger
+    ) -> None:
         self.model.command(command)
 
     @rule(action=st.sampled_from(["issue", "issue", "renew"]))
@@ -271,6 +273,68 @@ class ChargerMachine(RuleBasedStateMachine):
                 reason="PowerUp",
             )
         )
+
+    # ------------------------------------------------------------ logs and reports
+
+    @rule(log=st.sampled_from(["security", "diagnostics"]))
+    def ask_for_a_log(self, log: str) -> None:
+        self.jobs += 1
+        self._command(
+            c.RequestLog(
+                job_id=f"job-{self.jobs}",
+                log_id=f"log-{self.jobs}",
+                charger_id=self.model.charger.charger_id,
+                log="security" if log == "security" else "diagnostics",
+                reason="test",
+                secret_id=f"secret-{self.jobs}",
+                ticket_hash=f"{self.jobs:064x}",
+                credential_hash="cd" * 32,
+                max_bytes=1000,
+                expires_at=self.model.now + timedelta(days=1),
+            )
+        )
+
+    @rule(
+        status=st.sampled_from(["Idle", "Uploading", "Uploaded", "UploadFailure", "AcceptedCanceled"]),
+        request_id=st.sampled_from([None, 7, 1001, 1002]),
+    )
+    def say_how_an_upload_goes(self, status: str, request_id: int | None) -> None:
+        self.model.tell(v.LogStatusReported(session_id="s", status=status, request_id=request_id))
+
+    @precondition(lambda self: self.model.charger.logs)
+    @rule(which=INDEX)
+    def upload_a_log(self, which: int) -> None:
+        logs = self.model.charger.logs
+        log = logs[which % len(logs)]
+        self.model.tell(
+            v.LogUploaded(
+                request_id=log.request_id,
+                sha256="ef" * 32,
+                size_bytes=1,
+                stored_name=f"stored-{log.log_id}",
+                file_name=None,
+                remote_address="192.0.2.1",
+            )
+        )
+        assert log.job_id not in self.model.charger.jobs
+        assert all(i.job_id != log.job_id for i in self.model.charger.instructions.values())
+
+    @rule(
+        kind=st.sampled_from(
+            [
+                "InvalidChargingStationCertificate",
+                "InvalidCsmsCertificate",
+                "DiscardedRenewedClientCertificate",
+                "X",
+            ]
+        ),
+        count=st.sampled_from([1, 500]),
+    )
+    def report_a_security_event(self, kind: str, count: int) -> None:
+        stages = {job_id: job.stage for job_id, job in self.model.charger.jobs.items()}
+        body = v.SecurityEventReported(session_id="s", event_type=kind, charger_time="then", count=count)
+        self.model.tell(body)
+        assert stages == {job_id: job.stage for job_id, job in self.model.charger.jobs.items()}
 
     # ------------------------------------------------------------ CAs
 
