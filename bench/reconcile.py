@@ -1,7 +1,8 @@
 """A charger's list of 2,000 certificates, from the frame to the inventory with its differences, over 50 ms.
 
-Schema validation, dialect and reconciliation, with nothing kept from the round before. The list names every anchor of ours,
-in all the notations chargers use, leaves with their issuers, and strangers; the rest of a round goes into the strangers.
+Schema validation, dialect and reconciliation, alone and inside the ledger's decision, with nothing kept from the round
+before. The list names every anchor of ours, in all the notations chargers use, leaves with their issuers, and strangers;
+the rest of a round goes into the strangers.
 """
 
 from __future__ import annotations
@@ -23,8 +24,16 @@ from cryptography.x509.oid import NameOID
 
 from bench.process import ProcessFailed
 from bench.round import Result, Spread, interleave
+from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.instruction import ListCertificates
+from bfactors.charger.decide import decide_command, decide_evidence
+from bfactors.charger.draft import Context
+from bfactors.charger.outgoing import orders
+from bfactors.charger.state import ChargerState
+from bfactors.command import RegisterCharger
+from bfactors.event import Anchor
+from bfactors.fleet.state import Bundle, FleetFacts
+from bfactors.instruction import InstructionOrder, ListCertificates
 from bfactors.inventory.held import Held
 from bfactors.inventory.reconciliation import reconcile
 from bfactors.inventory.store import anchor_stores
@@ -37,6 +46,8 @@ LIMIT_S = 0.050
 ENTRIES = 2000
 _ANCHORS = 40
 _NOTATIONS = 4
+_PURPOSE = "backend_server"
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Result]:
@@ -48,9 +59,13 @@ def measure(folder: Path, quick: bool, said: Callable[[str], None]) -> list[Resu
         name: partial(_cpu_s, dialect, held, _frame(held, entries))
         for name, entries in (("2000 entries", ENTRIES), ("200 entries", ENTRIES // 10))
     }
+    facts = FleetFacts(bundles={_PURPOSE: _bundle(held)})
+    sides["2000 entries, decided"] = partial(_decision_cpu_s, dialect, facts, _frame(held, ENTRIES))
     found = interleave(2 if quick else 15, sides, said)
     long, short = found["2000 entries"], found["200 entries"]
+    decided = found["2000 entries, decided"]
     return [
+        _result("reconcile, decided", tuple(value / LIMIT_S for value in decided.values), 1.0, decided),
         _result("reconcile", tuple(value / LIMIT_S for value in long.values), 1.0, long),
         _result(
             "reconcile, an entry of 2000 over one of 200",
@@ -88,6 +103,79 @@ def _cpu_s(dialect: Ocpp201, held: list[Held], data: bytes) -> float:
     if violation is not None or recognised != len(held) or len(inventory.rows) != len(listed):
         raise ProcessFailed(f"{recognised} of {len(held)} anchors recognised, {violation}")
     return spent
+
+
+def _decision_cpu_s(dialect: Ocpp201, facts: FleetFacts, data: bytes) -> float:
+    """One list, from the frame to the ledger's events. Raises ProcessFailed if the bundle was not confirmed by it."""
+    state, order = _waiting(facts)
+    certificate_of.cache_clear()
+    load.cache_clear()
+    began = time.process_time()
+    read = frame.parse(data)
+    if not isinstance(read, frame.Result):
+        raise ProcessFailed(str(read))
+    dialect.schemas.response_violation("GetInstalledCertificateIds", read.payload)
+    outcome = dialect.answer_of(ListCertificates(), read.payload)
+    body = v.InstructionAnswered(
+        instruction_id=order.instruction_id,
+        decision=order.decision,
+        session_id=order.session_id,
+        outcome=outcome,
+    )
+    decision = decide_evidence(state, _fact(body), _context(facts))
+    spent = time.process_time() - began
+    if _PURPOSE not in (decision.state or state).bundles:
+        raise ProcessFailed("the list did not confirm the bundle")
+    return spent
+
+
+def _waiting(facts: FleetFacts) -> tuple[ChargerState, InstructionOrder]:
+    """A charger that is connected and was asked for its list."""
+    registered = RegisterCharger(
+        charger_id="bench",
+        managed_identity_id="bench",
+        serial_number="bench",
+        family="bench",
+        site="bench",
+        cohort="bench",
+        security_profile=2,
+    )
+    state = decide_command(None, registered, _context(FleetFacts(), _NOW - timedelta(days=60))).state
+    session = v.SessionOpened(
+        session_id="s",
+        node="n",
+        incarnation="i",
+        ocpp_version="2.0.1",
+        security_profile=2,
+        remote_address="192.0.2.1",
+        opened_at=_NOW,
+    )
+    after = decide_evidence(state, _fact(session), _context(facts)).state
+    if after is None:
+        raise ProcessFailed("the charger was not registered")
+    return after, orders(after, facts, _NOW)[0]
+
+
+def _fact(body: v.EvidenceBody) -> v.Evidence:
+    return v.Evidence(evidence_id="x", charger_id="bench", source="bench", observed_at=_NOW, body=body)
+
+
+def _context(facts: FleetFacts, now: datetime | None = None) -> Context:
+    return Context(now=now or _NOW, cause="bench", actor="bench", facts=facts, ocpp_url="wss://bench/ocpp")
+
+
+def _bundle(held: list[Held]) -> Bundle:
+    anchors = tuple(
+        Anchor(
+            fingerprint_sha256=one.fingerprint_sha256,
+            subject=one.subject,
+            not_after=one.not_after,
+            pem=one.pem,
+            hash_data=one.hash_data,
+        )
+        for one in held
+    )
+    return Bundle(bundle_id="b", purpose=_PURPOSE, version=1, anchors=anchors, note="", created_at=_NOW)
 
 
 # ---------------------------------------------------------------- what is listed
