@@ -6,7 +6,7 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
-from bfactors.charger import operator_call
+from bfactors.charger import deletion, operator_call
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.state import (
@@ -20,7 +20,7 @@ from bfactors.charger.state import (
 from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import CallAction, InstallLeaf, InstructionOrder, is_repeatable
+from bfactors.instruction import CallAction, DeleteCertificate, InstallLeaf, InstructionOrder, is_repeatable
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
 
@@ -41,7 +41,7 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
             continue
         if isinstance(instruction.body, CallAction) and instruction.opened_at + operator_call.FRESH <= now:
             continue
-        if not _is_held(state, instruction):
+        if not _is_held(state, instruction) and not _would_strand(state, facts, instruction):
             ready.append(instruction)
     ready.sort(key=lambda i: i.opened_at)
     return [_order(state, session.session_id, facts, instruction, now) for instruction in ready]
@@ -69,6 +69,14 @@ def _is_held(state: ChargerState, instruction: InstructionState) -> bool:
     if job is None:
         return False
     return job.stage == "held" or (isinstance(instruction.body, InstallLeaf) and job.stage != "installing")
+
+
+def _would_strand(state: ChargerState, facts: FleetFacts, instruction: InstructionState) -> bool:
+    """What may not be deleted any more, since a new bundle perhaps, does not leave; its job ends when it is looked at."""
+    body = instruction.body
+    if not isinstance(body, DeleteCertificate):
+        return False
+    return deletion.problem(state, facts, body.hash_data, job_id=instruction.job_id) is not None
 
 
 def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionState) -> Policy:

@@ -20,7 +20,7 @@ from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import DeleteCertificate, InstallAnchor, ListCertificates
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Silent
 from bfactors.policy import Policy
-from bfactors.x509 import fingerprint_sha256, hash_data_over_spki, parse_certificate, split_chain
+from bfactors.x509 import fingerprint_sha256, hash_data, hash_data_over_spki, parse_certificate, split_chain
 from tests.core import pki
 from tests.core.world import World, fleet_facts
 
@@ -152,26 +152,38 @@ def parse_old(world: World, fingerprint: str) -> HashData:
     )
 
 
+def with_another_root(*dropped: str) -> FleetFacts:
+    roots = [pki.ca().root_pem, *(pki.ca(n).root_pem for n in ("Server", "Coming") if n not in dropped)]
+    return fleet_facts(
+        c.CreateTrustAnchorBundle(bundle_id="bundle-2", purpose="backend_server", anchors_pem=tuple(roots))
+    )
+
+
 def test_a_list_of_one_store_leaves_the_others_as_they_were() -> None:
     world = listed()
     world.wait(days=31)
     v2g = of(SPARE, use="V2GRootCertificate")
     world.carry_out(listed=of(*ours(world.facts)) + v2g)
+    world.facts = with_another_root()
     world.request("install-anchor", purpose="backend_server", job_id="again")
-    assert world.jobs["again"].state == "succeeded", "it is listed already"
-    draft_list(world)
-    assert v2g[0] in world.charger.reported
-
-
-def draft_list(world: World) -> None:
-    """A newer bundle makes a job ask about the store of the central system alone."""
-    world.facts = newer_bundle(world.facts)
-    world.request("issue")
-    while not any(isinstance(one, ListCertificates) for one in world.orders()):
-        if world.charger.bundles["backend_server"].bundle_id == "bundle-2":
-            return
-        world.carry_out()
+    assert isinstance(world.carry_out(), InstallAnchor)
+    assert world.orders() == [ListCertificates(purpose="backend_server")]
     world.carry_out(listed=of(*ours(world.facts)))
+    assert world.jobs["again"].state == "succeeded"
+    assert world.charger.reported == (*v2g, *of(*ours(world.facts)))
+
+
+def test_an_anchor_on_its_way_out_is_neither_strange_nor_old_before_the_newer_bundle_is_confirmed() -> None:
+    world = listed()
+    before = ours(world.facts)
+    world.facts = with_another_root("Server")
+    inventory_listed(world, *before)
+    assert differences(world) == {}
+    world.request("install-anchor", purpose="backend_server", job_id="newer")
+    assert isinstance(world.carry_out(), InstallAnchor)
+    world.carry_out(listed=of(*dict.fromkeys((*before, *ours(world.facts)))))
+    assert world.jobs["newer"].state == "succeeded"
+    assert differences(world) == {"retired-still-listed": 1}
 
 
 # ---------------------------------------------------------------- recognising what is listed
@@ -398,6 +410,29 @@ def test_a_deletion_that_became_unsafe_while_the_charger_was_away_is_not_sent() 
     ended = world.jobs["delete"]
     assert (ended.state, ended.reason_code) == ("failed", "last-central-system-root")
     assert not world.orders()
+
+
+def test_a_deletion_does_not_leave_once_a_new_bundle_needs_the_root() -> None:
+    root = pki.ca("Coming")
+    certificate = parse_certificate(root.root_pem)
+    data = hash_data(certificate, certificate, "SHA256")
+    world = listed(data)
+    delete(world, data)
+    relist(world, data)
+    assert world.orders() == [DeleteCertificate(CSMS, data)]
+    world.facts = fleet_facts(
+        c.CreateTrustAnchorBundle(
+            bundle_id="bundle-2",
+            purpose="backend_server",
+            anchors_pem=(pki.ca().root_pem, pki.ca("Server").root_pem, root.root_pem),
+        )
+    )
+    assert not world.orders()
+    world.tell(v.DeadlinePassed(at=world.now))
+    assert (world.jobs["delete"].state, world.jobs["delete"].reason_code) == (
+        "failed",
+        "anchor-of-live-session",
+    )
 
 
 @pytest.mark.parametrize("which", [0, 1])
