@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from bfactors.capability import NO_CAPABILITIES, Capabilities
+from bfactors.frame_trace import TraceOrder
 
 CredentialState = Literal[
     "issued", "installed", "active", "superseded", "inactive", "revoked", "expired", "rejected"
@@ -60,6 +61,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     refusal_reason: str | None = None
     capabilities: Capabilities = NO_CAPABILITIES
     """Its family's capabilities, overlaid by its own."""
+    trace: TraceOrder | None = None
+    """What of its traffic is to be written down, for people; over when its time is, whether or not it still stands here."""
     revision: int = 0
 
 

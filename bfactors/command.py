@@ -72,6 +72,16 @@ class CallCharger(_Command, frozen=True, kw_only=True):
     payload: str
 
 
+class StartTrace(_Command, frozen=True, kw_only=True):
+    """Write down a charger's frames for a while, without secrets; a running trace is replaced."""
+
+    trace_id: str
+    charger_id: str
+    seconds: int
+    frames: int
+    reason: str
+
+
 class RequestJob(_Command, frozen=True, kw_only=True):
     """Open a certificate job. `action`: issue, renew, revoke, deactivate, delete, install-anchor.
 
@@ -179,6 +189,7 @@ Command = (
     | SetChargerCapabilities
     | ResumeCharger
     | CallCharger
+    | StartTrace
     | RequestJob
     | RequestLog
     | CancelJob

@@ -311,6 +311,16 @@ class InstructionSettled(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+class TraceStarted(_Event, frozen=True, kw_only=True):
+    """An operator had a charger's frames written down until `until`, `frames` of them at most in each session."""
+
+    charger_id: str
+    trace_id: str
+    until: datetime
+    frames: int
+    reason: str
+
+
 class OperatorCallAnswered(_Event, frozen=True, kw_only=True):
     """How a call an operator wrote out ended: answered, error, timeout or disconnected."""
 
@@ -738,6 +748,7 @@ ChargerEvent = (
     | InstructionDispatched
     | InstructionSettled
     | OperatorCallAnswered
+    | TraceStarted
     | CertificateRequested
     | CertificateRenewalStarted
     | CertificateJobStageChanged

@@ -9,6 +9,7 @@ from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
+from bfactors.frame_trace import TracedFrame
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadTicket
@@ -343,6 +344,14 @@ class LogStore(Protocol):
 
     async def expire(self, older_than: datetime) -> Sequence[StoredLog]:
         """Delete what was stored before `older_than`; returns what went."""
+        ...
+
+
+class TraceSink(Protocol):
+    """Takes what is seen of chargers under trace."""
+
+    def saw(self, charger_id: str, frame: TracedFrame) -> None:
+        """Called on the I/O lane for each frame; must not wait or raise."""
         ...
 
 

@@ -10,6 +10,7 @@ STREAM_NODE = "BF_NODE"
 NODE_FILTER = "bf.node.>"
 _FIRMWARE_TRUST = ("FirmwareAnchor", "FirmwareList", "FirmwareWork", "FirmwareUpdate")
 SEEN_FILTER = "bf.seen.*.*"
+TRACE_FILTER = "bf.trace.*"
 SECRET_FILTER = "bf.secret.*"  # noqa: S105 - a subject, not a secret
 
 
@@ -78,6 +79,11 @@ def ocpp_decision_filter(action: str) -> str:
 def secret(secret_id: str) -> str:
     """Where connect asks core for one secret, by request-reply; no stream keeps questions or answers."""
     return f"bf.secret.{subject_token(secret_id)}"
+
+
+def trace(charger_id: str) -> str:
+    """Where a connect node says what it sees of a charger under trace; no stream keeps it."""
+    return f"bf.trace.{subject_token(charger_id)}"
 
 
 def node(name: str, incarnation: str) -> str:

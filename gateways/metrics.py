@@ -68,6 +68,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ocpp_sockets_refused", "counter", "Sockets turned away at the door", ("reason",)),
     MetricSpec("bf_ocpp_handshakes_started", "counter", "TLS handshakes begun"),
     MetricSpec("bf_ocpp_handshakes_failed", "counter", "TLS handshakes that ended before the upgrade"),
+    MetricSpec("bf_ocpp_trace_frames_lost", "counter", "Frames under trace that reached nobody"),
     MetricSpec("bf_ocpp_upgrades_refused", "counter", "Upgrades refused", ("reason",)),
     MetricSpec("bf_ocpp_sessions_opened", "counter", "Sessions opened"),
     MetricSpec("bf_ocpp_sessions_closed", "counter", "Sessions ended", ("reason",)),

@@ -21,6 +21,7 @@ from bfactors.charger import (
     report,
     request,
     session,
+    tracing,
 )
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.state import ChargerState, JobState, SessionFact
@@ -32,6 +33,7 @@ ChargerCommand = (
     | c.SetChargerCapabilities
     | c.ResumeCharger
     | c.CallCharger
+    | c.StartTrace
     | c.RequestJob
     | c.RequestLog
     | c.CancelJob
@@ -74,6 +76,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = request.resume(draft, command)
         case c.CallCharger():
             outcome = operator_call.make(draft, command)
+        case c.StartTrace():
+            outcome = tracing.start(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.RequestLog():

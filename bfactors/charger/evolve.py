@@ -19,6 +19,7 @@ from bfactors.charger.state import (
     MigrationState,
     SessionFact,
 )
+from bfactors.frame_trace import TraceOrder
 from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
@@ -120,6 +121,9 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return state
         case e.EvidenceQuarantined():
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")
+        case e.TraceStarted():
+            order = TraceOrder(trace_id=event.trace_id, until=event.until, frames=event.frames)
+            return replace(state, trace=order)
         case e.ChargerResumed():
             return replace(state, paused_reason=None)
         case e.SecurityProfileMigrated():

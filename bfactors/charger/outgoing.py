@@ -184,6 +184,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
         ),
         mode="accepted",
         capabilities=state.capabilities,
+        trace=state.trace,
         revision=state.revision,
     )
 

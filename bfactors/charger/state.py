@@ -7,6 +7,7 @@ import msgspec
 from bfactors.admission import KeyVerifier
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
+from bfactors.frame_trace import TraceOrder
 from bfactors.instruction import InstallLeaf, OperationalKind
 
 COLLECT_LOG = "collect-log"
@@ -308,6 +309,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
     last_request_id: int = 1000
     """The number of the latest request for a log; smaller ones are left to calls by hand."""
+    trace: TraceOrder | None = None
+    """The last trace an operator asked for; it ends by itself."""
     revision: int = 0
     """Grows with every event: orders the admission records made from this state."""
 

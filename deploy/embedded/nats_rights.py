@@ -71,6 +71,7 @@ GUESTS = {
             "bf.ocpp-decision.>",
             "bf.node.>",
             "bf.seen.>",
+            "bf.trace.>",
             "$JS.API.INFO",
             *(subject for bucket in BUCKETS_CONNECT_READS for subject in _bucket_reading(bucket)),
         ),

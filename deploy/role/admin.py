@@ -44,6 +44,7 @@ class AdminRole:
             last_seen=core.seen.last_seen,
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             logs=logs,
+            traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )
         self._tls = server_context(core.settings.admin_chain_file, core.settings.admin_key_file)

@@ -27,6 +27,7 @@ from gateways.nats.presence import NodePresence
 from gateways.nats.relay import NatsRelay
 from gateways.nats.secret import NatsSecrets
 from gateways.nats.seen import SeenReporter
+from gateways.nats.trace import NatsTraceSink
 from gateways.ocpp.dialect import loaded_dialects
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
@@ -96,6 +97,7 @@ class ConnectRole:
             clock=runtime.clock,
             metrics=runtime.metrics,
             verify_key=options.verify_key,
+            traces=NatsTraceSink(nats.connection, runtime.metrics),
             dialects={
                 name: dialect.authorizing(options.authorize_default)
                 for name, dialect in loaded_dialects().items()

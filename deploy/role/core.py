@@ -35,6 +35,7 @@ from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
 from gateways.nats.presence import Presence
 from gateways.nats.seen import SeenWatch
+from gateways.nats.trace import TraceWatch
 from supervisors.effect_router import EffectRouter
 
 _LOG = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class CoreRole:
     commands: NatsCommandDoor = field(init=False)
     evidence_log: NatsEvidenceLog = field(init=False)
     seen: SeenWatch = field(init=False)
+    traces: TraceWatch = field(init=False)
     health: CoreHealth = field(init=False)
     secrets: CoreSecrets = field(init=False)
     separation: FirmwareSeparation = field(init=False)
@@ -71,6 +73,7 @@ class CoreRole:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
         self.evidence_log = NatsEvidenceLog(self.nats.publisher, self.owner)
         self.seen = SeenWatch(self.nats.connection, self.runtime.clock)
+        self.traces = TraceWatch(self.nats.connection)
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
         self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
         self.separation = FirmwareSeparation(self.database.reader)
@@ -89,6 +92,7 @@ class CoreRole:
         self._control = NatsControlView(nats.connection, nats.replies)
         self._control.subscribe(self._controlled)
         await self.seen.start()
+        await self.traces.start()
         await self.secrets.start()
         await self.desk.start()
         loop = asyncio.get_running_loop()
@@ -181,6 +185,7 @@ class CoreRole:
         """End what is not an actor; the actors end with the tree."""
         await cancel(self._tasks)
         await self.seen.stop()
+        await self.traces.stop()
         await self.secrets.stop()
         await self.desk.stop()
         if self._nodes is not None:

@@ -22,6 +22,7 @@ from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
 from gateways.admin.stream import EVENT_STREAM, Stream
 from gateways.admin.supervisor import Supervisors
+from gateways.admin.trace import Traces
 from gateways.admin.trail import Trail
 from gateways.admin.trust import Trust
 
@@ -62,6 +63,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),
         OperatorCalls(dependencies, commands),
+        Traces(dependencies, commands),
         Logs(dependencies, commands),
         Families(fleet, commands),
         Purposes(),

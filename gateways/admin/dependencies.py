@@ -13,6 +13,7 @@ from gateways.admin.ports import (
     ReadinessOf,
     Statuses,
     TokenStore,
+    TracedFrames,
 )
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -35,6 +36,7 @@ class AdminDependencies:
     readiness: ReadinessOf
     statuses: Statuses = tuple
     last_seen: LastSeen = lambda charger_id: None
+    traced_frames: TracedFrames = lambda charger_id, trace_id: ()
     events: EventFeed | None = None
     logs: LogDesk | None = None
     """None: this process takes no logs in, and asking for one answers 409."""

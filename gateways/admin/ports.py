@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bfactors.admission import KeyVerifier
 from bfactors.errors import BetterFleetError
+from bfactors.frame_trace import TracedFrame
 from bfactors.ledger_row import AggregateRow
 from bfactors.refusal import Refusal
 
@@ -195,5 +196,7 @@ ReadinessOf = Callable[[], Readiness | Awaitable[Readiness]]
 Statuses = Callable[[], Sequence[SupervisorStatus]]
 LastSeen = Callable[[str], datetime | None]
 """When a connect node last said that a charger is connected; None if that is not known here."""
+TracedFrames = Callable[[str, str], Sequence[TracedFrame]]
+"""What a trace (charger id, trace id) has seen so far, as far as this process heard."""
 Exposition = Callable[[], tuple[bytes, str]]
 """The Prometheus page and its content type."""

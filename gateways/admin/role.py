@@ -35,6 +35,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.resume": _OPERATION,
     "chargers.set_capabilities": _PKI,
     "chargers.call": _PKI,
+    "chargers.trace": _PKI,
+    "chargers.traced": _PKI,
     "logs.request": _OPERATION,
     "logs.list": _TRAIL,
     "logs.get": _TRAIL,

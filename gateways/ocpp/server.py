@@ -15,7 +15,7 @@ from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.errors import SettingsError
 from bfactors.identity_rule import VerifyKey, cut_problem
 from bfactors.path import TrustSet
-from bfactors.ports import AdmissionView, ChargerDoor, Clock, EdgeReporter, Metrics
+from bfactors.ports import AdmissionView, ChargerDoor, Clock, EdgeReporter, Metrics, TraceSink
 from gateways.ocpp.connection import WIRE_LOG, Connection, abort_all
 from gateways.ocpp.dialect import Dialect, loaded_dialects
 from gateways.ocpp.doorstep import Doorstep
@@ -23,6 +23,7 @@ from gateways.ocpp.handover import Handover
 from gateways.ocpp.option import GatewayOptions
 from gateways.ocpp.pulse import Pulse
 from gateways.ocpp.session import POLICY_VIOLATION, OcppSession
+from gateways.ocpp.session_trace import TraceDesk
 from gateways.ocpp.tls import FrontTls
 from gateways.ocpp.upgrade import UpgradeDesk
 
@@ -48,10 +49,12 @@ class Gateway:
         verify_key: VerifyKey,
         dialects: Mapping[str, Dialect] | None = None,
         options: GatewayOptions | None = None,
+        traces: TraceSink | None = None,
     ) -> None:
         self._tls = tls
         self._admission = admission
         self._door = door
+        self._traces = TraceDesk(traces, clock)
         self._reporter = reporter
         self._clock = clock
         self._metrics = metrics
@@ -201,6 +204,7 @@ class Gateway:
         if connection is None or connection.session is None:
             return
         connection.session.capabilities = record.capabilities
+        connection.session.traced(record, self._traces)
         info = connection.session.info
         problem = cut_problem(record, info.fingerprint_sha256, info.key_generation)
         if problem is not None:
@@ -235,7 +239,9 @@ class Gateway:
         if info is None:
             return None
         dialect = self._dialects[str(protocol.subprotocol)]
-        return OcppSession(info, dialect, connection, self._door, self._metrics, self._handover.run)
+        session = OcppSession(info, dialect, connection, self._door, self._metrics, self._handover.run)
+        session.traced(info.record, self._traces)
+        return session
 
     def opened(self, connection: Connection, session: OcppSession) -> None:
         self._doorstep.leave(connection)

@@ -10,7 +10,7 @@ from typing import Protocol, assert_never
 
 import orjson
 
-from bfactors.admission import SessionInfo
+from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.instruction import CloseSession, InstructionKind
 from bfactors.ocpp import (
     Answered,
@@ -33,6 +33,7 @@ from bfactors.ocpp import (
 from bfactors.ports import ChargerDoor, Metrics, Session
 from gateways.ocpp import frame
 from gateways.ocpp.dialect import Dialect, NotSendable, Unsupported, wire_action
+from gateways.ocpp.session_trace import SessionTrace, TraceDesk
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,12 +69,14 @@ class OcppSession:
         "_door",
         "_has_sends",
         "_info",
+        "_last_trace_id",
         "_metrics",
         "_out",
         "_run",
         "_wire",
         "capabilities",
         "ended",
+        "trace",
     )
 
     def __init__(
@@ -99,6 +102,9 @@ class OcppSession:
         self.capabilities = info.record.capabilities
         """What the charger's admission record says of it now; the gateway keeps it current."""
         self.ended = False
+        self.trace: SessionTrace | None = None
+        """Set while an operator has this charger's frames written down."""
+        self._last_trace_id: str | None = None
 
     # ------------------------------------------------------------ any lane
 
@@ -117,8 +123,16 @@ class OcppSession:
 
     # ------------------------------------------------------------ inwards, I/O lane
 
+    def traced(self, record: AdmissionRecord, desk: TraceDesk) -> None:
+        """Have the frames written down that are still to come, if the record asks for it."""
+        begun = desk.begun(record, self._info, self._last_trace_id)
+        if begun is not None and record.trace is not None:
+            self.trace, self._last_trace_id = begun, record.trace.trace_id
+
     def received(self, data: bytes) -> None:
         """Take one complete text message."""
+        if self.trace is not None and not self.trace.saw("from-charger", data):
+            self.trace = None
         inbound = self._inbound(data)
         if inbound is not None:
             self._hand_over(inbound)
@@ -220,6 +234,11 @@ class OcppSession:
 
     # ------------------------------------------------------------ outwards, I/O lane
 
+    def _write(self, data: bytes) -> None:
+        if self.trace is not None and not self.trace.saw("to-charger", data):
+            self.trace = None
+        self._wire.write_text(data)
+
     def _send(self, outbound: Outbound) -> None:
         if self.ended:
             return
@@ -248,14 +267,14 @@ class OcppSession:
             return
         # OCPP has one call of ours out at a time: an earlier one has timed out, and its late answer becomes a stray one.
         self._out = (outbound.message_id, action, instruction)
-        self._wire.write_text(frame.call(outbound.message_id, wire_action(action), payload))
+        self._write(frame.call(outbound.message_id, wire_action(action), payload))
 
     def _send_reply(self, outbound: OutboundReply) -> None:
         undecided = self._answering.pop(outbound.message_id, b"")
         reply = outbound.reply
         if isinstance(reply, CallErrorReply):
             code = self._dialect.codes.get(reply.code, reply.code)
-            self._wire.write_text(frame.error(outbound.message_id, code, reply.description))
+            self._write(frame.error(outbound.message_id, code, reply.description))
             return
         if undecided and isinstance(reply, DefaultReply):
             payload = orjson.loads(undecided)
@@ -274,9 +293,9 @@ class OcppSession:
             _LOG.error(
                 "our answer breaks its schema", extra={"action": outbound.action, "violation": violation[1]}
             )
-            self._wire.write_text(frame.error(outbound.message_id, "InternalError"))
+            self._write(frame.error(outbound.message_id, "InternalError"))
             return
-        self._wire.write_text(frame.result(outbound.message_id, payload))
+        self._write(frame.result(outbound.message_id, payload))
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -21,6 +21,7 @@ from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
 from bfactors.evidence import Evidence
+from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow
@@ -332,6 +333,7 @@ class AdminWorld:
     readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
     statuses: Sequence[Any] = ()
     seen: dict[str, datetime] = field(default_factory=dict)
+    traced: dict[tuple[str, str], Sequence[TracedFrame]] = field(default_factory=dict)
     events: EventFeed | None = None
     logs: LogDesk | None = None
     heartbeat_s: float = 15.0
@@ -358,6 +360,7 @@ class AdminWorld:
             readiness=lambda: self.readiness,
             statuses=lambda: self.statuses,
             last_seen=self.seen.get,
+            traced_frames=lambda charger_id, trace_id: self.traced.get((charger_id, trace_id), ()),
             events=self.events,
             logs=self.logs,
             heartbeat_s=self.heartbeat_s,

@@ -26,7 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from bfactors.admission import AdmissionRecord, KeyVerifier, KnownCredential
 from bfactors.identity_rule import verify_with
 from bfactors.ocpp import Inbound, InboundCall, InboundProblem, Outbound
-from bfactors.ports import Session
+from bfactors.ports import Session, TraceSink
 from gateways.ocpp.option import GatewayOptions
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
@@ -204,6 +204,7 @@ class World:
     door: Door = field(default_factory=Door)
     counts: Counts = field(default_factory=Counts)
     options: GatewayOptions = field(default_factory=GatewayOptions)
+    traces: TraceSink | None = None
     with_plain: bool = False
     real_now: datetime = NOW
     gateway: Gateway = field(init=False)
@@ -226,6 +227,7 @@ class World:
             metrics=self.counts,
             verify_key=verify_with({"p1": PEPPER}),
             options=self.options,
+            traces=self.traces,
         )
 
     def server_identities(self) -> list[ServerIdentity]:

@@ -32,6 +32,8 @@ EXPECTED = {
     "chargers.resume": "op",
     "chargers.set_capabilities": "p",
     "chargers.call": "p",
+    "chargers.trace": "p",
+    "chargers.traced": "p",
     "logs.request": "op",
     "logs.list": "opa",
     "logs.get": "opa",
