@@ -211,7 +211,7 @@ class _Nowhere:
 
 def _unconnected(url: str, time: LeapingTime) -> AwsPrivateCa:
     return AwsPrivateCa(
-        aws_settings(url, connect_timeout_s=1.0, read_timeout_s=1.0),
+        aws_settings(url, connect_timeout_s=10.0, read_timeout_s=1.0),
         clock=time,
         metrics=CountedMetrics(),
         limits=CallLimits(monotonic=time.monotonic, sleep=time.sleep),
