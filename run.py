@@ -7,6 +7,7 @@ connect   talks to chargers: sockets, actors, evidence (needs NATS only)
 demo      up, and a simulated fleet walked from passwords to certificates
 fleet     a simulated fleet against a running system
 verify    recompute the ledger's hash chains, offline, and name the first bad row
+ctl       an operator's commands: list chargers, jobs, families; qualify a family
 token     create, list and revoke admin API tokens
 """
 

@@ -97,7 +97,7 @@ class Traces:
             raise Problem.unknown("charger", charger_id)
         order = _TRACED.decode(row.state).trace
         if order is None:
-            raise Problem.unknown("trace of charger", charger_id)
+            raise Problem.unknown("charger-trace", charger_id)
         return Trace(
             charger_id=charger_id,
             trace_id=order.trace_id,

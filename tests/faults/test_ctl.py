@@ -1,0 +1,200 @@
+"""`run.py ctl` against a running system with simulated chargers: a family qualified, lists in 80 columns, and a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.charger import Charger
+from simulator.fleet import AdminClient, Fleet, FleetPlan
+from simulator.fleet.version_text import parse_versions
+from tests.conformance.control_plane import ControlPlane
+from tests.faults.depot import EAGER
+from tests.faults.plant import RUN
+
+pytestmark = pytest.mark.xdist_group("up")
+
+WITHIN_S = 90.0
+COLUMNS = 80
+_seeds = itertools.count(1)
+"""Another seed, other serial numbers."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One run of the tool."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return (self.out + self.err).splitlines()
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane.running() as running:
+        yield running
+
+
+@pytest.fixture
+def token_file(plane: ControlPlane, tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(plane.token + "\n")
+    return path
+
+
+async def ctl(plane: ControlPlane, token_file: Path, *words: str) -> Said:
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            str(RUN),
+            "ctl",
+            *words,
+            "--admin",
+            plane.admin_url,
+            "--token-file",
+            str(token_file),
+        ),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def fleet_of(plane: ControlPlane, version: str, prefix: str) -> AsyncIterator[list[Charger]]:
+    plan = FleetPlan(
+        chargers=1,
+        target_url=plane.ocpp_url.replace("127.0.0.1", "localhost"),
+        prefix=prefix,
+        seed=next(_seeds),
+        reconnect=EAGER,
+        versions=parse_versions(f"{version}=1"),
+    )
+    async with AdminClient(plane.admin_url, plane.token, attempts=3, retry_s=0.2) as admin:
+        roots = await admin.server_roots()
+        enrolment = await admin.enrol(plan, plan.planned())
+    fleet = Fleet(
+        [
+            plan.configuration(each, password=enrolment.passwords[each.charger_id], csms_roots=roots)
+            for each in plan.planned()
+        ]
+    )
+    await fleet.start()
+    try:
+        for charger in fleet.chargers:
+            await charger.wait_for(lambda seen: seen.is_accepted, 20)
+        yield list(fleet.chargers)
+    finally:
+        await fleet.stop()
+
+
+def steps(report: dict[str, Any]) -> dict[str, str]:
+    return {step["step"]: step["outcome"] for step in report["steps"]}
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
+async def test_a_charger_is_walked_and_its_family_qualified(
+    plane: ControlPlane, token_file: Path, version: str
+) -> None:
+    async with fleet_of(plane, version, f"q{version.replace('.', '')}") as (charger,):
+        charger_id = charger.configuration.charger_id
+        family = (await plane.charger(charger_id))["family"]
+        await plane.until_charger(charger_id, lambda seen: seen["session"] and seen["boot"])
+        said = await ctl(
+            plane, token_file, "family", "qualify", "--charger", charger_id, "--family", family, "--json"
+        )
+        print(said.out, said.err)
+        report = json.loads(said.out)
+        told = steps(report)
+        for name in (
+            "read-limits",
+            "anchor-install",
+            "anchor-listing",
+            "key-generation-and-csr",
+            "certificate-install",
+            "mutual-tls-reconnect",
+            "log-upload",
+        ):
+            assert told[name] == "passed", (name, report)
+        assert told["fall-back"] == "skipped"
+        assert (said.status, report["passed"]) == (0, True)
+        recorded = await plane.get(f"/api/v1/families/{family}")
+        assert recorded["qualification"]["passed"] is True
+        assert recorded["qualification"]["firmware"] == report["firmware"] != "unknown"
+        assert recorded["capabilities"]["max_chain_chars"] > 0
+        assert recorded["capabilities"]["key_types"]
+        assert (await plane.charger(charger_id))["session"]["security_profile"] == 3
+        again = await ctl(plane, token_file, "family", "qualify", "--charger", charger_id, "--family", family)
+        print(again.out)
+        assert again.status == 0, again
+        assert [line for line in again.lines if len(line) > COLUMNS] == []
+        assert "nothing new" in again.out
+
+
+async def test_what_cannot_stand_for_a_family_is_status_2(plane: ControlPlane, token_file: Path) -> None:
+    async with fleet_of(plane, "2.0.1", "w") as (charger,):
+        charger_id = charger.configuration.charger_id
+        qualify = ("family", "qualify", "--charger", charger_id, "--family")
+        other = await ctl(plane, token_file, *qualify, "somebody-else")
+        assert (other.status, "belongs to the family" in other.err) == (2, True)
+    family = (await plane.until_charger(charger_id, lambda seen: seen["session"] is None))["family"]
+    away = await ctl(plane, token_file, *qualify, family)
+    assert (away.status, "not connected" in away.err) == (2, True)
+    unknown = await ctl(plane, token_file, "family", "qualify", "--charger", "nobody", "--family", family)
+    assert unknown.status == 2
+    assert [line for said in (other, away, unknown) for line in said.lines if len(line) > COLUMNS] == []
+
+
+async def test_lists_are_tables_of_80_columns_or_json(plane: ControlPlane, token_file: Path) -> None:
+    async with fleet_of(plane, "2.0.1", "a-very-long-prefix-of-a-charger-id") as (charger,):
+        charger_id = charger.configuration.charger_id
+        await plane.until_charger(charger_id, lambda seen: seen["session"])
+        await plane.order(charger_id)
+        for thing in ("chargers", "jobs", "families"):
+            table = await ctl(plane, token_file, thing)
+            assert table.status == 0
+            assert [line for line in table.lines if len(line) > COLUMNS] == []
+            rows = json.loads((await ctl(plane, token_file, thing, "--json")).out)["items"]
+            assert len(rows) == len(table.lines) - 1
+        connected = json.loads((await ctl(plane, token_file, "chargers", "--connected", "--json")).out)
+        assert charger_id in {one["charger_id"] for one in connected["items"]}
+        few = await ctl(plane, token_file, "chargers", "--q", charger_id, "--limit", "1")
+        assert len(few.lines) == 2
+
+
+async def test_a_trace_shows_what_a_charger_and_we_say(plane: ControlPlane) -> None:
+    async with fleet_of(plane, "2.0.1", "t") as (charger,):
+        charger_id = charger.configuration.charger_id
+        await plane.until_charger(charger_id, lambda seen: seen["session"])
+        path = f"/api/v1/chargers/{charger_id}/trace"
+        begun = await plane.post(path, {"reason": "a look", "seconds": 60, "frames": 50})
+        assert (begun["running"], begun["frames"]) == (True, [])
+        job_id = await plane.order(charger_id)
+        await plane.until_job(job_id, lambda job: job["state"] != "open")
+        frames = (await plane.get(path))["frames"]
+        told = {(frame["direction"], frame["kind"], frame["action"]) for frame in frames}
+        assert ("to-charger", "call", "CertificateSigned") in told
+        assert ("from-charger", "result", "CertificateSigned") in told
+        assert ("from-charger", "call", "SignCertificate") in told
+        assert "BEGIN CERTIFICATE" not in json.dumps(frames)
+        assert len({frame["session_id"] for frame in frames}) == 2, "the reconnect is in it"
