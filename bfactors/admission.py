@@ -38,6 +38,26 @@ class KnownCredential(msgspec.Struct, frozen=True):
     admit_until: datetime | None = None
 
 
+class Speaker(msgspec.Struct, frozen=True):
+    """A local controller or proxy that may open the charger's session under its own client certificate."""
+
+    controller_id: str
+    fingerprint_sha256: str
+
+
+_SPOKEN_FOR = "via-local-controller:"
+
+
+def spoken_for_flag(controller_id: str) -> str:
+    """What marks a session that a local controller opened for its charger."""
+    return f"{_SPOKEN_FOR}{controller_id}"
+
+
+def is_spoken_for(flags: tuple[str, ...]) -> bool:
+    """Whether somebody else speaks in this session: what it was opened with proves nothing about the charger itself."""
+    return any(flag.startswith(_SPOKEN_FOR) for flag in flags)
+
+
 class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the upgrade of one charger is decided from.
 
@@ -57,6 +77,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     allowed_profiles: tuple[int, ...]
     keys: tuple[KeyVerifier, ...] = ()
     credentials: tuple[KnownCredential, ...] = ()
+    spoken_for_by: tuple[Speaker, ...] = ()
+    """Local controllers whose word counts as this charger's."""
     mode: Literal["accepted", "pending", "refused"] = "accepted"
     refusal_reason: str | None = None
     capabilities: Capabilities = NO_CAPABILITIES

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from bfactors.admission import KeyVerifier
+from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
@@ -70,6 +70,14 @@ class CallCharger(_Command, frozen=True, kw_only=True):
     charger_id: str
     action: str
     payload: str
+
+
+class SetSpokenFor(_Command, frozen=True, kw_only=True):
+    """Say which local controllers may open this charger's session; replaces what was said before, empty: none."""
+
+    charger_id: str
+    speakers: tuple[Speaker, ...]
+    reason: str
 
 
 class StartTrace(_Command, frozen=True, kw_only=True):
@@ -190,6 +198,7 @@ Command = (
     | ResumeCharger
     | CallCharger
     | StartTrace
+    | SetSpokenFor
     | RequestJob
     | RequestLog
     | CancelJob

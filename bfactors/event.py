@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from bfactors.admission import KeyVerifier
+from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.instruction import OperationalKind
@@ -309,6 +309,14 @@ class InstructionSettled(_Event, frozen=True, kw_only=True):
     outcome: str
     detail: str | None
     evidence_ref: str
+
+
+class SpokenForSet(_Event, frozen=True, kw_only=True):
+    """Which local controllers may open this charger's session was said anew."""
+
+    charger_id: str
+    speakers: tuple[Speaker, ...]
+    reason: str
 
 
 class TraceStarted(_Event, frozen=True, kw_only=True):
@@ -749,6 +757,7 @@ ChargerEvent = (
     | InstructionSettled
     | OperatorCallAnswered
     | TraceStarted
+    | SpokenForSet
     | CertificateRequested
     | CertificateRenewalStarted
     | CertificateJobStageChanged

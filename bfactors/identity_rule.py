@@ -17,6 +17,8 @@ from bfactors.admission import (
     KeyVerifier,
     KnownCredential,
     PresentedCredential,
+    Speaker,
+    spoken_for_flag,
 )
 from bfactors.distinguished_name import comparable
 from bfactors.identity import charger_id_problem
@@ -56,6 +58,8 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
     password: bytes | None = None
     credential: PresentedCredential | None = None
     forgive_expired_leaf: bool = False
+    controllers: frozenset[str] = frozenset()
+    """Fingerprints of local controllers that speak for some charger, whichever."""
 
     @property
     def security_profile(self) -> int:
@@ -145,7 +149,7 @@ def _refused(upgrade: Upgrade) -> Problem | None:
 
 def _profile(upgrade: Upgrade) -> Problem | None:
     record, profile = upgrade.record, upgrade.security_profile
-    if record is None or profile in record.allowed_profiles:
+    if record is None or profile in record.allowed_profiles or _is_controller(upgrade):
         return None
     return Problem("profile-not-allowed", f"this charger may not connect with security profile {profile}")
 
@@ -178,9 +182,29 @@ def known_credential(upgrade: Upgrade) -> KnownCredential | None:
     return next((known for known in upgrade.record.credentials if known.fingerprint_sha256 == name), None)
 
 
-def _credential_unknown(upgrade: Upgrade) -> Problem | None:
-    if upgrade.credential is None or known_credential(upgrade):
+def speaker(upgrade: Upgrade) -> Speaker | None:
+    """The local controller that presents its own leaf for this charger, if it may."""
+    if upgrade.credential is None or upgrade.record is None or not upgrade.record.spoken_for_by:
         return None
+    name = fingerprint_sha256(upgrade.credential.leaf_der)
+    if known_credential(upgrade) is not None:
+        return None
+    return next((one for one in upgrade.record.spoken_for_by if one.fingerprint_sha256 == name), None)
+
+
+def _is_controller(upgrade: Upgrade) -> bool:
+    if upgrade.credential is None or known_credential(upgrade) is not None:
+        return False
+    return (
+        speaker(upgrade) is not None or fingerprint_sha256(upgrade.credential.leaf_der) in upgrade.controllers
+    )
+
+
+def _credential_unknown(upgrade: Upgrade) -> Problem | None:
+    if upgrade.credential is None or known_credential(upgrade) or speaker(upgrade):
+        return None
+    if _is_controller(upgrade):
+        return Problem("not-spoken-for", "this local controller does not speak for this charger")
     return Problem("credential-unknown", "the client certificate is not one of this charger's")
 
 
@@ -228,14 +252,14 @@ def _path(upgrade: Upgrade) -> Problem | None:
         upgrade.trust,
         upgrade.now,
         resumed=credential.resumed,
-        forgive_expired_leaf=upgrade.forgive_expired_leaf,
+        forgive_expired_leaf=upgrade.forgive_expired_leaf and speaker(upgrade) is None,
     )
     return checked if isinstance(checked, Problem) else None
 
 
 def _organization(upgrade: Upgrade) -> Problem | None:
     record, credential = upgrade.record, upgrade.credential
-    if record is None or credential is None or record.organization is None:
+    if record is None or credential is None or record.organization is None or speaker(upgrade):
         return None
     found = certificate_of(credential.leaf_der).organizations
     if comparable(record.organization) in map(comparable, found):
@@ -245,7 +269,7 @@ def _organization(upgrade: Upgrade) -> Problem | None:
 
 def _common_name(upgrade: Upgrade) -> Problem | None:
     record, credential = upgrade.record, upgrade.credential
-    if record is None or credential is None:
+    if record is None or credential is None or speaker(upgrade):
         return None
     if names_charger(record, certificate_of(credential.leaf_der).common_name):
         return None
@@ -293,6 +317,14 @@ def admit(upgrade: Upgrade) -> Admitted | AdmissionRefused:
             certificate_id=known.certificate_id,
             flags=_flags(known, upgrade.now),
         )
+    spoken = speaker(upgrade)
+    if spoken is not None:
+        # TLS, and nothing proved by the charger itself: whoever reads a 3 here would believe that it was
+        return Admitted(
+            security_profile=2,
+            fingerprint_sha256=spoken.fingerprint_sha256,
+            flags=(spoken_for_flag(spoken.controller_id),),
+        )
     key = matching_key(upgrade) if _uses_basic(upgrade) else None
     return Admitted(security_profile=upgrade.security_profile, key_generation=key.generation if key else None)
 
@@ -326,6 +358,8 @@ def cut_problem(
                         f"credential-{known.state}", "the session's certificate may no longer be used"
                     )
                 return None
+        if any(one.fingerprint_sha256 == fingerprint_sha256 for one in record.spoken_for_by):
+            return None
         return Problem("credential-unknown", "the session's certificate is no longer listed")
     if key_generation is not None and all(key.generation != key_generation for key in record.keys):
         return Problem("key-removed", "the session's key is no longer listed")

@@ -21,6 +21,7 @@ from bfactors.charger import (
     report,
     request,
     session,
+    spokesman,
     tracing,
 )
 from bfactors.charger.draft import Context, Draft
@@ -34,6 +35,7 @@ ChargerCommand = (
     | c.ResumeCharger
     | c.CallCharger
     | c.StartTrace
+    | c.SetSpokenFor
     | c.RequestJob
     | c.RequestLog
     | c.CancelJob
@@ -78,6 +80,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = operator_call.make(draft, command)
         case c.StartTrace():
             outcome = tracing.start(draft, command)
+        case c.SetSpokenFor():
+            outcome = spokesman.named(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.RequestLog():

@@ -121,6 +121,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return state
         case e.EvidenceQuarantined():
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")
+        case e.SpokenForSet():
+            return replace(state, spoken_for_by=event.speakers)
         case e.TraceStarted():
             order = TraceOrder(trace_id=event.trace_id, until=event.until, frames=event.frames)
             return replace(state, trace=order)

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from bfactors import event as e
+from bfactors.admission import is_spoken_for
 from bfactors.charger.state import (
     CertificateRecord,
     ChargerState,
@@ -99,7 +100,11 @@ def adopted(state: ChargerState, event: e.CertificateAdopted) -> ChargerState:
 def strangers(state: ChargerState, event: e.ChargerSessionOpened) -> dict[str, datetime]:
     """The leaves seen that nobody knows, with the one of this session if it is such."""
     fingerprint = event.fingerprint_sha256
-    if fingerprint is None or certificate_by_fingerprint(state, fingerprint) is not None:
+    if (
+        is_spoken_for(event.flags)
+        or fingerprint is None
+        or certificate_by_fingerprint(state, fingerprint) is not None
+    ):
         return state.strangers
     others = {key: at for key, at in state.strangers.items() if key != fingerprint}
     latest = sorted(others.items(), key=lambda one: one[1])[1 - _STRANGERS_KEPT :]

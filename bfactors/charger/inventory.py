@@ -12,6 +12,7 @@ import msgspec
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.admission import is_spoken_for
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import (
@@ -68,7 +69,7 @@ def seen(state: ChargerState) -> Iterable[SeenCredential]:
     for fingerprint, at in state.strangers.items():
         yield SeenCredential(fingerprint, at)
     session = state.session
-    if session is not None and session.fingerprint_sha256 is not None:
+    if session is not None and session.fingerprint_sha256 is not None and not is_spoken_for(session.flags):
         yield SeenCredential(session.fingerprint_sha256, session.connected_at)
 
 

@@ -184,6 +184,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
         ),
         mode="accepted",
         capabilities=state.capabilities,
+        spoken_for_by=state.spoken_for_by,
         trace=state.trace,
         revision=state.revision,
     )

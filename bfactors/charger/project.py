@@ -150,6 +150,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "migration": _migration_body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
         "firmware_update": state.firmware_update,
+        "spoken_for_by": list(state.spoken_for_by),
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,

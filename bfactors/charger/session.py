@@ -4,6 +4,7 @@ from datetime import datetime
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.admission import is_spoken_for
 from bfactors.charger import activation, inventory, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
@@ -49,13 +50,11 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
                 flags=body.flags,
             )
         )
-    seen = certificate_by_fingerprint(draft.state, body.fingerprint_sha256)
-    if seen is not None:
-        _seen_live(draft, seen, body.opened_at)
-    else:
-        inventory.adopt(draft, body)
+    if not is_spoken_for(body.flags):
+        _credential_seen(draft, body)
     if fresh and not stale:
-        _profile_seen(draft, body)
+        if not is_spoken_for(body.flags):
+            _profile_seen(draft, body)
         if not is_restated:
             _reconnected(draft, body)
     return displaced
@@ -72,6 +71,14 @@ def _fact(body: v.SessionOpened) -> SessionFact:
         remote_address=body.remote_address,
         connected_at=body.opened_at,
     )
+
+
+def _credential_seen(draft: Draft, body: v.SessionOpened) -> None:
+    seen = certificate_by_fingerprint(draft.state, body.fingerprint_sha256)
+    if seen is not None:
+        _seen_live(draft, seen, body.opened_at)
+    else:
+        inventory.adopt(draft, body)
 
 
 def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> None:
@@ -133,7 +140,7 @@ def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
             draft.stage(
                 job, "requested", reason=("reconnected", "the charger reconnected before it sent its CSR")
             )
-        elif job.stage == "awaiting-reconnect":
+        elif job.stage == "awaiting-reconnect" and not is_spoken_for(body.flags):
             _came_back_unchanged(draft, job, body)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from bfactors.admission import KeyVerifier
+from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.frame_trace import TraceOrder
@@ -309,6 +309,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
     last_request_id: int = 1000
     """The number of the latest request for a log; smaller ones are left to calls by hand."""
+    spoken_for_by: tuple[Speaker, ...] = ()
+    """Local controllers that may open its session."""
     trace: TraceOrder | None = None
     """The last trace an operator asked for; it ends by itself."""
     revision: int = 0

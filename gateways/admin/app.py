@@ -14,6 +14,7 @@ from gateways.admin.firmware import FirmwareTrust
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
+from gateways.admin.local_controller import LocalControllers
 from gateways.admin.log import Logs
 from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
@@ -64,6 +65,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Policies(reader, fleet, commands),
         OperatorCalls(dependencies, commands),
         Traces(dependencies, commands),
+        LocalControllers(commands),
         Logs(dependencies, commands),
         Families(fleet, commands),
         Purposes(),

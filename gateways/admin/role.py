@@ -35,6 +35,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.resume": _OPERATION,
     "chargers.set_capabilities": _PKI,
     "chargers.call": _PKI,
+    "chargers.set_spoken_for": _PKI,
     "chargers.trace": _PKI,
     "chargers.traced": _PKI,
     "logs.request": _OPERATION,

@@ -5,6 +5,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from bfactors.admission import Speaker
+
 T = TypeVar("T")
 
 CertificateState = Literal[
@@ -163,6 +165,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     inventory: dict[str, Any] = {}
     outstanding: list[Outstanding]
     trust_anchors: list[dict[str, Any]] = []
+    spoken_for_by: list[Speaker] = []
     capabilities: dict[str, Any] = {}
     migration: Migration | None
     security_events: list[RecentSecurityEvent] = []

@@ -200,6 +200,7 @@ class Gateway:
     # ------------------------------------------------------------ the admission records
 
     def _record_changed(self, record: AdmissionRecord) -> None:
+        self._desk.learn(record)
         connection = self._by_charger.get(record.charger_id)
         if connection is None or connection.session is None:
             return

@@ -49,6 +49,11 @@ class UpgradeDesk:
         self._verify_key = verify_key
         self._forgives_expired_leaf = forgives_expired_leaf
         self._paths = PathCheck()
+        self._controllers: frozenset[str] = frozenset()
+
+    def learn(self, record: AdmissionRecord) -> None:
+        """Remember who speaks for chargers: it only decides under which reason others are refused, so nobody is forgotten."""
+        self._controllers |= {one.fingerprint_sha256 for one in record.spoken_for_by}
 
     def answer(
         self, protocol: ServerProtocol, request: Request, tls: TlsStream | None, remote_address: str
@@ -108,6 +113,7 @@ class UpgradeDesk:
                 user=user,
                 password=password,
                 credential=credential,
+                controllers=self._controllers,
                 forgive_expired_leaf=record is not None and self._forgives_expired_leaf(record),
             )
         )

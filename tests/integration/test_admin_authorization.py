@@ -32,6 +32,7 @@ EXPECTED = {
     "chargers.resume": "op",
     "chargers.set_capabilities": "p",
     "chargers.call": "p",
+    "chargers.set_spoken_for": "p",
     "chargers.trace": "p",
     "chargers.traced": "p",
     "logs.request": "op",
