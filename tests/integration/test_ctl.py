@@ -64,7 +64,7 @@ class Api:
         status, answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         if isinstance(answer, bytes):
             return web.Response(body=answer, status=status)
-        return web.json_response(answer, status=status)
+        return web.json_response(answer, status=status, headers={"Location": "/elsewhere"})
 
     def sent(self, method: str, path: str) -> list[Any]:
         return [body for way, where, body, _ in self.asked if (way, where) == (method, path)]
@@ -327,6 +327,7 @@ async def test_a_redirect_is_not_followed_with_the_token(api: Api, client: Admin
     api.says("GET", "/x", {}, 302)
     with pytest.raises(Refused):
         await client.get("/x")
+    assert [path for _, path, _, _ in api.asked] == ["/x"]
 
 
 async def test_a_list_is_read_page_by_page_up_to_its_limit(api: Api, client: AdminClient) -> None:
