@@ -4,7 +4,7 @@ import msgspec
 
 
 class Disclosed(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """An opened secret. It lives in the memory of one connect process for one send; no log, event or message shows it."""
+    """An opened secret. It lives in one connect process, from its one send to the answer; no log, event or message shows it."""
 
     value: bytes
 

@@ -14,6 +14,7 @@ from bfactors import event as e
 from bfactors.charger import deletion, inventory, trust_gate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, InstructionState
+from bfactors.confidential import OWN_KEYS, is_plain, is_secret_setting, secrets_in, setting_name
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
@@ -35,7 +36,6 @@ ENDS = timedelta(seconds=120)
 PAYLOAD_MAX_CHARS = 32_768
 _ANSWER_MAX_CHARS = 65_536
 _FACTORY_ROOT = "ManufacturerRootCertificate"
-_KEY_SETTINGS = frozenset({"basicauthpassword", "authorizationkey"})
 _PROFILE_SETTINGS = frozenset({"securityprofile"})
 _CENTRAL_SYSTEM_USES = frozenset({"CSMSRootCertificate", "CentralSystemRootCertificate"})
 
@@ -141,13 +141,8 @@ def _redacted(value: Any) -> Any:
         return [_redacted(part) for part in value]
     if not isinstance(value, dict):
         return value
-    variable = value.get("variable")
-    named = variable.get("name") if isinstance(variable, dict) else value.get("key")
-    is_key = isinstance(named, str) and named.lower() in _KEY_SETTINGS
-    return {
-        name: "***" if is_key and name in ("attributeValue", "value") else _redacted(part)
-        for name, part in value.items()
-    }
+    hidden = is_secret_setting(setting_name(value))
+    return {name: "***" if hidden and not is_plain(name) else _redacted(part) for name, part in value.items()}
 
 
 # ---------------------------------------------------------------- guards
@@ -162,13 +157,26 @@ def _refusal(state: ChargerState, facts: FleetFacts, command: c.CallCharger) -> 
     if _names(payload, _FACTORY_ROOT):
         message = "manufacturer roots are touched through firmware trust only"
         return Refusal("other-realm", message, "certificateType")
-    match command.action:
+    return _action_problem(state, facts, command.action, payload) or _secret_problem(payload)
+
+
+def _secret_problem(payload: Payload) -> Refusal | None:
+    """A call by hand is written down whole, so it can carry no secret."""
+    name = next(secrets_in(payload), None)
+    if name is None:
+        return None
+    message = "a secret would stand in the record; a call by hand carries none"
+    return Refusal("secret-in-call", message, name[:64])
+
+
+def _action_problem(state: ChargerState, facts: FleetFacts, action: str, payload: Payload) -> Refusal | None:
+    match action:
         case "InstallCertificate":
             return _install_problem(facts, payload)
         case "DeleteCertificate":
             return _deletion_problem(state, facts, payload)
         case "SetVariables" | "ChangeConfiguration":
-            return _setting_problem(state, command.action, payload)
+            return _setting_problem(state, action, payload)
         case "SetNetworkProfile":
             return _network_problem(state, payload)
         case "GetLog":
@@ -228,7 +236,7 @@ def _settings_of(action: str, payload: Payload) -> list[tuple[str, str]]:
 
 def _setting_problem(state: ChargerState, action: str, payload: Payload) -> Refusal | None:
     for name, value in _settings_of(action, payload):
-        if name.lower() in _KEY_SETTINGS:
+        if name.lower() in OWN_KEYS:
             message = "an AuthorizationKey is changed through its own route, which keeps the old one valid meanwhile"
             return Refusal("use-key-rotation", message, name)
         if name.lower() in _PROFILE_SETTINGS:

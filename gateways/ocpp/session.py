@@ -6,11 +6,14 @@ Holds only what one connection needs to read answers: the calls being answered, 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
+import msgspec
 import orjson
 
 from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.confidential import without
+from bfactors.disclosed import Disclosed
 from bfactors.instruction import CloseSession, InstructionKind
 from bfactors.ocpp import (
     Answered,
@@ -46,6 +49,9 @@ NOT_SENDABLE = "NotSendable"
 INVALID_ANSWER = "InvalidAnswer"
 """The code of a CallFailed for an answer that its schema refuses."""
 
+_FREE_TEXTS = ("status", "reason_code", "detail", "file_name", "code", "description")
+"""What a charger may fill with words of its own in Answered and CallFailed."""
+
 POLICY_VIOLATION = 1008
 INVALID_DATA = 1007
 
@@ -58,6 +64,15 @@ class Wire(Protocol):
     def fail(self, code: int, reason: str) -> None: ...
     def hold(self) -> None: ...
     def release(self) -> None: ...
+
+
+class _OwnCall(NamedTuple):
+    """Our call that is out. `secret` is what it carried beside its instruction: its answer may repeat it."""
+
+    message_id: str
+    action: str
+    instruction: InstructionKind
+    secret: Disclosed | None
 
 
 class OcppSession:
@@ -98,7 +113,7 @@ class OcppSession:
         self._answering: dict[str, bytes] = {}
         """Of each call being answered: what it gets if nobody decides it, where its action's default will not do."""
         self._has_sends = dialect.schemas.has_sends
-        self._out: tuple[str, str, InstructionKind] | None = None
+        self._out: _OwnCall | None = None
         self.capabilities = info.record.capabilities
         """What the charger's admission record says of it now; the gateway keeps it current."""
         self.ended = False
@@ -211,22 +226,21 @@ class OcppSession:
 
     def _answer(self, answer: frame.Result | frame.Error) -> Inbound | None:
         out = self._out
-        if out is None or out[0] != answer.message_id:
+        if out is None or out.message_id != answer.message_id:
             self._metrics.count("ocpp_answers_dropped", reason="stray")
             return None
         self._out = None
-        _, action, instruction = out
         outcome: Answered | CallFailed
         if isinstance(answer, frame.Error):
             outcome = CallFailed(answer.code, answer.description)
-        elif violation := self._dialect.schemas.response_violation(action, answer.payload):
+        elif violation := self._dialect.schemas.response_violation(out.action, answer.payload):
             outcome = CallFailed(INVALID_ANSWER, f"{violation[0]}: {violation[1]}")
         else:
-            outcome = self._dialect.answer_of(instruction, answer.payload)
-        return InboundAnswer(answer.message_id, outcome)
+            outcome = self._dialect.answer_of(out.instruction, answer.payload)
+        return InboundAnswer(answer.message_id, _discreet(outcome, out.secret))
 
     def _broken_answer(self, broken: frame.BrokenAnswer) -> Inbound | None:
-        if self._out is None or self._out[0] != broken.message_id:
+        if self._out is None or self._out.message_id != broken.message_id:
             self._metrics.count("ocpp_answers_dropped", reason="broken")
             return None
         self._out = None
@@ -266,7 +280,7 @@ class OcppSession:
             asyncio.get_running_loop().call_soon(self._hand_over, failed)
             return
         # OCPP has one call of ours out at a time: an earlier one has timed out, and its late answer becomes a stray one.
-        self._out = (outbound.message_id, action, instruction)
+        self._out = _OwnCall(outbound.message_id, action, instruction, outbound.secret)
         self._write(frame.call(outbound.message_id, wire_action(action), payload))
 
     def _send_reply(self, outbound: OutboundReply) -> None:
@@ -296,6 +310,14 @@ class OcppSession:
             self._write(frame.error(outbound.message_id, "InternalError"))
             return
         self._write(frame.result(outbound.message_id, payload))
+
+
+def _discreet(outcome: Answered | CallFailed, secret: Disclosed | None) -> Answered | CallFailed:
+    """The outcome without what a charger repeats of the secret it was sent: all of it goes on record."""
+    if secret is None:
+        return outcome
+    texts = {name: getattr(outcome, name) for name in _FREE_TEXTS if getattr(outcome, name, None)}
+    return msgspec.structs.replace(outcome, **{name: without(text, secret) for name, text in texts.items()})
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -80,6 +80,11 @@ def test_an_answer_is_shown_with_the_action_of_its_call() -> None:
         {"log": {"remoteLocation": f"https://logs.example/{SECRET}"}},
         {"location": f"https://logs.example?{SECRET}"},
         {"ocppCsmsUrl": f"wss://u:{SECRET}@csms.example/ocpp"},
+        {"ocppCsmsUrl": f"wss://u:p@{SECRET}@csms.example/ocpp"},
+        {"setVariableData": [setting("VpnKey"), setting("ApnSimPin"), setting("WifiPassphrase")]},
+        {"configurationKey": [{"key": "Vendor.WlanPassword", "readonly": False, "value": SECRET}]},
+        {"reportData": [{"variable": {"name": "VpnPassword"}, "variableAttribute": [{"value": SECRET}]}]},
+        {"eventData": [{"variable": {"name": "BasicAuthPassword"}, "actualValue": SECRET}]},
         {"vendorId": "x", "data": json.dumps({"csr": SECRET})},
         {"vendorId": "x", "data": json.dumps({"data": json.dumps({"idToken": {"idToken": SECRET}})})},
         {"vendorId": "x", "data": f"raw {SECRET}"},
@@ -99,6 +104,39 @@ def test_what_is_secret_is_masked_wherever_it_stands(payload: dict[str, Any]) ->
         assert seen.kind != "unreadable"
         assert SECRET not in seen.text
         assert "chars)" in seen.text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["SetVariables", {"setVariableData": [setting("BasicAuthPassword")]}],
+        ["ChangeConfiguration", {"key": "AuthorizationKey", "value": SECRET}],
+        ["SetNetworkProfile", {"connectionData": {"vpn": {"key": SECRET}}}],
+        ["GetLog", {"log": {"remoteLocation": f"https://u:{SECRET}@logs.example/x"}}],
+    ],
+)
+def test_an_answer_that_repeats_a_secret_is_shown_without_its_words(call: list[Any]) -> None:
+    for answer, shown in (
+        ([4, "m", "PropertyConstraintViolation", f"not {SECRET}", {"was": SECRET}], "PropertyConstraint"),
+        ([3, "m", {"status": "Rejected", "statusInfo": {"additionalInfo": SECRET}}], "Rejected"),
+        ([3, "m", {"setVariableResult": [{"attributeStatus": "Rejected", "why": SECRET}]}], "Rejected"),
+    ):
+        for is_seen in (True, False):
+            under_trace = trace()
+            if is_seen:
+                under_trace.take("to-charger", json.dumps([2, "m", *call]).encode(), BEGIN)
+            told = under_trace.take("from-charger", json.dumps(answer).encode(), BEGIN)
+            assert told is not None
+            assert SECRET not in told.text
+            assert shown in told.text
+
+
+def test_an_answer_to_a_call_without_secrets_is_shown_whole() -> None:
+    under_trace = trace()
+    under_trace.take("to-charger", b'[2,"m","SetVariables",{"setVariableData":[]}]', BEGIN)
+    told = under_trace.take("from-charger", b'[3,"m",{"statusInfo":{"additionalInfo":"busy"}}]', BEGIN)
+    assert told is not None
+    assert "busy" in told.text
 
 
 def test_what_is_not_secret_stays() -> None:

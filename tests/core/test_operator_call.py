@@ -86,6 +86,13 @@ def variable(name: str, value: str) -> c.CallCharger:
             "use-key-rotation",
         ),
         (call("GetLog", {"log": {"remoteLocation": "ftp://me:secret@logs.example/"}}), "use-log-request"),
+        (
+            call("SetNetworkProfile", {"connectionData": {"vpn": {"server": "v", "key": "k"}}}),
+            "secret-in-call",
+        ),
+        (call("SetNetworkProfile", {"connectionData": {"apn": {"apnPassword": "p"}}}), "secret-in-call"),
+        (variable("VpnPassword", "p"), "secret-in-call"),
+        (call("ChangeConfiguration", {"key": "Vendor.WlanPassphrase", "value": "p"}), "secret-in-call"),
     ],
 )
 def test_what_a_job_may_not_do_no_hand_may_either(command: c.CallCharger, code: str) -> None:
@@ -104,6 +111,8 @@ def test_what_a_job_may_not_do_no_hand_may_either(command: c.CallCharger, code: 
         install("CSMSRootCertificate", pki.ca("Server").root_pem),
         install("V2GRootCertificate", pki.ca("Another").root_pem),
         variable("OrganizationName", "Depot"),
+        call("GetVariables", {"getVariableData": [{"variable": {"name": "VpnPassword"}, "component": {}}]}),
+        call("GetConfiguration", {"key": ["AuthorizationKey"]}),
         call("GetLog", {"log": {"remoteLocation": "https://logs.example/a@b"}}),
     ],
 )

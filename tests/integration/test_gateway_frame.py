@@ -13,7 +13,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from bfactors.capability import Capabilities
-from bfactors.instruction import InstallAnchor, ListCertificates, Reboot
+from bfactors.disclosed import Disclosed
+from bfactors.instruction import InstallAnchor, ListCertificates, Reboot, WriteAuthorizationKey
 from bfactors.ocpp import (
     Answered,
     CallErrorReply,
@@ -34,6 +35,8 @@ from tests.core.x509_maker import NOW
 from tests.integration.gateway_world import World, answer, ask, event_loop_policy, world
 
 __all__ = ["event_loop_policy", "world"]
+
+KEY = "0123456789abcdef0123"
 
 
 def respond(session: Session, inbound: Inbound) -> None:
@@ -225,6 +228,36 @@ async def test_answers_that_are_none_are_never_answered(
         assert isinstance(first, InboundAnswer)
         assert isinstance(first.outcome, CallFailed)
         assert first.outcome.code == "InvalidAnswer"
+
+
+@pytest.mark.parametrize(
+    ("answered", "outcome"),
+    [
+        (
+            [4, "c1", "PropertyConstraintViolation", f"'{KEY}' is too long", {"was": KEY}],
+            CallFailed("PropertyConstraintViolation", "'***' is too long"),
+        ),
+        (
+            [3, "c1", {"setVariableResult": [
+                {
+                    "attributeStatus": "Rejected",
+                    "component": {"name": "SecurityCtrlr"},
+                    "variable": {"name": "BasicAuthPassword"},
+                    "attributeStatusInfo": {"reasonCode": KEY[:16], "additionalInfo": f"bad {KEY.upper()}"},
+                }
+            ]}],
+            Answered("Rejected", "***", "bad ***"),
+        ),
+    ],
+)  # fmt: skip
+async def test_a_charger_that_repeats_a_secret_puts_it_on_no_record(
+    world: World, charger: ClientConnection, answered: list[Any], outcome: Answered | CallFailed
+) -> None:
+    instruction = WriteAuthorizationKey(secret_id="k-1", generation=2)
+    world.door.send(OutboundCall("c1", instruction, Disclosed(KEY.encode())))
+    assert KEY in str(await answer(charger))
+    await ask(charger, answered)
+    assert await world.door.next_inbound(1) == InboundAnswer("c1", outcome)
 
 
 async def test_a_call_the_charger_could_not_be_sent_fails_without_leaving(
