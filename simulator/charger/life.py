@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from simulator.charger.answers import Answers
+from simulator.charger.credential import ClientCredential
 from simulator.charger.dial import DialFailed, Manner, dial
 from simulator.charger.dialect import Dialect
 from simulator.charger.doings import Ending
@@ -98,6 +99,7 @@ class Life:
 
     async def _connect(self, way: Way, found: tuple[Way, ...]) -> Session | None:
         """One attempt and, if it worked, the whole session; None if it did not."""
+        renewed = self._memory.renewed
         try:
             async with self._connecting:
                 socket = await dial(way, self._configuration, self._memory, self._manner())
@@ -132,7 +134,7 @@ class Life:
             self._answers,
             self._signing,
             self.initiative.insist,
-            lambda: self._prove(way),
+            lambda: self._prove(way, renewed),
             self._boot_reason,
         )
         self.session = session
@@ -148,7 +150,7 @@ class Life:
         self._journal.record(Happening.DISCONNECTED, session.ending or "")
         return session
 
-    def _prove(self, way: Way) -> None:
+    def _prove(self, way: Way, renewed: ClientCredential | None) -> None:
         """The central system took the charger in by this way."""
         self.sessions += 1
         self._boot_reason = None
@@ -156,7 +158,7 @@ class Life:
         self._clock.set_right()
         if self._memory.renewed is not None and way.credential is self._memory.credential is not None:
             self._faults.spend(DiscardsRenewedCertificate)
-        promote(self._memory, way, self._journal, self._clock, shuns_renewed=self._shuns_renewed)
+        promote(self._memory, way, renewed, self._journal, self._clock, shuns_renewed=self._shuns_renewed)
 
     @property
     def _shuns_renewed(self) -> bool:

@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from simulator.charger.credential import ClientCredential
 from simulator.charger.journal import Happening, Journal
 from simulator.charger.memory import ChargerMemory
 from simulator.charger.route import Way
 
 
 def promote(
-    memory: ChargerMemory, way: Way, journal: Journal, clock: Callable[[], datetime], *, shuns_renewed: bool
+    memory: ChargerMemory,
+    way: Way,
+    renewed: ClientCredential | None,
+    journal: Journal,
+    clock: Callable[[], datetime],
+    *,
+    shuns_renewed: bool,
 ) -> None:
     """Change `memory` after a connection by `way` worked; `shuns_renewed` as in `ways`.
 
+    `renewed` is what `memory.renewed` was when it was begun: a certificate that came since was not tried, and stays.
+
     Source: OCPP 2.0.1 A02.FR.10 and A02.FR.28 (certificates), A01 (password), A05.FR.06 (slots).
     """
-    if way.credential is not None and way.credential is memory.renewed:
-        memory.credential, memory.renewed = memory.renewed, None
+    if way.credential is not None and way.credential is not memory.credential:
+        memory.credential = way.credential
+        if memory.renewed is way.credential:
+            memory.renewed = None
         journal.record(Happening.CERTIFICATE_PROVEN, way.credential.fingerprint_sha256)
-    elif way.credential is not None and memory.renewed is not None and not shuns_renewed:
+    elif (
+        way.credential is not None and renewed is not None and renewed is memory.renewed and not shuns_renewed
+    ):
         # The old certificate got in where the new one did not.
-        discarded, memory.renewed = memory.renewed.fingerprint_sha256, None
+        discarded, memory.renewed = renewed.fingerprint_sha256, None
         journal.record(Happening.CERTIFICATE_DISCARDED, discarded)
         memory.note_security_event("DiscardedRenewedClientCertificate", clock(), discarded)
     if way.password is not None and memory.pending_password is not None:
