@@ -1,4 +1,4 @@
-"""Policy values: what may be chosen per purpose and overridden per cohort, with the built-in defaults.
+"""Policy values: what may be chosen per purpose and overridden per family and cohort, with the built-in defaults.
 
 Durations are whole days or seconds as the name says. A policy set has a version; every decision records the version it
 was made under.
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import msgspec
+
+from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
 KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
@@ -52,7 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
-    """A few fields of a policy for one scope: `purpose:<name>` or `cohort:<name>/<purpose>`."""
+    """A few fields of a policy for one scope; how scopes are written: `bfactors.policy_scope`."""
 
     scope: str
     values: dict[str, object] = {}
@@ -110,36 +112,47 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
     return found
 
 
-def effective(policies: PolicySet, *, purpose: str, cohort: str) -> Policy:
-    """The policy of a charger in `cohort` for `purpose`: cohort over purpose over built-in, field by field.
+def effective(policies: PolicySet, *, purpose: str, family: str, cohort: str) -> Policy:
+    """The policy of a charger for `purpose`: cohort over family over purpose over built-in, field by field.
 
     Cheap enough to be asked in every decision. Raises as `effective_with_origin`.
     """
     if not policies.overrides:
         return _DEFAULT
     values: dict[str, object] = {}
-    for override in _in_force(policies, purpose, cohort):
+    for override in _in_force(policies, scopes_of(purpose=purpose, family=family, cohort=cohort)):
         values |= override.values
     return _policy_of(_encode(values)) if values else _DEFAULT
 
 
-def effective_with_origin(policies: PolicySet, *, purpose: str, cohort: str) -> tuple[Policy, dict[str, str]]:
+def effective_with_origin(
+    policies: PolicySet, *, purpose: str, family: str, cohort: str
+) -> tuple[Policy, dict[str, str]]:
     """As `effective`, with the scope each field came from.
 
     Raises msgspec.ValidationError if an override names an unknown field or a value of the wrong type.
     """
     origin = dict.fromkeys(Policy.__struct_fields__, BUILT_IN)
-    for override in _in_force(policies, purpose, cohort):
+    for override in _in_force(policies, scopes_of(purpose=purpose, family=family, cohort=cohort)):
         origin |= dict.fromkeys(override.values, override.scope)
-    return effective(policies, purpose=purpose, cohort=cohort), origin
+    return effective(policies, purpose=purpose, family=family, cohort=cohort), origin
 
 
-def _in_force(policies: PolicySet, purpose: str, cohort: str) -> Iterator[PolicyOverride]:
+def _in_force(policies: PolicySet, scopes: tuple[str, ...]) -> Iterator[PolicyOverride]:
     """The overrides that apply, the stronger one last."""
-    for scope in (f"purpose:{purpose}", f"cohort:{cohort}/{purpose}"):
+    for scope in scopes:
         for override in policies.overrides:
             if override.scope == scope:
                 yield override
+
+
+def differences(before: Policy, after: Policy) -> dict[str, tuple[object, object]]:
+    """The fields in which two policies differ, each with its value before and after."""
+    return {
+        name: (was, will)
+        for name in Policy.__struct_fields__
+        if (was := getattr(before, name)) != (will := getattr(after, name))
+    }
 
 
 _DEFAULT = Policy()

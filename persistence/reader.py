@@ -218,6 +218,21 @@ class LedgerReader:
         """Rows of `family, cohort, connected, count`; retired ones left out."""
         return await self._rows("charger_counts")
 
+    async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, count`, the largest first; retired ones left out."""
+        return await self._rows("charger_groups")
+
+    async def active_ending_in(
+        self, purpose: str, spans: Sequence[tuple[str, str, datetime, datetime]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, count`: active certificates of a purpose that end after a moment and up to another.
+
+        `spans`: (family, cohort, after, until); a group without such certificates has no row.
+        """
+        columns = [list(column) for column in zip(*spans, strict=True)] or [[], [], [], []]
+        async with unavailable_when_lost():
+            return [dict(row) for row in await self._pool.fetch(_SQL["active_ending_in"], purpose, *columns)]
+
     async def incarnations(self) -> Sequence[tuple[str, str]]:
         """(node, incarnation) of every connect node that the ledger believes to hold a live session."""
         return [(row["node"], row["incarnation"]) for row in await self._rows("incarnations")]

@@ -147,7 +147,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
-    policy = effective(facts.policies, purpose=session_purpose().name, cohort=state.cohort)
+    policy = effective(
+        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
+    )
     listing = inventory.due_at(state, policy)
     if listing is not None:
         yield listing
@@ -157,7 +159,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         yield certificate.not_after
         if certificate.state != "active":
             continue
-        policy = effective(facts.policies, purpose=certificate.purpose, cohort=state.cohort)
+        policy = effective(
+            facts.policies, purpose=certificate.purpose, family=state.family, cohort=state.cohort
+        )
         if not certificate.renewal_due:
             yield renewal_at(state, certificate, policy)
         if not _is_being_replaced(state, certificate):

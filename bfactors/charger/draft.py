@@ -67,7 +67,10 @@ class Draft:
         policy = self._policies.get(key)
         if policy is None:
             policy = self._policies[key] = effective(
-                self.context.facts.policies, purpose=purpose, cohort=self.state.cohort
+                self.context.facts.policies,
+                purpose=purpose,
+                family=self.state.family,
+                cohort=self.state.cohort,
             )
         return policy
 

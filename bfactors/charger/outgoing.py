@@ -82,7 +82,7 @@ def _would_strand(state: ChargerState, facts: FleetFacts, instruction: Instructi
 def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionState) -> Policy:
     job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
     name = job.purpose if job is not None else session_purpose().name
-    return effective(facts.policies, purpose=name, cohort=state.cohort)
+    return effective(facts.policies, purpose=name, family=state.family, cohort=state.cohort)
 
 
 def attempt_ids(state: ChargerState) -> set[str]:

@@ -49,7 +49,9 @@ def plan(draft: Draft) -> None:
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
     """Whether the admission record of this charger was made under a policy, or family facts, that say otherwise by now."""
-    policy = effective(facts.policies, purpose=session_purpose().name, cohort=state.cohort)
+    policy = effective(
+        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
+    )
     return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
 
 

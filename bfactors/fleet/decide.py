@@ -9,9 +9,8 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.fleet import family
-from bfactors.fleet.state import Authority, Bundle, FleetFacts, FleetState, NodeTrust, SupervisorPause
-from bfactors.policy import PolicyOverride, PolicySet, effective, problems
+from bfactors.fleet import family, policy
+from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
@@ -142,9 +141,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
                 )
             facts = replace(facts, pauses=pauses)
         case e.PolicySetChanged():
-            others = tuple(o for o in facts.policies.overrides if o.scope != event.override.scope)
-            overrides = (*others, event.override) if event.override.values else others
-            facts = replace(facts, policies=PolicySet(version=event.version, overrides=overrides))
+            facts = replace(facts, policies=policy.changed(facts.policies, event.override, event.version))
         case e.NodeTrustRecorded():
             trust = NodeTrust(
                 node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
@@ -336,16 +333,12 @@ def _set_supervisor(
 
 
 def _set_policy(state: FleetState, command: c.SetPolicy, now: datetime) -> FleetDecision:
-    override = PolicyOverride(scope=command.scope, values=command.values)
-    refusal = _policy_refusal(state.facts, override)
-    if refusal is not None:
-        return FleetDecision(state=state, refusal=refusal)
-    present = next((o for o in state.facts.policies.overrides if o.scope == command.scope), None)
-    if (present.values if present is not None else {}) == command.values:
+    outcome = policy.policy_set(state.facts, command, now)
+    if isinstance(outcome, Refusal):
+        return FleetDecision(state=state, refusal=outcome)
+    if outcome is None:
         return FleetDecision(state=state, result={"version": state.facts.policies.version})
-    version = state.facts.policies.version + 1
-    event = e.PolicySetChanged(version=version, override=override, reason=command.reason)
-    return _decided(state, now, event, result={"version": version})
+    return _decided(state, now, outcome, result={"version": outcome.version})
 
 
 def _of_family(
@@ -358,45 +351,6 @@ def _of_family(
         return FleetDecision(state=state, refusal=said)
     decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
     return msgspec.structs.replace(decided, result=family.body(decided.state.facts.families[name]))
-
-
-def _policy_refusal(facts: FleetFacts, override: PolicyOverride) -> Refusal | None:
-    kind, _, rest = override.scope.partition(":")
-    purpose_name = rest if kind == "purpose" else rest.rpartition("/")[2]
-    cohort = rest.rpartition("/")[0] if kind == "cohort" else ""
-    if (
-        kind not in ("purpose", "cohort")
-        or purpose_name not in purposes()
-        or (kind == "cohort" and not cohort)
-    ):
-        return Refusal(
-            "invalid-scope", "a scope is purpose:<purpose> or cohort:<cohort>/<purpose>", "scope", 404
-        )
-    others = tuple(o for o in facts.policies.overrides if o.scope != override.scope)
-    candidate = PolicySet(version=facts.policies.version, overrides=(*others, override))
-    try:
-        found = problems(effective(candidate, purpose=purpose_name, cohort=cohort))
-    except msgspec.ValidationError as problem:
-        return Refusal("invalid-value", str(problem), "values")
-    if found:
-        return Refusal("contradiction", f"{found[0][0]} {found[0][1]}", found[0][0])
-    return _contradicted_below(candidate, override, purpose_name)
-
-
-def _contradicted_below(candidate: PolicySet, override: PolicyOverride, purpose_name: str) -> Refusal | None:
-    """A purpose's values may contradict what a cohort says on top of them."""
-    if override.scope.startswith("cohort:"):
-        return None
-    for other in candidate.overrides:
-        kind, _, rest = other.scope.partition(":")
-        cohort, _, other_purpose = rest.rpartition("/")
-        if kind != "cohort" or other_purpose != purpose_name:
-            continue
-        found = problems(effective(candidate, purpose=purpose_name, cohort=cohort))
-        if found:
-            message = f"in cohort {cohort}, {found[0][0]} {found[0][1]}"
-            return Refusal("contradiction", message, found[0][0])
-    return None
 
 
 def default_bundle_id(purpose: str, anchors_pem: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from gateways.admin.log import Logs
 from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
+from gateways.admin.policy_preview import PolicyPreviews
 from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -63,6 +64,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),
+        PolicyPreviews(reader, fleet, dependencies.clock),
         OperatorCalls(dependencies, commands),
         Traces(dependencies, commands),
         LocalControllers(commands),

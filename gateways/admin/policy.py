@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
 from bfactors.policy import BUILT_IN, Policy, effective_with_origin
+from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
@@ -58,6 +59,17 @@ PolicyValues = msgspec.defstruct(
 )
 
 
+PolicyScopeText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\u0000-\u001f\u007f]+$(?!\n)",
+        description=f"One of {FORMS}",
+    ),
+]
+
+
 class SetPolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Replaces every override of the scope; an empty object removes them."""
 
@@ -92,6 +104,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     charger_id: str
     purpose: str
+    family: str
     cohort: str
     version: int
     policy: dict[str, PolicyField]
@@ -135,9 +148,9 @@ class Policies:
             ),
             Route(
                 method="PUT",
-                path="/api/v1/policies/{scope:(?!effective$).+}",
+                path="/api/v1/policies/{scope:(?!(?:effective|preview)$).+}",
                 operation="policies.set",
-                summary="Replace the overrides of one scope: purpose:<purpose> or cohort:<cohort>/<purpose>",
+                summary=f"Replace the overrides of one scope: {FORMS}",
                 handler=self.set,
                 body=SetPolicyBody,
                 answer=PolicyChanged,
@@ -176,10 +189,12 @@ class Policies:
             raise Problem.unknown("charger", query.charger_id)
         policies = (await self._fleet.state()).facts.policies
         cohort = str(charger["cohort"])
-        policy, origin = effective_with_origin(policies, purpose=query.purpose, cohort=cohort)
+        family = str(charger["family"])
+        policy, origin = effective_with_origin(policies, purpose=query.purpose, family=family, cohort=cohort)
         body = {
             "charger_id": query.charger_id,
             "purpose": query.purpose,
+            "family": family,
             "cohort": cohort,
             "version": policies.version,
             "policy": {

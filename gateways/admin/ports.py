@@ -1,8 +1,8 @@
 """What the admin API asks for and never builds: readers, tokens, keys and streams, injected by the composition."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
@@ -32,6 +32,15 @@ class TokenStore(Protocol):
     async def verify(self, token: str) -> Token | None:
         """Whose token this is; None for an unknown or revoked one."""
         ...
+
+
+class RenewalSpan(NamedTuple):
+    """The ends of certificates, after one moment and up to another, of the chargers of one family and cohort."""
+
+    family: str
+    cohort: str
+    after: datetime
+    until: datetime
 
 
 class Reader(Protocol):
@@ -108,6 +117,15 @@ class Reader(Protocol):
     ) -> Body | Refusal: ...
     async def log(self, log_id: str) -> Body | None: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
+    async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, count`, the largest first; retired chargers left out."""
+        ...
+
+    async def active_ending_in(
+        self, purpose: str, spans: Sequence[RenewalSpan]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, count`: active certificates of a purpose that end in their group's span."""
+        ...
 
 
 class MadeTicket(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "supervisors.drain": _ROLLOUT,
     "policies.list": _EVERYONE,
     "policies.effective": _EVERYONE,
+    "policies.preview": _EVERYONE,
     "policies.set": _PKI,
     "purposes.list": _EVERYONE,
     "audit.list": _TRAIL,

@@ -100,6 +100,19 @@ SELECT purpose, state, mode, count(*) AS count FROM certificate GROUP BY purpose
 -- name: charger_counts
 SELECT family, cohort, connected, count(*) AS count FROM charger WHERE NOT decommissioned GROUP BY family, cohort, connected;
 
+-- name: charger_groups
+SELECT family, cohort, count(*) AS count FROM charger WHERE NOT decommissioned
+ GROUP BY family, cohort ORDER BY count(*) DESC, family, cohort;
+
+-- name: active_ending_in
+SELECT span.family, span.cohort, count(*) AS count
+  FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[]) AS span (family, cohort, after, until)
+  JOIN charger USING (family, cohort)
+  JOIN certificate USING (charger_id)
+ WHERE NOT charger.decommissioned AND certificate.purpose = $1 AND certificate.state = 'active'
+   AND certificate.not_after > span.after AND certificate.not_after <= span.until
+ GROUP BY span.family, span.cohort;
+
 -- name: incarnations
 SELECT DISTINCT convert_from(doc, 'UTF8')::json -> 'session' ->> 'node' AS node, incarnation
   FROM charger WHERE incarnation IS NOT NULL;

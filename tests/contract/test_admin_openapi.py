@@ -39,6 +39,9 @@ REFUSED_FOR_THEIR_MEANING = {
     "wrong-identity": {"purpose"},
     "malformed-certificate": {"anchors"},
     "contradiction": {"validity_days", "renew_before_days", "escalate_before_days"},
+    "realm-rule": {"validity_days", "key_algorithms"},
+    "authority-cannot": {"validity_days"},
+    "family-cannot": {"key_algorithms", "confirm_rung"},
     # characters no schema can name; two fields that must fit each other
     "invalid-value": {
         *("charger_id", "serial_number"),

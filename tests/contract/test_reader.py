@@ -260,6 +260,47 @@ async def test_security_events_come_newest_first(
     assert [item["n"] for item in items(await reader.security_events(kind="HandshakeFailed"))] == [0]
 
 
+async def test_groups_of_chargers_are_counted_and_what_ends_in_their_spans(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    day = [DAWN + timedelta(days=n) for n in range(5)]
+    await put(
+        postgres_ledger_store,
+        chargers=[
+            charger("a", family="F1", cohort="C1"),
+            charger("b", family="F1", cohort="C1"),
+            charger("c", family="F1", cohort="C2"),
+            charger("d", family="F1", cohort="C2", decommissioned=True),
+        ],
+        certificates=[
+            certificate("after", charger_id="a", state="active", not_after=day[1]),
+            certificate("within", charger_id="a", state="active", not_after=day[2], fingerprint_sha256="02"),
+            certificate("until", charger_id="b", state="active", not_after=day[3], fingerprint_sha256="03"),
+            certificate(
+                "too late", charger_id="b", state="active", not_after=day[4], fingerprint_sha256="04"
+            ),
+            certificate("not active", charger_id="b", not_after=day[2], fingerprint_sha256="05"),
+            certificate(
+                "elsewhere", charger_id="c", state="active", not_after=day[2], fingerprint_sha256="06"
+            ),
+            certificate("retired", charger_id="d", state="active", not_after=day[2], fingerprint_sha256="07"),
+        ],
+    )
+    assert await reader.charger_groups() == [
+        {"family": "F1", "cohort": "C1", "count": 2},
+        {"family": "F1", "cohort": "C2", "count": 1},
+    ]
+    spans = [("F1", "C1", day[1], day[3]), ("F1", "C3", day[0], day[4])]
+    assert await reader.active_ending_in("charging_station", spans) == [
+        {"family": "F1", "cohort": "C1", "count": 2}
+    ]
+    assert await reader.active_ending_in("charging_station", [("F1", "C2", day[1], day[3])]) == [
+        {"family": "F1", "cohort": "C2", "count": 1}
+    ]
+    assert await reader.active_ending_in("contract", spans) == []
+    assert await reader.active_ending_in("charging_station", []) == []
+
+
 async def test_numbers_for_metrics_are_counted(
     reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
 ) -> None:

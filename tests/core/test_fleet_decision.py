@@ -240,17 +240,17 @@ def test_a_cohort_overrides_a_purpose_overrides_the_built_in_field_by_field() ->
             PolicyOverride(scope="cohort:rest/charging_station", values={"max_attempts": 9}),
         ),
     )
-    found, origin = effective_with_origin(policies, purpose="charging_station", cohort="canary")
+    found, origin = effective_with_origin(policies, purpose="charging_station", family="f", cohort="canary")
     assert (found.validity_days, found.max_attempts, found.last_safe_days) == (30, 2, 3)
     assert origin["validity_days"] == "cohort:canary/charging_station"
     assert origin["max_attempts"] == "purpose:charging_station"
     assert origin["last_safe_days"] == "built-in"
-    assert effective(policies, purpose="charging_station", cohort="canary") == found
-    assert effective(policies, purpose="backend_server", cohort="canary").validity_days == 180
+    assert effective(policies, purpose="charging_station", family="f", cohort="canary") == found
+    assert effective(policies, purpose="backend_server", family="f", cohort="canary").validity_days == 180
 
 
 def test_policy_sets_of_the_same_version_with_other_values_are_not_mistaken_for_each_other() -> None:
     for days in (10, 20, 10):
         override = PolicyOverride(scope="purpose:charging_station", values={"validity_days": days})
         policies = PolicySet(version=2, overrides=(override,))
-        assert effective(policies, purpose="charging_station", cohort="c").validity_days == days
+        assert effective(policies, purpose="charging_station", family="f", cohort="c").validity_days == days

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -274,6 +275,25 @@ class StoreReader:
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
         return self._store.aggregates.get((partition, key))
+
+    async def charger_groups(self) -> Any:
+        self._check()
+        groups = Counter(
+            (row.family, row.cohort) for row in self._store.chargers.values() if not row.decommissioned
+        )
+        return [{"family": f, "cohort": c, "count": n} for (f, c), n in groups.most_common()]
+
+    async def active_ending_in(self, purpose: str, spans: Any) -> Any:
+        self._check()
+        groups: Counter[tuple[str, str]] = Counter()
+        for row in self._store.certificates.values():
+            owner = self._store.chargers.get(row.charger_id or "")
+            if owner is None or (row.purpose, row.state) != (purpose, "active"):
+                continue
+            for family, cohort, after, until in spans:
+                if (owner.family, owner.cohort) == (family, cohort) and after < row.not_after <= until:
+                    groups[family, cohort] += 1
+        return [{"family": f, "cohort": c, "count": n} for (f, c), n in groups.items()]
 
     def _events(self) -> list[EventRow]:
         rows = [event for events in self._store.events.values() for event in events]

@@ -60,6 +60,7 @@ EXPECTED = {
     "supervisors.drain": "opr",
     "policies.list": "vopra",
     "policies.effective": "vopra",
+    "policies.preview": "vopra",
     "policies.set": "p",
     "purposes.list": "vopra",
     "audit.list": "opa",
