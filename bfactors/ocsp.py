@@ -1,21 +1,22 @@
 """What is asked about a certificate's revocation, and what may be believed of the answer: OCSP responses and CRLs.
 
-A charger names the certificate by hashes, so its issuer's key is not at hand and no signature is checked here: an OCSP response
-is handed on whole and checked by the charger (M06); a CRL must at least be that issuer's by name.
+A charger names the certificate by hashes, so its issuer's key may not be at hand (`bfactors.revocation_signer`). What is not
+proved to be its issuer's word is handed on only where the charger checks it itself (M06), and never judged by for it (M07).
 Source: RFC 6960 (4.1.1, 4.2.2), RFC 5280 (5.2), OCPP 2.0.1 part 2 use case M06, OCPP 2.1 part 2 use case M07.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtensionOID
 
 from bfactors.certificate_hash import DIGEST_BYTES, HashData, Reading
+from bfactors.revocation_signer import UNREADABLE, issuer_addresses, issuer_among, signs_list, signs_response
 
 CONTENT_TYPE = "application/ocsp-request"
 RESPONSE_BYTES = 64 * 1024
@@ -24,6 +25,8 @@ KEPT_AT_MOST = timedelta(days=7)
 """M06.FR.10, M07: what is known of a certificate may be kept for a week, less if its maker says so."""
 KEPT_WITHOUT_DATE = timedelta(minutes=5)
 """Without nextUpdate there is always something newer (RFC 6960, 4.2.2.1)."""
+KEPT_UNPROVED = timedelta(hours=1)
+"""What may be anybody's word does not keep the truth away for longer."""
 CLOCKS_APART = timedelta(minutes=5)
 
 _ALGORITHMS: dict[str, hashes.HashAlgorithm] = {
@@ -37,7 +40,6 @@ _STATUS: dict[ocsp.OCSPCertStatus, "Status"] = {
     ocsp.OCSPCertStatus.UNKNOWN: "Unknown",
 }
 _SERIAL_BYTES = 20
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
 _PARTIAL = frozenset({ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.ISSUING_DISTRIBUTION_POINT})
 """CRLs that do not speak of every certificate of their issuer: a serial number they lack says nothing."""
 
@@ -49,10 +51,15 @@ class NotBelieved(ValueError):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a response or list says of one certificate, and until when that may be repeated."""
+    """What a response or list says of one certificate, and until when that may be repeated.
+
+    `is_proved`: the certificate's issuer signed it. Else `look_at` says where the issuer's certificate may be had.
+    """
 
     status: Status
     until: datetime
+    is_proved: bool = False
+    look_at: tuple[str, ...] = ()
 
 
 def questions_of(named: HashData) -> tuple[Reading, ...]:
@@ -84,8 +91,10 @@ def request_der(reading: Reading) -> bytes:
     return builder.build().public_bytes(serialization.Encoding.DER)
 
 
-def judged_by_response(der: bytes, reading: Reading, now: datetime) -> Judgement:
-    """What an OCSP response says of the certificate. Raises NotBelieved."""
+def judged_by_response(
+    der: bytes, reading: Reading, now: datetime, issuers: Iterable[x509.Certificate] = ()
+) -> Judgement:
+    """What an OCSP response says of the certificate. `issuers` are those at hand. Raises NotBelieved."""
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -93,10 +102,13 @@ def judged_by_response(der: bytes, reading: Reading, now: datetime) -> Judgement
         for single in response.responses:
             if _named_in(single) == reading:
                 until = _until(single.this_update_utc, single.next_update_utc, now)
-                return Judgement(_STATUS[single.certificate_status], until)
+                issuer = issuer_among((*response.certificates, *issuers), reading)
+                if issuer is not None and not signs_response(response, issuer, now):
+                    raise NotBelieved("somebody else than the issuer has signed the response")
+                return _judgement(_STATUS[single.certificate_status], until, now, issuer, response)
     except NotBelieved:
         raise
-    except _UNREADABLE:
+    except UNREADABLE:
         raise NotBelieved("the response cannot be read") from None
     raise NotBelieved("the response is about another certificate")
 
@@ -106,7 +118,9 @@ def _named_in(single: ocsp.OCSPSingleResponse) -> Reading:
     return algorithm, single.issuer_name_hash.hex(), single.issuer_key_hash.hex(), f"{single.serial_number:x}"
 
 
-def judged_by_list(encoded: bytes, reading: Reading, now: datetime) -> Judgement:
+def judged_by_list(
+    encoded: bytes, reading: Reading, now: datetime, issuers: Iterable[x509.Certificate] = ()
+) -> Judgement:
     """What a CRL (DER or PEM) says of the certificate: not listed is Good (M07). Raises NotBelieved."""
     algorithm, name, _, serial = reading
     try:
@@ -119,12 +133,27 @@ def judged_by_list(encoded: bytes, reading: Reading, now: datetime) -> Judgement
         if any(extension.oid in _PARTIAL for extension in revocations.extensions):
             raise NotBelieved("the list covers only some certificates")
         until = _until(revocations.last_update_utc, revocations.next_update_utc, now)
+        issuer = issuer_among(issuers, reading)
+        if issuer is not None and not signs_list(revocations, issuer):
+            raise NotBelieved("somebody else than the issuer has signed the list")
         listed = revocations.get_revoked_certificate_by_serial_number(int(serial, 16))
+        return _judgement("Good" if listed is None else "Revoked", until, now, issuer, revocations)
     except NotBelieved:
         raise
-    except _UNREADABLE:
+    except UNREADABLE:
         raise NotBelieved("the list cannot be read") from None
-    return Judgement("Good" if listed is None else "Revoked", until)
+
+
+def _judgement(
+    status: Status,
+    until: datetime,
+    now: datetime,
+    issuer: x509.Certificate | None,
+    signed: ocsp.OCSPResponse | x509.CertificateRevocationList,
+) -> Judgement:
+    if issuer is not None:
+        return Judgement(status, until, is_proved=True)
+    return Judgement(status, min(until, now + KEPT_UNPROVED), look_at=issuer_addresses(signed))
 
 
 def _until(this_update: datetime, next_update: datetime | None, now: datetime) -> datetime:

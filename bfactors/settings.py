@@ -104,6 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     egress_allowed_hosts: tuple[str, ...] = ()
     """Hosts that chargers and certificates may name although they do not lie on the public Internet."""
 
+    revocation_issuers_file: Path = Path()
+    """PEM of CAs whose revocation answers chargers ask us about; others are looked for where the answers say."""
+
     policy: dict[str, dict[str, Any]] = {}
     """Overrides by scope (`purpose:charging_station`, `cohort:<name>/charging_station`), applied at start."""
 

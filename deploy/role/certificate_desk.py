@@ -1,8 +1,13 @@
 """Core's answers to chargers' questions about certificates: door, desk and the way out, put together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from cryptography import x509
+
+from bfactors.errors import SettingsError
 from bfactors.ports import Clock, EvCertificateBroker, Metrics
+from bfactors.revocation_signer import certificates_in
 from gateways.egress.egress import HttpEgress
 from gateways.nats.connection import NatsConnection
 from gateways.nats.decision_door import Answer, NatsDecisionDoor
@@ -19,10 +24,11 @@ class CertificateDesk:
         metrics: Metrics,
         *,
         allowed_hosts: Sequence[str],
+        issuers: tuple[x509.Certificate, ...] = (),
         broker: EvCertificateBroker | None = None,
     ) -> None:
         self.egress = HttpEgress(metrics, allowed_hosts=allowed_hosts)
-        self._desk = StatusDesk(self.egress, clock, metrics)
+        self._desk = StatusDesk(self.egress, clock, metrics, issuers=issuers)
         answers: dict[str, Answer] = {
             "GetCertificateStatus": self._desk.certificate_status,
             "GetCertificateChainStatus": self._desk.chain_status,
@@ -40,3 +46,16 @@ class CertificateDesk:
         await self._door.stop()
         await self._desk.close()
         await self.egress.close()
+
+
+def issuers_in(path: Path) -> tuple[x509.Certificate, ...]:
+    """The CA certificates of a PEM file; none where no file is named. Raises SettingsError."""
+    if path == Path():
+        return ()
+    try:
+        found = certificates_in(path.read_bytes())
+    except OSError as problem:
+        raise SettingsError(f"revocation_issuers_file {path} cannot be read: {problem}") from problem
+    if not found:
+        raise SettingsError(f"revocation_issuers_file {path} holds no certificate")
+    return found

@@ -15,7 +15,7 @@ from bfactors.identity import FLEET
 from bfactors.ledger_fold import FLEET_KEY
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
-from deploy.role.certificate_desk import CertificateDesk
+from deploy.role.certificate_desk import CertificateDesk, issuers_in
 from deploy.role.core_health import CoreHealth
 from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
@@ -82,6 +82,7 @@ class CoreRole:
             self.runtime.clock,
             self.runtime.metrics,
             allowed_hosts=self.settings.egress_allowed_hosts,
+            issuers=issuers_in(self.settings.revocation_issuers_file),
         )
 
     async def start(self) -> None:

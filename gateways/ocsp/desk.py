@@ -7,8 +7,12 @@ for the next. Source: OCPP 2.0.1 part 2 use case M06, OCPP 2.1 part 2 use case M
 import asyncio
 import base64
 import logging
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
+
+from cryptography import x509
 
 from bfactors.certificate_hash import Reading
 from bfactors.errors import NotFetched
@@ -24,6 +28,7 @@ from bfactors.ocsp import (
     request_der,
 )
 from bfactors.ports import Clock, Egress, Metrics
+from bfactors.revocation_signer import ISSUER_BYTES, certificates_in
 from gateways.ocsp.memory import Kept, Memory
 from gateways.ocsp.question import (
     CHAIN_QUESTIONS,
@@ -50,26 +55,44 @@ _FAILED = ENCODER.encode(StatusAnswer("Failed"))
 Place = tuple[Reading, str]
 """A certificate and where it was asked about. The charger may have made the address up, so what it said is the answer only
 to those who name the same address."""
-Response = tuple[bytes, Judgement]
+Certificates = tuple[x509.Certificate, ...]
+
+
+class Response(NamedTuple):
+    """What a responder said, and of which reading of the charger's question."""
+
+    der: bytes
+    reading: Reading
+    judgement: Judgement
 
 
 class StatusDesk:
     """One for a core; made and used on one loop."""
 
     def __init__(
-        self, egress: Egress, clock: Clock, metrics: Metrics, *, answer_within_s: float = ANSWER_WITHIN_S
+        self,
+        egress: Egress,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        issuers: Certificates = (),
+        answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
+        """`issuers` are CA certificates whose responses and lists can be checked without looking for the certificate."""
         self._egress = egress
         self._clock = clock
         self._metrics = metrics
         self._answer_within_s = answer_within_s
         self._responses: Memory[Place, Response] = Memory(clock.now, entries=20_000, total_bytes=64 * _MIB)
         self._lists: Memory[str, bytes] = Memory(clock.now, entries=64, total_bytes=32 * _MIB)
+        self._issuers: Memory[str, Certificates] = Memory(clock.now, entries=256, total_bytes=4 * _MIB)
+        self._known = issuers
 
     async def close(self) -> None:
         """Fetch nothing more."""
         await self._responses.close()
         await self._lists.close()
+        await self._issuers.close()
 
     async def certificate_status(self, question: bytes) -> bytes:
         """GetCertificateStatus's answer to its payload. Raises msgspec.DecodeError."""
@@ -84,7 +107,7 @@ class StatusDesk:
             self._failed("OCSP", str(problem))
         if response is None:
             return _FAILED
-        return ENCODER.encode(StatusAnswer("Accepted", base64.b64encode(response[0]).decode()))
+        return ENCODER.encode(StatusAnswer("Accepted", base64.b64encode(response.der).decode()))
 
     async def chain_status(self, question: bytes) -> bytes:
         """GetCertificateChainStatus's answer to its payload. Raises msgspec.DecodeError."""
@@ -117,20 +140,45 @@ class StatusDesk:
         )
 
     async def _judgement(self, named: NamedCertificate, source: Source, url: str) -> Judgement:
+        """What its issuer says, and nobody else: the charger cannot check it. Raises NotBelieved, NotFetched."""
         if source == "OCSP":
-            return (await self._response(named, url))[1]
+            response = await self._response(named, url)
+            judge = partial(judged_by_response, response.der, response.reading, self._clock.now())
+            return await self._proved(response.judgement, judge)
         readings = _readings(named)
         self._metrics.count("certificate_status_total", source=source, outcome=_origin(url in self._lists))
         encoded = await self._lists.get(url, partial(self._fetched_list, url, readings[0]))
-        # Off the loop: ten MiB take their time.
-        judgements = [
-            await asyncio.to_thread(judged_by_list, encoded, each, self._clock.now()) for each in readings
-        ]
+        judgements = [await self._judged_by_list(encoded, each) for each in readings]
         return next((each for each in judgements if each.status == "Revoked"), judgements[0])
+
+    async def _judged_by_list(self, encoded: bytes, reading: Reading) -> Judgement:
+        judge = partial(judged_by_list, encoded, reading, self._clock.now())
+        # Off the loop: ten MiB take their time.
+        return await self._proved(await asyncio.to_thread(judge, self._known), judge)
+
+    async def _proved(
+        self, judgement: Judgement, judge: Callable[[Iterable[x509.Certificate]], Judgement]
+    ) -> Judgement:
+        """The same judgement as its issuer's word, once the issuer's certificate is found. Raises NotBelieved."""
+        if judgement.is_proved:
+            return judgement
+        for address in judgement.look_at:
+            try:
+                found = await self._issuers.get(address, partial(self._fetched_issuers, address))
+            except NotFetched:
+                continue
+            proved = await asyncio.to_thread(judge, found)
+            if proved.is_proved:
+                return proved
+        raise NotBelieved("its issuer's certificate is not to be had, so nothing proves who signed it")
+
+    async def _fetched_issuers(self, address: str) -> Kept[Certificates]:
+        encoded = await self._egress.fetch(address, size_bytes=ISSUER_BYTES, within_s=self._answer_within_s)
+        return Kept(certificates_in(encoded), len(encoded), self._clock.now() + ASK_AGAIN_AFTER)
 
     async def _fetched_list(self, url: str, reading: Reading) -> Kept[bytes]:
         encoded = await self._egress.fetch(url, size_bytes=CRL_BYTES, within_s=LIST_WITHIN_S)
-        judgement = await asyncio.to_thread(judged_by_list, encoded, reading, self._clock.now())
+        judgement = await asyncio.to_thread(judged_by_list, encoded, reading, self._clock.now(), self._known)
         return Kept(encoded, len(encoded), judgement.until)
 
     async def _response(self, named: NamedCertificate, url: str) -> Response:
@@ -142,7 +190,7 @@ class StatusDesk:
                 "certificate_status_total", source="OCSP", outcome=_origin(place in self._responses)
             )
             response = await self._responses.get(place, partial(self._fetched_response, reading, url))
-            if response[1].status != "Unknown":
+            if response.judgement.status != "Unknown":
                 return response
             first = first or response
         assert first is not None
@@ -156,8 +204,8 @@ class StatusDesk:
             body=request_der(reading),
             content_type=CONTENT_TYPE,
         )
-        judgement = judged_by_response(der, reading, self._clock.now())
-        return Kept((der, judgement), len(der), judgement.until)
+        judgement = judged_by_response(der, reading, self._clock.now(), self._known)
+        return Kept(Response(der, reading, judgement), len(der), judgement.until)
 
     def _failed(self, source: Source, problem: str) -> None:
         self._metrics.count("certificate_status_total", source=source, outcome="failed")

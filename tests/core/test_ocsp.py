@@ -7,17 +7,21 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509 import ocsp
 
 from bfactors.certificate_hash import HashData, Reading
 from bfactors.ocsp import (
     KEPT_AT_MOST,
+    KEPT_UNPROVED,
     NotBelieved,
     judged_by_list,
     judged_by_response,
     questions_of,
     request_der,
 )
+from bfactors.revocation_signer import certificates_in
 from tests.fakes.revocation import DER, Issuer, base64_hash
 
 SERIAL = 0x0123456789ABCDEF0123
@@ -134,7 +138,8 @@ def test_who_is_on_the_list_is_revoked_and_who_is_not_is_good() -> None:
     for encoded in (der, pem, b"\n" + pem):
         for serial, status in ((1, "Good"), (2, "Revoked")):
             asked = questions_of(named(serial, issuer=issuer))[0]
-            judgement = judged_by_list(encoded, asked, issuer.now)
+            judgement = judged_by_list(encoded, asked, issuer.now, [issuer.certificate])
+            assert judgement.is_proved
             assert (judgement.status, judgement.until) == (status, issuer.now + issuer.valid_for)
 
 
@@ -153,3 +158,113 @@ def test_a_list_of_another_issuer_or_of_a_part_says_nothing() -> None:
         judged_by_list(part.public_bytes(DER), reading(), NOW)
     with pytest.raises(NotBelieved, match="cannot be read"):
         judged_by_list(b"-----BEGIN X509 CRL-----", reading(), NOW)
+
+
+# ---------------------------------------------------------------- who signed it
+
+
+def issuer_with(key: ec.EllipticCurvePrivateKey | None = None) -> tuple[Issuer, Reading]:
+    issuer = Issuer()
+    issuer.issuer_address = "http://ca.example/issuer"
+    if key is not None:
+        issuer.signs_with = key
+    return issuer, questions_of(named(1, issuer=issuer))[0]
+
+
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def test_what_its_issuer_signed_is_proved_whether_its_certificate_lies_beside_it_or_is_at_hand() -> None:
+    issuer, asked = issuer_with()
+    assert judged_by_response(issuer.response(1), asked, issuer.now).is_proved
+    issuer.embedded = []
+    beside = [Issuer("somebody").certificate, issuer.certificate]
+    assert judged_by_response(issuer.response(1), asked, issuer.now, beside).is_proved
+    assert judged_by_list(issuer.revocations(), asked, issuer.now, beside).is_proved
+
+
+def test_without_the_issuers_certificate_it_is_anybodys_word_and_kept_for_an_hour() -> None:
+    issuer, asked = issuer_with()
+    issuer.embedded = [issuer.responder(OTHER_KEY), Issuer(issuer.name.rfc4514_string()[3:]).certificate]
+    of_list = judged_by_list(issuer.revocations(), asked, issuer.now)
+    for judgement in (judged_by_response(issuer.response(1), asked, issuer.now), of_list):
+        assert not judgement.is_proved
+        assert judgement.until == issuer.now + KEPT_UNPROVED
+        assert judgement.look_at == ("http://ca.example/issuer",)
+
+
+def test_what_somebody_else_signed_is_not_believed() -> None:
+    issuer, asked = issuer_with(OTHER_KEY)
+    with pytest.raises(NotBelieved, match="somebody else"):
+        judged_by_response(issuer.response(1), asked, issuer.now)
+    with pytest.raises(NotBelieved, match="somebody else"):
+        judged_by_list(issuer.revocations(), asked, issuer.now, [issuer.certificate])
+
+
+@pytest.mark.parametrize(
+    ("more", "is_believed"), [({}, True), ({"for_ocsp": False}, False), ({"days": -1}, False)]
+)
+def test_a_responder_answers_for_its_issuer_while_it_may(more: dict[str, int], is_believed: bool) -> None:
+    issuer, asked = issuer_with(OTHER_KEY)
+    issuer.embedded = [issuer.responder(OTHER_KEY, **more), issuer.certificate]  # type: ignore[arg-type]
+    if is_believed:
+        assert judged_by_response(issuer.response(1), asked, issuer.now).is_proved
+    else:
+        with pytest.raises(NotBelieved, match="somebody else"):
+            judged_by_response(issuer.response(1), asked, issuer.now)
+
+
+def test_a_responder_of_somebody_else_answers_for_nobody() -> None:
+    issuer, asked = issuer_with(OTHER_KEY)
+    issuer.embedded = [Issuer("V2G sub-CA of the test").responder(OTHER_KEY), issuer.certificate]
+    with pytest.raises(NotBelieved, match="somebody else"):
+        judged_by_response(issuer.response(1), asked, issuer.now)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+def test_issuers_with_other_kinds_of_keys_are_proved_too(kind: str) -> None:
+    issuer = Issuer()
+    key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
+    digest = hashes.SHA256() if kind == "rsa" else None
+    issuer.certificate = (
+        x509.CertificateBuilder()
+        .subject_name(issuer.name)
+        .issuer_name(issuer.name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(issuer.now)
+        .not_valid_after(issuer.now + timedelta(days=1))
+        .sign(key, digest)
+    )
+    asked = questions_of(named(1, issuer=issuer))[0]
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=issuer.leaf(1),
+        issuer=issuer.certificate,
+        algorithm=hashes.SHA256(),
+        cert_status=ocsp.OCSPCertStatus.GOOD,
+        this_update=issuer.now,
+        next_update=issuer.now + timedelta(days=1),
+        revocation_time=None,
+        revocation_reason=None,
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate)
+    response = builder.sign(key, digest).public_bytes(DER)
+    assert judged_by_response(response, asked, issuer.now, [issuer.certificate]).is_proved
+    flipped = response[:-1] + bytes([response[-1] ^ 1])
+    with pytest.raises(NotBelieved, match="somebody else"):
+        judged_by_response(flipped, asked, issuer.now, [issuer.certificate])
+
+
+def test_an_issuers_file_may_be_der_pem_or_pkcs7() -> None:
+    certificate = ISSUER.certificate
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    for encoded, number in (
+        (certificate.public_bytes(DER), 1),
+        (pem + pem, 2),
+        (pkcs7.serialize_certificates([certificate], DER), 1),
+        (pkcs7.serialize_certificates([certificate], serialization.Encoding.PEM), 1),
+        (b"<html>", 0),
+        (b"-----BEGIN CERTIFICATE-----", 0),
+        (b"", 0),
+    ):
+        assert len(certificates_in(encoded)) == number

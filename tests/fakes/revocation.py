@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 ALGORITHMS: dict[str, hashes.HashAlgorithm] = {
     "SHA256": hashes.SHA256(),
@@ -35,6 +35,12 @@ class Issuer:
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
         self.valid_for = timedelta(days=2)
+        self.signs_with = self.key
+        """Set to another key, responses and lists are forgeries."""
+        self.embedded = [self.certificate]
+        """What lies beside a response."""
+        self.issuer_address: str | None = None
+        """Where a list says that its issuer's certificate lies."""
 
     def leaf(self, serial: int) -> x509.Certificate:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"leaf {serial:x}")])
@@ -82,8 +88,30 @@ class Issuer:
             revocation_time=self.now if is_revoked else None,
             revocation_reason=None,
         )
-        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(DER)
+        signer = self.certificate if self.signs_with is self.key else self.responder(self.signs_with)
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
+        if self.embedded:
+            builder = builder.certificates(self.embedded)
+        return builder.sign(self.signs_with, hashes.SHA256()).public_bytes(DER)
+
+    def responder(
+        self, key: ec.EllipticCurvePrivateKey, *, for_ocsp: bool = True, days: int = 30
+    ) -> x509.Certificate:
+        """A certificate for somebody who answers in this issuer's name; it says where the issuer's lies, if told."""
+        usage = ExtendedKeyUsageOID.OCSP_SIGNING if for_ocsp else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "responder")]))
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(77)
+            .not_valid_before(self.now - timedelta(days=40))
+            .not_valid_after(self.now + timedelta(days=days))
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        )
+        if self.issuer_address is not None:
+            builder = builder.add_extension(_issuer_at(self.issuer_address), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
 
     def answer(self, request: bytes) -> bytes:
         """What the responder says to a DER OCSPRequest."""
@@ -98,11 +126,21 @@ class Issuer:
         for serial in sorted(self.revoked):
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now).build()
             builder = builder.add_revoked_certificate(entry)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(DER)
+        if self.issuer_address is not None:
+            builder = builder.add_extension(_issuer_at(self.issuer_address), critical=False)
+        return builder.sign(self.signs_with, hashes.SHA256()).public_bytes(DER)
+
+
+def _issuer_at(address: str) -> x509.AuthorityInformationAccess:
+    place = x509.UniformResourceIdentifier(address)
+    return x509.AuthorityInformationAccess(
+        [x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)]
+    )
 
 
 class Responder:
-    """Serves one issuer: `/ocsp`, `/crl`, `/broken` (500), `/moved` (302), `/silent` (never) and `/flood` (endless)."""
+    """Serves one issuer: `/ocsp`, `/crl`, `/issuer` (its certificate, which its lists name), `/broken` (500), `/moved`
+    (302), `/silent` (never) and `/flood` (endless)."""
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuer = issuer
@@ -131,6 +169,8 @@ class Responder:
                 return _der(self.issuer.answer(body))
             case "/crl":
                 return _der(self.issuer.revocations())
+            case "/issuer":
+                return _der(self.issuer.certificate.public_bytes(DER))
             case "/broken":
                 return web.Response(status=500)
             case "/moved":
@@ -171,6 +211,7 @@ async def responding(issuer: Issuer | None = None) -> AsyncIterator[Responder]:
     sockets: Any = site._server
     responder.port = sockets.sockets[0].getsockname()[1]
     responder.url = f"http://127.0.0.1:{responder.port}"
+    responder.issuer.issuer_address = f"{responder.url}/issuer"
     try:
         yield responder
     finally:

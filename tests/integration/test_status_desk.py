@@ -8,10 +8,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
+from bfactors.errors import SettingsError
+from deploy.role.certificate_desk import issuers_in
 from gateways.egress.egress import HttpEgress
 from gateways.ocsp.desk import ASK_AGAIN_AFTER, StatusDesk
 from tests.fakes.ca import CountedMetrics
@@ -178,3 +184,44 @@ async def test_one_list_serves_all_its_certificates_and_failed_says_when_to_ask_
             *[f"{until:%Y-%m-%dT%H:%M:%SZ}"] * 3,
             f"{again:%Y-%m-%dT%H:%M:%SZ}",
         ]
+
+
+async def test_a_forged_answer_is_no_answer_and_an_unproved_one_is_for_the_charger_to_check() -> None:
+    async with desk() as at:
+        entries = [(at.issuer.hash_data(1), "OCSP", ["/ocsp"]), (at.issuer.hash_data(1), "CRL", ["/crl"])]
+        at.issuer.signs_with = ec.generate_private_key(ec.SECP256R1())
+        assert [each["status"] for each in await at.chain(*entries)] == ["Failed", "Failed"]
+        assert await at.status(at.issuer.hash_data(1)) == {"status": "Failed"}
+        at.issuer.embedded, at.issuer.issuer_address = [], None
+        assert [each["status"] for each in await at.chain(*entries)] == ["Failed", "Failed"]
+        assert told(await at.status(at.issuer.hash_data(1))).serial_number == 1
+
+
+async def test_an_issuers_certificate_is_looked_for_once_where_the_answers_say() -> None:
+    async with desk() as at:
+        key = ec.generate_private_key(ec.SECP256R1())
+        at.issuer.signs_with, at.issuer.embedded = key, [at.issuer.responder(key)]
+        for serial in (1, 2):
+            (judged,) = await at.chain((at.issuer.hash_data(serial), "OCSP", ["/ocsp"]))
+            assert judged["status"] == "Good"
+        assert at.responder.asked == ["/ocsp", "/issuer", "/ocsp"]
+
+
+async def test_issuers_named_in_settings_need_not_be_looked_for(tmp_path: Path) -> None:
+    async with desk() as at:
+        path = tmp_path / "issuers.pem"
+        path.write_bytes(at.issuer.certificate.public_bytes(serialization.Encoding.PEM))
+        at.desk._known = issuers_in(path)
+        at.issuer.embedded, at.issuer.issuer_address = [], None
+        data = at.issuer.hash_data(1)
+        judged = await at.chain((data, "OCSP", ["/ocsp"]), (data, "CRL", ["/crl"]))
+        assert [each["status"] for each in judged] == ["Good", "Good"]
+
+
+def test_a_file_of_issuers_that_is_none_is_refused_at_start(tmp_path: Path) -> None:
+    assert issuers_in(Path()) == ()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        issuers_in(tmp_path / "missing.pem")
+    (tmp_path / "empty.pem").write_text("")
+    with pytest.raises(SettingsError, match="holds no certificate"):
+        issuers_in(tmp_path / "empty.pem")
