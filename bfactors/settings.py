@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from bfactors.aws_duty import DUTIES
 from bfactors.errors import SettingsError
 
 PREFIX = "BF_"
@@ -96,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aws_secret_access_key: str = ""
     aws_role_arn: str = ""
     """A role to assume through STS before calling AWS Private CA."""
+    aws_role_arns: dict[str, str] = {}
+    """One role per duty (`charger-issuer`, `server-certs`, `revoker`, ...); a duty not named uses `aws_role_arn`."""
     aws_charging_station_ca_arn: str = ""
     aws_backend_server_ca_arn: str = ""
     ca_calls_per_s: float = 15.0
@@ -188,5 +191,8 @@ def _check(settings: Settings) -> None:
     for name in ("log_max_bytes", "log_ticket_s", "log_retention_days"):
         if getattr(settings, name) < 1:
             raise SettingsError(f"{name} must be positive")
+    for duty in settings.aws_role_arns:
+        if duty not in DUTIES:
+            raise SettingsError(f"aws_role_arns names {duty!r}; the duties are {', '.join(DUTIES)}")
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")

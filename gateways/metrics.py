@@ -87,6 +87,8 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ledger_pending", "gauge", "Messages that wait for their commit", ("partition",)),
     MetricSpec("bf_ledger_events_total", "counter", "Ledger events recorded", ("event",)),
     MetricSpec("bf_ca_calls_total", "counter", "Calls to a CA", ("operation", "outcome")),
+    MetricSpec("bf_aws_role_findings", "gauge", "Things a role could do that it must not", ("duty",)),
+    MetricSpec("bf_aws_role_verified", "gauge", "1 if AWS told what the role may do", ("duty",)),
     MetricSpec("bf_ca_call_seconds", "histogram", "Duration of a call to a CA", ("operation",), _CALL_S),
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
     MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),

@@ -31,10 +31,14 @@ class Authorities:
 class EmbeddedAws:
     """A running peer. Its port is kept from start to start, because certificates name its CRL."""
 
-    def __init__(self, child: ChildProcess, url: str, authorities: dict[str, Authorities]) -> None:
+    def __init__(
+        self, child: ChildProcess, url: str, authorities: dict[str, Authorities], role_arns: dict[str, str]
+    ) -> None:
         self._child = child
         self.url = url
         self.authorities = authorities
+        self.role_arns = role_arns
+        """The role to assume for each duty."""
 
     @classmethod
     def start(cls, data: DataDirectory, *, options: tuple[str, ...] = ()) -> EmbeddedAws:
@@ -58,6 +62,7 @@ class EmbeddedAws:
             arguments=(
                 *(sys.executable, "-m", "simulator.aws", "--state-dir", str(home / "state"), "--port", port),
                 *(part for realm in REALMS for part in ("--realm", realm)),
+                "--duty-roles",
                 *options,
             ),
             environment={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -71,7 +76,7 @@ class EmbeddedAws:
             realm: Authorities(arns["root_arn"], arns["issuing_arn"])
             for realm, arns in said["authorities"].items()
         }
-        return cls(child, said["url"], authorities)
+        return cls(child, said["url"], authorities, said["roles"])
 
     @property
     def pid(self) -> int:

@@ -1,18 +1,21 @@
-"""The configured CAs: one client for all of one account, and what each says of itself."""
+"""The configured CAs: a client for each role they are used under, and what each says of itself."""
 
 import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
 
+from bfactors.aws_duty import REVOKER, issuing_duty
 from bfactors.ca import AuthorityDescription
 from bfactors.command import RegisterAuthority
+from bfactors.purpose import purpose as spec_of
 from bfactors.settings import Settings
+from deploy.role.role_watch import RoleWatch, open_role_watch, role_of
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from gateways.ca.aws_session import AwsSettings
 from gateways.ca.call_limits import CallLimits
-from gateways.ca.discovery import discover, register_command
+from gateways.ca.discovery import Discovered, Undiscovered, discover, register_command
 from gateways.ca.retry import RetryPolicy
 
 _LOG = logging.getLogger(__name__)
@@ -22,24 +25,18 @@ CENTRAL_SYSTEM = "backend_server"
 
 @dataclass(slots=True)
 class CaClients:
-    """`arns` and `described` by purpose; a purpose without an ARN has no CA."""
+    """All by purpose; a purpose without an ARN has no CA. `roles` watches what we may do at them."""
 
-    client: AwsPrivateCa
+    authorities: dict[str, AwsPrivateCa]
     arns: dict[str, str]
+    roles: RoleWatch | None = None
     described: dict[str, AuthorityDescription] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     """Purposes whose CA was known and did not answer when last asked."""
 
-    @property
-    def authorities(self) -> dict[str, AwsPrivateCa]:
-        """The client of each purpose that has a CA."""
-        return dict.fromkeys(self.arns, self.client)
-
     async def look(self) -> None:
         """Ask the CAs that have not said what they are."""
-        found, failed = await discover(
-            self.client, {purpose: arn for purpose, arn in self.arns.items() if purpose not in self.described}
-        )
+        found, failed = await self._discover([name for name in self.arns if name not in self.described])
         for each in found:
             self.described[each.command.purpose] = each.authority
         for lost in failed:
@@ -54,7 +51,7 @@ class CaClients:
 
     async def look_again(self) -> None:
         """Ask every CA that is known whether it still answers."""
-        _, failed = await discover(self.client, {p: self.arns[p] for p in self.described})
+        _, failed = await self._discover(list(self.described))
         silent = {lost.purpose for lost in failed}
         for lost in failed:
             if lost.purpose not in self.silent:
@@ -63,9 +60,24 @@ class CaClients:
             _LOG.info("the CA of %s answers again", purpose)
         self.silent = silent
 
+    async def _discover(self, purposes: list[str]) -> tuple[list[Discovered], list[Undiscovered]]:
+        found: list[Discovered] = []
+        failed: list[Undiscovered] = []
+        for name in purposes:
+            known, lost = await discover(self.authorities[name], {name: self.arns[name]})
+            found += known
+            failed += lost
+        return found, failed
+
+    async def watch_roles(self) -> None:
+        """Until cancelled."""
+        if self.roles is not None:
+            await self.roles.run()
+
     def missing(self) -> list[str]:
-        """Which CAs are not known yet or do not answer, for readiness."""
-        return [f"ca:{p}" for p in self.arns if p not in self.described or p in self.silent]
+        """Which CAs are not known yet or do not answer, and what our roles could do that they must not."""
+        unknown = [f"ca:{p}" for p in self.arns if p not in self.described or p in self.silent]
+        return unknown + (self.roles.missing() if self.roles is not None else [])
 
     def registrations(self) -> list[RegisterAuthority]:
         """The commands that make the CAs known to the ledger."""
@@ -78,29 +90,44 @@ class CaClients:
 
     async def close(self) -> None:
         """I/O lane."""
-        await self.client.close()
+        for client in set(self.authorities.values()):
+            await client.close()
+        if self.roles is not None:
+            await self.roles.close()
 
 
 async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
-    """Make the client and ask once; a CA that is away is asked again later. I/O lane."""
-    client = AwsPrivateCa(
-        AwsSettings(
-            region=settings.aws_region,
-            endpoint_url=settings.aws_endpoint_url or None,
-            role_arn=settings.aws_role_arn or None,
-            access_key_id=settings.aws_access_key_id or None,
-            secret_access_key=settings.aws_secret_access_key or None,
-        ),
-        clock=runtime.clock,
-        metrics=runtime.metrics,
-        limits=CallLimits(settings.ca_calls_per_s, monotonic=runtime.clock.monotonic),
-        retry=RetryPolicy(uniform=random.SystemRandom().uniform),
+    """Make the clients and ask once; a CA that is away is asked again later. I/O lane."""
+    account = AwsSettings(
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url or None,
+        access_key_id=settings.aws_access_key_id or None,
+        secret_access_key=settings.aws_secret_access_key or None,
     )
-    await client.start()
     wanted = {
         "charging_station": settings.aws_charging_station_ca_arn,
         "backend_server": settings.aws_backend_server_ca_arn,
     }
-    clients = CaClients(client, {purpose: arn for purpose, arn in wanted.items() if arn})
+    arns = {purpose: arn for purpose, arn in wanted.items() if arn}
+    limits = CallLimits(settings.ca_calls_per_s, monotonic=runtime.clock.monotonic)
+    revoking = role_of(settings, REVOKER)
+    by_role: dict[str, AwsPrivateCa] = {}
+    authorities: dict[str, AwsPrivateCa] = {}
+    for name in arns:
+        role = role_of(settings, issuing_duty(spec_of(name).realm))
+        if role not in by_role:
+            by_role[role] = AwsPrivateCa(
+                account.under(role),
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+                limits=limits,
+                retry=RetryPolicy(uniform=random.SystemRandom().uniform),
+                revoker=account.under(revoking) if revoking != role else None,
+            )
+            await by_role[role].start()
+        authorities[name] = by_role[role]
+    realms: dict[str, str] = {spec_of(name).realm: arn for name, arn in arns.items()}
+    roles = open_role_watch(settings, account, realms, runtime.metrics)
+    clients = CaClients(authorities, arns, roles)
     await clients.look()
     return clients

@@ -33,7 +33,7 @@ class CoreHealth:
         self._database: tuple[str, ...] = ("postgres",)
 
     def missing(self) -> list[str]:
-        """`postgres`, `database-clock`, `owner-of-partition-07`, `ca:charging_station` - each only while it is so."""
+        """`postgres`, `database-clock`, `owner-of-partition-07`, `ca:...`, `aws-role:...` - each only while it is so."""
         return [*self._database, *self._ca.missing()]
 
     async def run(self) -> None:
@@ -41,6 +41,7 @@ class CoreHealth:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_database())
             tasks.create_task(self._watch_authorities())
+            tasks.create_task(self._ca.watch_roles())
 
     async def _watch_database(self) -> None:
         while True:

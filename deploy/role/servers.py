@@ -91,6 +91,7 @@ def _aws(servers: Servers, data: DataDirectory, options: tuple[str, ...]) -> Non
         aws_endpoint_url=peer.url,
         aws_access_key_id=PEER_KEY,
         aws_secret_access_key=PEER_KEY,
+        aws_role_arns=peer.role_arns,
         aws_charging_station_ca_arn=peer.authorities["charger-identity"].issuing_arn,
         aws_backend_server_ca_arn=peer.authorities["backend-server"].issuing_arn,
     )

@@ -53,24 +53,30 @@ class AwsPrivateCa:
         limits: CallLimits,
         retry: RetryPolicy,
         circuit: Callable[[], Circuit] = Circuit,
+        revoker: AwsSettings | None = None,
     ) -> None:
+        """`revoker`: who revokes, where that is somebody else than who issues."""
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
         self._retry = retry
         self._circuits: defaultdict[tuple[str, str], Circuit] = defaultdict(circuit)
         self._clients = AwsClients(settings)
+        self._revoking = AwsClients(revoker) if revoker is not None else self._clients
         self._loop = asyncio.get_running_loop()
-        self._pca: Any = None
+        self._pca: dict[str, Any] = {}
 
     async def start(self) -> None:
-        """Make the client; no call leaves."""
-        self._pca = await self._clients.open("acm-pca")
+        """Make the clients; no call leaves."""
+        issuing = await self._clients.open("acm-pca")
+        revoking = issuing if self._revoking is self._clients else await self._revoking.open("acm-pca")
+        self._pca = dict.fromkeys(_METHODS, issuing) | {"RevokeCertificate": revoking}
 
     async def close(self) -> None:
         """Close the connections; calls under way end with Transient."""
-        self._pca = None
+        self._pca = {}
         await self._clients.close()
+        await self._revoking.close()
 
     # ------------------------------------------------------------ CertificateAuthority
 
@@ -162,12 +168,13 @@ class AwsPrivateCa:
 
     async def _sent(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         circuit = self._circuits[parameters["CertificateAuthorityArn"], operation]
-        if self._pca is None:
+        client = self._pca.get(operation)
+        if client is None:
             raise Transient("NotStarted", "the client of AWS Private CA is closed")
         began = self._clock.monotonic()
         method, member = _METHODS[operation]
         try:
-            answer: dict[str, Any] = await getattr(self._pca, method)(**parameters)
+            answer: dict[str, Any] = await getattr(client, method)(**parameters)
         except CAUGHT as problem:
             error = ca_error(problem)
             circuit.failed(error, self._clock.monotonic())

@@ -11,6 +11,7 @@ import orjson
 import uvloop
 
 from simulator.aws.config import QUOTAS_PER_S, REALMS, PeerConfig
+from simulator.aws.duty_role import DUTY_ROLES, role_arn
 from simulator.aws.peer import StateDirectoryBusyError, serve
 
 
@@ -33,6 +34,7 @@ def config_from(arguments: list[str]) -> PeerConfig:
         "--no-crl-address", action="store_true", help="omit the CRL address from certificates"
     )
     parser.add_argument("--unlimited", action="store_true", help="no request quotas")
+    parser.add_argument("--duty-roles", action="store_true", help="one role for each duty, to be assumed")
     chosen = parser.parse_args(arguments)
     return PeerConfig(
         state_dir=chosen.state_dir,
@@ -46,6 +48,7 @@ def config_from(arguments: list[str]) -> PeerConfig:
         crl_lag=timedelta(seconds=chosen.crl_lag_s),
         audit_report_interval=timedelta(seconds=chosen.audit_report_interval_s),
         crl_distribution_points=not chosen.no_crl_address,
+        roles=tuple(DUTY_ROLES.values()) if chosen.duty_roles else (),
         quotas_per_s={} if chosen.unlimited else dict(QUOTAS_PER_S),
     )
 
@@ -61,7 +64,10 @@ async def run(config: PeerConfig) -> None:
         realm: {"root_arn": arns.root_arn, "issuing_arn": arns.issuing_arn}
         for realm, arns in peer.arns.items()
     }
-    ready = {"event": "ready", "url": peer.url, "authorities": authorities}
+    roles = {
+        duty: role_arn(config.account_id, role) for duty, role in DUTY_ROLES.items() if role in config.roles
+    }
+    ready = {"event": "ready", "url": peer.url, "authorities": authorities, "roles": roles}
     sys.stdout.write(orjson.dumps(ready).decode() + "\n")
     sys.stdout.flush()
     await stop.wait()

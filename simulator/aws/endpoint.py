@@ -23,6 +23,7 @@ from simulator.aws.registry import CRL_BUCKET, AuthorityRegistry
 from simulator.aws.revocation import Revocation
 from simulator.aws.service_error import ServiceError
 from simulator.aws.session import SessionBook, query_answer, query_error
+from simulator.aws.simulation import PolicySimulation
 from simulator.aws.throttle import Throttle
 
 _TARGET_PREFIX = "ACMPrivateCA."
@@ -67,7 +68,7 @@ class Endpoint:
         ]
 
     async def post(self, request: web.Request) -> web.Response:
-        """JSON 1.1 when a target is named, the Query protocol of STS otherwise."""
+        """JSON 1.1 when a target is named, the Query protocol of STS and IAM otherwise."""
         target = request.headers.get("X-Amz-Target")
         request_id = str(uuid.uuid4())
         if target is None:
@@ -86,11 +87,17 @@ class Endpoint:
         call = _Call(form.get("Action", ""), request_id)
 
         async def answer() -> web.Response:
-            if call.operation != "AssumeRole":
-                raise ServiceError("InvalidAction", f"no such action: {call.operation}")
             caller = self.sessions.identify(request.headers)
             call.caller = caller.role or caller.access_key_id
-            result = self.sessions.assume_role(form)
+            match call.operation:
+                case "AssumeRole":
+                    result = self.sessions.assume_role(form)
+                case "GetCallerIdentity":
+                    result = self.simulation.caller_identity(caller)
+                case "SimulatePrincipalPolicy":
+                    result = self.simulation.simulate(caller, form)
+                case _:
+                    raise ServiceError("InvalidAction", f"no such action: {call.operation}")
             return web.Response(
                 text=query_answer(call.operation, result, request_id), content_type="text/xml"
             )
@@ -160,6 +167,11 @@ class Endpoint:
         response.headers["x-amzn-RequestId"] = call.request_id
         self._note(call, outcome)
         return response
+
+    @cached_property
+    def simulation(self) -> PolicySimulation:
+        """What roles might do."""
+        return PolicySimulation(self.registry)
 
     @cached_property
     def _operations(self) -> dict[str, tuple[type[shapes.Shape], Callable[[Any], dict[str, Any]]]]:

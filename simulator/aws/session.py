@@ -15,7 +15,8 @@ from simulator.aws.service_error import ServiceError
 _ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::[0-9]{12}:role/([\w+=,.@/-]+)")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}")
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[A-Za-z0-9]+)/")
-_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_STS = "https://sts.amazonaws.com/doc/2011-06-15/"
+_NAMESPACES = {"SimulatePrincipalPolicy": "https://iam.amazonaws.com/doc/2010-05-08/"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Caller:
 
     access_key_id: str
     role: str | None
+    session_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class SessionBook:
             raise ServiceError("UnrecognizedClientException", "the security token is invalid")
         if row["expires_at"] <= self.config.clock.machine_timestamp():
             raise ServiceError("ExpiredTokenException", "the security token has expired", 403)
-        return Caller(key, _role_name(row["role_arn"]))
+        return Caller(key, _role_name(row["role_arn"]), row["name"])
 
     def authorize(self, caller: Caller, operation: str, realm: str | None, template: str | None) -> None:
         """Hold a role's session to the role's grant; long-lived keys may do everything.
@@ -101,7 +103,7 @@ class SessionBook:
 def query_answer(operation: str, result: str, request_id: str) -> str:
     """A whole Query-protocol answer around a result element."""
     return (
-        f'<{operation}Response xmlns="{_NAMESPACE}">{result}'
+        f'<{operation}Response xmlns="{_NAMESPACES.get(operation, _STS)}">{result}'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
     )
 
@@ -110,7 +112,7 @@ def query_error(error: ServiceError, request_id: str) -> str:
     """A whole Query-protocol error answer."""
     kind = "Receiver" if error.status >= 500 else "Sender"
     return (
-        f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>{kind}</Type><Code>{escape(error.code)}</Code>'
+        f'<ErrorResponse xmlns="{_STS}"><Error><Type>{kind}</Type><Code>{escape(error.code)}</Code>'
         f"<Message>{escape(error.message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     )
 

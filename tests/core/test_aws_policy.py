@@ -84,9 +84,9 @@ def test_a_shipped_role_can_do_its_duty(duty: Duty) -> None:
             assert decide(policies, issuing(CA[realm], name)) == "allowed"
         revoking = Request(action=REVOKE, resource=CA[realm])
         assert (decide(policies, revoking) == "allowed") == duty.revokes
-        assert decide(policies, Request(action="acm-pca:DescribeCertificateAuthority", resource=CA[realm])) == (
-            "allowed"
-        )
+        assert decide(
+            policies, Request(action="acm-pca:DescribeCertificateAuthority", resource=CA[realm])
+        ) == ("allowed")
     simulated = Request(action="iam:SimulatePrincipalPolicy", resource=role_arn(duty.name))
     assert decide(policies, simulated) == "allowed"
 
@@ -178,7 +178,9 @@ def test_the_policy_in_the_documentation_passes_the_same_rules() -> None:
     blocks = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
     policies = [block for block in blocks if "Statement" in block]
     text = json.dumps(policies)
-    text = text.replace("CHARGER-CA-ARN", CA["charger-identity"]).replace("SERVER-CA-ARN", CA["backend-server"])
+    text = text.replace("CHARGER-CA-ARN", CA["charger-identity"]).replace(
+        "SERVER-CA-ARN", CA["backend-server"]
+    )
     assert len(policies) == 1
     assert objections(CORE, json.loads(text), CA, role_arn("core")) == []
 
@@ -267,7 +269,8 @@ WRONG = {
     "only CA templates denied, with a condition for another key": (
         bare(
             issue_statement(
-                CA["charger-identity"], StringNotEquals={"acm-pca:TemplateArn": "arn:aws:acm-pca:::template/X"}
+                CA["charger-identity"],
+                StringNotEquals={"acm-pca:TemplateArn": "arn:aws:acm-pca:::template/X"},
             )
         ),
         "could-use-ca-template",
@@ -298,7 +301,9 @@ WRONG = {
         "not-denied-outright",
     ),
     "a condition nobody here can judge": (
-        bare(issue_statement(CA["charger-identity"], DateLessThan={"aws:CurrentTime": "2030-01-01T00:00:00Z"})),
+        bare(
+            issue_statement(CA["charger-identity"], DateLessThan={"aws:CurrentTime": "2030-01-01T00:00:00Z"})
+        ),
         "could-use-ca-template",
     ),
 }
@@ -327,7 +332,9 @@ def test_every_deny_of_a_shipped_role_that_is_needed_is_missed_when_it_is_gone(d
 # ---------------------------------------------------------------- how it decides
 
 
-@given(st.sampled_from(["Allow", "Deny"]), st.sampled_from(["acm-pca:*", "*", ISSUE, "acm-pca:Issue?ertificate"]))
+@given(
+    st.sampled_from(["Allow", "Deny"]), st.sampled_from(["acm-pca:*", "*", ISSUE, "acm-pca:Issue?ertificate"])
+)
 def test_a_deny_wins_over_any_allow(effect: str, action: str) -> None:
     first = {"Effect": effect, "Action": action, "Resource": "*"}
     second = {"Effect": "Deny", "Action": action, "Resource": "*"}

@@ -41,7 +41,7 @@ class Partitions:
 
 
 def health(rows: Sequence[Mapping[str, Any]] | None) -> CoreHealth:
-    return CoreHealth(Partitions(rows), CaClients(client=None, arns={}), StillClock())  # type: ignore[arg-type]
+    return CoreHealth(Partitions(rows), CaClients(authorities={}, arns={}), StillClock())
 
 
 def rows(*, ownerless: tuple[int, ...] = (), apart_s: float = 0.0) -> list[dict[str, Any]]:
