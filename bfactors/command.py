@@ -36,6 +36,7 @@ class RegisterCharger(_Command, frozen=True, kw_only=True):
     key: KeyVerifier | None = None
     key_forms: tuple[KeyVerifier, ...] = ()
     key_origin: str | None = None
+    key_weakness: str | None = None
 
 
 class ChangeCharger(_Command, frozen=True, kw_only=True):
@@ -107,6 +108,15 @@ class RequestJob(_Command, frozen=True, kw_only=True):
     due_reason: str | None = None
     reported_ref: HashData | None = None
     fingerprint_sha256: str | None = None
+
+
+class RotateKey(_Command, frozen=True, kw_only=True):
+    """Have a charger given another AuthorizationKey. `is_given`: the key is sealed under `job_id` already, else one is made."""
+
+    job_id: str
+    charger_id: str
+    reason: str
+    is_given: bool = False
 
 
 class RequestLog(_Command, frozen=True, kw_only=True):
@@ -200,6 +210,7 @@ Command = (
     | StartTrace
     | SetSpokenFor
     | RequestJob
+    | RotateKey
     | RequestLog
     | CancelJob
     | RegisterAuthority

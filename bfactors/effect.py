@@ -56,4 +56,19 @@ class StartRenewal(_Effect, frozen=True, kw_only=True):
     due_reason: str
 
 
-Effect = IssueCertificate | RevokeCertificate | StartRenewal
+class MintKey(_Effect, frozen=True, kw_only=True):
+    """Have an AuthorizationKey made (or, if it was given, taken up) and sealed under the id of its job.
+
+    `identities` are the names anybody can read off the charger: a key made of them is weak.
+    """
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    job_id: str
+    generation: int
+    is_given: bool
+    identities: tuple[str, ...]
+
+
+Effect = IssueCertificate | RevokeCertificate | StartRenewal | MintKey

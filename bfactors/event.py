@@ -41,6 +41,7 @@ class ChargerRegistered(_Event, frozen=True, kw_only=True):
     key: KeyVerifier | None
     key_forms: tuple[KeyVerifier, ...] = ()
     key_origin: str | None
+    key_weakness: str | None = None
 
 
 class ChargerChanged(_Event, frozen=True, kw_only=True):
@@ -98,6 +99,8 @@ class ChargerSessionOpened(_Event, frozen=True, kw_only=True):
     connected_at: datetime
     fingerprint_sha256: str | None
     flags: tuple[str, ...]
+    key_generation: int | None = None
+    """Which AuthorizationKey it was opened with."""
 
 
 class ChargerSessionClosed(_Event, frozen=True, kw_only=True):
@@ -272,6 +275,75 @@ class TrustAnchorBundleConfirmed(_Event, frozen=True, kw_only=True):
     bundle_purpose: str
     rung: str
     evidence_ref: str
+
+
+# ---------------------------------------------------------------- authorization keys
+
+
+class AuthorizationKeyRequested(_Event, frozen=True, kw_only=True):
+    """A charger is to have another AuthorizationKey: `trigger` says which rule, or who, wants it; `origin` who makes it."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    trigger: str
+    origin: str
+
+
+class AuthorizationKeyPrepared(_Event, frozen=True, kw_only=True):
+    """The new key is sealed and admitted beside the old one. Its verifiers stay out of the stored payload."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    keys: tuple[KeyVerifier, ...]
+    weakness: str | None
+    evidence_ref: str
+
+
+class AuthorizationKeyAccepted(_Event, frozen=True, kw_only=True):
+    """The charger said that it has it, or will after a reboot; both keys stay admitted until the new one is seen."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    needs_reboot: bool
+    evidence_ref: str
+
+
+class AuthorizationKeyActivated(_Event, frozen=True, kw_only=True):
+    """A session opened with it: it is the charger's key, and every earlier one is refused from now on."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    evidence_ref: str
+
+
+class AuthorizationKeyDoubted(_Event, frozen=True, kw_only=True):
+    """Its job ended and the charger may have it all the same: admitted until `admitUntil`, and until another was seen."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    admit_until: datetime
+    reason: str
+
+
+class AuthorizationKeyWithdrawn(_Event, frozen=True, kw_only=True):
+    """A key that never came into use is refused from now on."""
+
+    charger_id: str
+    job_id: str
+    generation: int
+    reason: str
+
+
+class AuthorizationKeysRetired(_Event, frozen=True, kw_only=True):
+    """No key of this charger is admitted any more."""
+
+    charger_id: str
+    reason: str
 
 
 # ---------------------------------------------------------------- instructions
@@ -752,6 +824,13 @@ ChargerEvent = (
     | ChargerFactObserved
     | TrustAnchorAccepted
     | TrustAnchorBundleConfirmed
+    | AuthorizationKeyRequested
+    | AuthorizationKeyPrepared
+    | AuthorizationKeyAccepted
+    | AuthorizationKeyActivated
+    | AuthorizationKeyDoubted
+    | AuthorizationKeyWithdrawn
+    | AuthorizationKeysRetired
     | InstructionOpened
     | InstructionDispatched
     | InstructionSettled
@@ -812,11 +891,19 @@ def name_of(event: msgspec.Struct) -> str:
 
 def payload_of(event: msgspec.Struct) -> str:
     """The JSON text that is stored and hashed. A key's verifier is never in it."""
+    replace = msgspec.structs.replace
     if isinstance(event, ChargerRegistered) and event.key is not None:
-        replace = msgspec.structs.replace
         event = replace(
-            event,
-            key=replace(event.key, verifier="***"),
-            key_forms=tuple(replace(form, verifier="***") for form in event.key_forms),
+            event, key=_without_verifier(event.key), key_forms=_without_verifiers(event.key_forms)
         )
+    elif isinstance(event, AuthorizationKeyPrepared):
+        event = replace(event, keys=_without_verifiers(event.keys))
     return msgspec.json.encode(event).decode()
+
+
+def _without_verifiers(keys: tuple[KeyVerifier, ...]) -> tuple[KeyVerifier, ...]:
+    return tuple(_without_verifier(key) for key in keys)
+
+
+def _without_verifier(key: KeyVerifier) -> KeyVerifier:
+    return msgspec.structs.replace(key, verifier="***")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.admission import KeyVerifier
 from bfactors.certificate_hash import HashData
 from bfactors.fleet.state import FleetFacts
 from bfactors.ocpp import Outcome
@@ -223,6 +224,27 @@ class RevocationRefused(_Body, frozen=True, kw_only=True):
     message: str
 
 
+# ---------------------------------------------------------------- authorization keys
+
+
+class KeyMinted(_Body, frozen=True, kw_only=True):
+    """A new key is sealed under its job's id; here is what admission compares with."""
+
+    job_id: str
+    generation: int
+    keys: tuple[KeyVerifier, ...]
+    weakness: str | None = None
+
+
+class KeyNotMinted(_Body, frozen=True, kw_only=True):
+    """There is no key, and will not be: a given one is gone or not as it was sealed."""
+
+    job_id: str
+    generation: int
+    code: str
+    message: str
+
+
 # ---------------------------------------------------------------- time and the fleet
 
 
@@ -260,6 +282,8 @@ EvidenceBody = (
     | IssuanceDelayed
     | RevocationAccepted
     | RevocationRefused
+    | KeyMinted
+    | KeyNotMinted
     | DeadlinePassed
     | FleetFactsChanged
 )

@@ -244,3 +244,5 @@ class InstructionOrder(msgspec.Struct, frozen=True, kw_only=True):
     answer_wait_s: int
     body: InstructionKind
     is_urgent: bool = False
+    admission_revision: int = 0
+    """Not sent before the session has seen an admission record of this revision: what it brings must be admitted first."""

@@ -13,6 +13,7 @@ from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
 KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+KEY_REBOOTS = ("never", "when-idle", "always")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -52,6 +53,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     log_claim_grace_s: int = 60
     """How long after the charger said Uploaded the log may still be on its way to us."""
 
+    key_close_session_s: int = 300
+    """How long a charger that took a new AuthorizationKey may stay on its session before that is closed; 0: it never is."""
+    key_reboot: str = "when-idle"
+    """For a key that takes effect with a reboot: `never`, `when-idle` (not in OCPP 1.6, which has no such reset), `always`."""
+    key_doubt_days: int = 30
+    """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
+
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
     """A few fields of a policy for one scope; how scopes are written: `bfactors.policy_scope`."""
@@ -74,6 +82,8 @@ _NOT_NEGATIVE = (
     "superseded_grace_days",
     "not_before_skew_s",
     "inventory_every_days",
+    "key_close_session_s",
+    "key_doubt_days",
 )
 _POSITIVE = (
     "csr_wait_s",
@@ -107,6 +117,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("confirm_rung", "must be listed, used or accepted"))
     if policy.subject_match not in ("exact", "contains"):
         found.append(("subject_match", "must be exact or contains"))
+    if policy.key_reboot not in KEY_REBOOTS:
+        found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
     if policy.factory_certificate not in ("refused", "allowed"):
         found.append(("factory_certificate", "must be refused or allowed"))
     return found

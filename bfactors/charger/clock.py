@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import inventory, log_collection, operator_call, request
+from bfactors.charger import inventory, key_rotation, log_collection, operator_call, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
+from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState, open_issue
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
@@ -15,7 +16,8 @@ from bfactors.instruction import CallAction
 from bfactors.policy import Policy, effective
 from bfactors.purpose import session_purpose
 
-_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor")
+_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY)
+_RESTING = (RESTING, key_rotation.AWAITS_PROFILE)
 
 
 def rang(draft: Draft) -> None:
@@ -23,7 +25,7 @@ def rang(draft: Draft) -> None:
     for job in list(draft.state.jobs.values()):
         if job.action == COLLECT_LOG:
             log_collection.rang(draft, job)
-        else:
+        elif job.action != ROTATE_KEY or not key_rotation.nudged(draft, job):
             _job_due(draft, job)
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
@@ -39,6 +41,8 @@ def _job_due(draft: Draft, job: JobState) -> None:
     if job.stage == "awaiting-csr":
         draft.withdraw_instructions(job.job_id)
         draft.retry(job, "no-csr", "the charger was asked for a CSR and sent none")
+    elif job.action == ROTATE_KEY and job.stage == "awaiting-reconnect":
+        _overdue(draft, job, *key_rotation.LATE)
     elif job.stage == "awaiting-reconnect":
         _overdue(
             draft,
@@ -52,8 +56,8 @@ def _job_due(draft: Draft, job: JobState) -> None:
 
 
 def _has_deadline(job: JobState) -> bool:
-    """A job that rests because its charger is meant to stay on profile 2 is late for nothing."""
-    return job.action in _WITH_DEADLINE and job.waiting_for != RESTING
+    """A job that rests because of the profile its charger is meant to stay on is late for nothing."""
+    return job.action in _WITH_DEADLINE and job.waiting_for not in _RESTING
 
 
 def _overdue(draft: Draft, job: JobState, code: str, message: str) -> None:
@@ -147,6 +151,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
+    for key in state.pending_keys:
+        if key.admit_until is not None and key.is_outlived:
+            yield key.admit_until
     policy = effective(
         facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
     )

@@ -15,6 +15,7 @@ from bfactors.charger import (
     clock,
     delivery,
     issuance,
+    key_rotation,
     log_collection,
     operator_call,
     plan,
@@ -38,6 +39,7 @@ ChargerCommand = (
     | c.SetSpokenFor
     | c.RequestJob
     | c.RequestLog
+    | c.RotateKey
     | c.CancelJob
 )
 
@@ -86,6 +88,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = request.open_job(draft, command)
         case c.RequestLog():
             outcome = log_collection.requested(draft, command)
+        case c.RotateKey():
+            outcome = key_rotation.asked_for(draft, command)
         case c.CancelJob():
             outcome = request.cancel(draft, command)
         case _:
@@ -152,6 +156,10 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             _revoked(draft, body)
         case v.RevocationRefused():
             _revocation_refused(draft, body)
+        case v.KeyMinted():
+            key_rotation.minted(draft, body)
+        case v.KeyNotMinted():
+            key_rotation.not_minted(draft, body)
         case v.DeadlinePassed():
             clock.rang(draft)
         case v.LogStatusReported():

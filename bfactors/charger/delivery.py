@@ -9,6 +9,7 @@ from bfactors.charger import (
     anchor_job,
     deletion,
     inventory,
+    key_rotation,
     log_collection,
     operator_call,
     trust_gate,
@@ -23,6 +24,7 @@ from bfactors.instruction import (
     InstallAnchor,
     InstallLeaf,
     ListCertificates,
+    WriteAuthorizationKey,
     kind_name,
 )
 from bfactors.inventory.listed import is_leaf_listed
@@ -66,6 +68,9 @@ def answered(draft: Draft, body: v.InstructionAnswered) -> None:
         return
     if isinstance(instruction.body, CollectLog):
         log_collection.answered(draft, instruction, instruction.body, body.outcome)
+        return
+    if isinstance(instruction.body, WriteAuthorizationKey):
+        key_rotation.answered(draft, instruction, instruction.body, body.session_id, body.outcome)
         return
     match body.outcome:
         case Answered() if body.outcome.status in _DONE:

@@ -9,8 +9,10 @@ from bfactors import event as e
 from bfactors.charger.evolve_certificate import certificate_changed, issued
 from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
+from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown, told
 from bfactors.charger.evolve_log import log_changed
 from bfactors.charger.evolve_report import reported
+from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     BootFact,
     BundleConfirmation,
@@ -70,6 +72,7 @@ def _registered(event: e.ChargerRegistered, now: datetime) -> ChargerState:
         keys=() if event.key is None else (event.key, *event.key_forms),
         key_origin=event.key_origin,
         key_since=None if event.key is None else now,
+        key_weakness=event.key_weakness,
         revision=1,
     )
 
@@ -94,12 +97,13 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, capabilities=event.capabilities)
         case e.ChargerSessionOpened():
             return replace(
-                state,
+                shown(state, event),
                 session=_session(event),
                 session_generation=event.session_generation,
                 lost_session_id=None,
                 last_seen_at=now,
                 strangers=strangers(state, event),
+                displaced_at=displaced(state, now),
             )
         case e.ChargerSessionClosed():
             lost = event.session_id if event.reason == NODE_LOST else None
@@ -145,6 +149,16 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 bundle_id=event.bundle_id, rung=event.rung, confirmed_at=now, evidence_ref=event.evidence_ref
             )
             return replace(state, bundles={**state.bundles, event.bundle_purpose: confirmation})
+        case (
+            e.AuthorizationKeyRequested()
+            | e.AuthorizationKeyPrepared()
+            | e.AuthorizationKeyAccepted()
+            | e.AuthorizationKeyActivated()
+            | e.AuthorizationKeyDoubted()
+            | e.AuthorizationKeyWithdrawn()
+            | e.AuthorizationKeysRetired()
+        ):
+            return key_changed(state, event, now)
         case e.InstructionOpened():
             return _instruction_opened(state, event, now)
         case e.InstructionDispatched():
@@ -198,6 +212,7 @@ def _session(event: e.ChargerSessionOpened) -> SessionFact:
         connected_at=event.connected_at,
         fingerprint_sha256=event.fingerprint_sha256,
         flags=event.flags,
+        key_generation=event.key_generation,
     )
 
 
@@ -228,7 +243,7 @@ def _instruction_opened(state: ChargerState, event: e.InstructionOpened, now: da
         not_before=event.not_before,
         unknown=before is not None and (before.unknown or before.sent_session is not None),
     )
-    state = asked_to_list(state, event, now)
+    state = told(asked_to_list(state, event, now), instruction, now)
     return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
@@ -252,6 +267,9 @@ def _instruction_settled(state: ChargerState, event: e.InstructionSettled) -> Ch
         return _delivery_settled(state, settled, settled.body, event.outcome)
     if isinstance(settled.body, DeleteCertificate) and event.outcome == "accepted":
         return carried_out(state, settled.job_id)
+    job = state.jobs.get(settled.job_id or "")
+    if job is not None and job.action == ROTATE_KEY:
+        return rebooted(state, settled, event.outcome)
     if event.outcome in _STEP_DONE.get(type(settled.body), ()) and settled.job_id is not None:
         step = MigrationState(job_id=settled.job_id, step=kind_name(settled.body))
         return replace(state, migration=step)

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from bfactors import event as e
+from bfactors.charger.evolve_key import told_again
+from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     COLLECT_LOG,
     Attempt,
@@ -32,6 +34,8 @@ JobEvent = (
 _ENDED_KEPT = 16
 _FIRST_REST = timedelta(minutes=15)
 _LONGEST_REST = timedelta(hours=6)
+_KEY_RESTS = timedelta(days=1)
+"""After a rotation, well ended or not, before a rule of ours starts the next."""
 
 
 def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerState:
@@ -102,7 +106,9 @@ def _staged(state: ChargerState, job: JobState, event: e.CertificateJobStageChan
         carried_out=job.carried_out and not event.failed,
     )
     if event.failed:
-        state = _without_migration(state, job)  # a migration starts again from its first step
+        state = told_again(
+            _without_migration(state, job), job.job_id
+        )  # both start again from their first step
     return replace(state, jobs={**state.jobs, job.job_id: staged})
 
 
@@ -127,6 +133,8 @@ def _without_log(state: ChargerState, job: JobState) -> ChargerState:
 
 def _ended(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
     state = _without_log(_without_migration(state, job), job)
+    if job.action == ROTATE_KEY:
+        state = replace(state, key_rests_until=now + _KEY_RESTS)
     jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}
     ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant, job.action, now))
     return replace(state, jobs=jobs, ended_jobs=ended[-_ENDED_KEPT:])

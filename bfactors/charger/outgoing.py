@@ -6,9 +6,10 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
-from bfactors.charger import deletion, operator_call
+from bfactors.charger import deletion, key_rotation, operator_call
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.pause import is_urgent
+from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.state import (
     Attempt,
     CertificateRecord,
@@ -17,10 +18,17 @@ from bfactors.charger.state import (
     JobState,
     open_issue,
 )
-from bfactors.effect import Effect, IssueCertificate, RevokeCertificate, StartRenewal
+from bfactors.effect import Effect, IssueCertificate, MintKey, RevokeCertificate, StartRenewal
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import CallAction, DeleteCertificate, InstallLeaf, InstructionOrder, is_repeatable
+from bfactors.instruction import (
+    CallAction,
+    DeleteCertificate,
+    InstallLeaf,
+    InstructionOrder,
+    WriteAuthorizationKey,
+    is_repeatable,
+)
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
 
@@ -60,7 +68,16 @@ def _order(
         answer_wait_s=policy.answer_wait_s,
         body=instruction.body,
         is_urgent=job is not None and is_urgent(state, job, policy, now),
+        admission_revision=_admitted_from(state, instruction),
     )
+
+
+def _admitted_from(state: ChargerState, instruction: InstructionState) -> int:
+    """The admission record that a gateway must know before this may leave: a new key is admitted before it is told."""
+    if not isinstance(instruction.body, WriteAuthorizationKey):
+        return 0
+    key = key_rotation.pending_of(state, instruction.job_id)
+    return key.prepared_revision if key is not None else 0
 
 
 def _is_held(state: ChargerState, instruction: InstructionState) -> bool:
@@ -160,7 +177,24 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
                     due_reason="renewal-window",
                 )
             )
+    found += [
+        _mint(state, key)
+        for key in state.pending_keys
+        if key.job_id in state.jobs and key.prepared_at is None
+    ]
     return found
+
+
+def _mint(state: ChargerState, key: PendingKey) -> MintKey:
+    return MintKey(
+        effect_id=f"{key.job_id}:key",
+        charger_id=state.charger_id,
+        purpose=session_purpose().name,
+        job_id=key.job_id,
+        generation=key.generation,
+        is_given=key.origin == "given",
+        identities=(state.charger_id, state.serial_number),
+    )
 
 
 def admission(state: ChargerState) -> AdmissionRecord:

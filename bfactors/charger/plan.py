@@ -10,6 +10,7 @@ from bfactors.charger import (
     deletion,
     inventory,
     issuance,
+    key_rotation,
     log_collection,
     migration,
     trust_gate,
@@ -40,10 +41,14 @@ def plan(draft: Draft) -> None:
                 deletion.pursue(draft, job)
             case "install-anchor":
                 anchor_job.pursue(draft, job)
+            case "rotate-key":
+                key_rotation.pursue(draft, job)
             case "collect-log":
                 log_collection.plan(draft, job)
             case _:
                 pass  # with somebody else, whose evidence moves it on
+    if draft.state.pending_keys:
+        key_rotation.follow(draft)
     inventory.follow(draft)
 
 

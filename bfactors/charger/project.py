@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from bfactors.charger import key_rotation
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
     CertificateRecord,
@@ -72,7 +73,12 @@ def _log_rows(before: ChargerState | None, after: ChargerState) -> list[LogRow]:
 
 
 def _effect_rows(before: ChargerState | None, after: ChargerState, facts: FleetFacts) -> list[EffectRow]:
-    if before is not None and before.jobs is after.jobs and before.certificates is after.certificates:
+    if (
+        before is not None
+        and before.jobs is after.jobs
+        and before.certificates is after.certificates
+        and before.pending_keys is after.pending_keys
+    ):
         return []
     old = {effect.effect_id: effect for effect in effects(before, facts)} if before is not None else {}
     new = {effect.effect_id: effect for effect in effects(after, facts)}
@@ -99,7 +105,6 @@ def _settled_row(effect_id: str) -> EffectRow:
 def charger_body(state: ChargerState) -> dict[str, Any]:
     """A charger as `GET /api/v1/chargers/{charger_id}` shows it."""
     session = state.session
-    active_since = state.key_since if state.keys else None
     return {
         "charger_id": state.charger_id,
         "managed_identity_id": state.managed_identity_id,
@@ -144,9 +149,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
             }
             for key, value in state.bundles.items()
         ],
-        "authorization_key": None
-        if not state.keys
-        else {"active_since": active_since, "pending_since": None, "origin": state.key_origin},
+        "authorization_key": key_body(state) if state.keys or state.pending_keys else None,
         "migration": _migration_body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
         "firmware_update": state.firmware_update,
@@ -154,6 +157,30 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,
+    }
+
+
+def key_body(state: ChargerState) -> dict[str, Any]:
+    """What is known of a charger's key, and of those beside it that it may be using."""
+    is_active = any(key.state == "active" for key in state.keys)
+    pending = [key for key in state.pending_keys if key.doubted_at is None]
+    return {
+        "active_since": state.key_since if is_active else None,
+        "pending_since": pending[-1].requested_at if pending else None,
+        "origin": state.key_origin if is_active else None,
+        "generation": key_rotation.active_generation(state),
+        "weakness": state.key_weakness if is_active else None,
+        "last_shown_at": state.key_shown_at,
+        "in_doubt": [
+            {
+                "generation": key.generation,
+                "job_id": key.job_id,
+                "since": key.doubted_at,
+                "admit_until": key.admit_until,
+            }
+            for key in state.pending_keys
+            if key.doubted_at is not None
+        ],
     }
 
 

@@ -66,6 +66,7 @@ def register(
         key=command.key,
         key_forms=command.key_forms,
         key_origin=command.key_origin,
+        key_weakness=command.key_weakness,
     )
     return evolve(None, event, context.now), [event]
 

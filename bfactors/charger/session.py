@@ -5,17 +5,18 @@ from datetime import datetime
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
-from bfactors.charger import activation, inventory, operator_call
+from bfactors.charger import activation, inventory, key_rotation, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     CertificateRecord,
     JobState,
     SessionFact,
     certificate_by_fingerprint,
 )
-from bfactors.instruction import RESEND, InstallLeaf, ObtainCsr, Reboot
+from bfactors.instruction import RESEND, CloseSession, InstallLeaf, ObtainCsr, Reboot
 from bfactors.purpose import purpose
 
 
@@ -48,6 +49,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
                 connected_at=body.opened_at,
                 fingerprint_sha256=body.fingerprint_sha256,
                 flags=body.flags,
+                key_generation=body.key_generation,
             )
         )
     if not is_spoken_for(body.flags):
@@ -55,6 +57,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     if fresh and not stale:
         if not is_spoken_for(body.flags):
             _profile_seen(draft, body)
+        key_rotation.seen(draft, body, is_reconnect=not is_restated)
         if not is_restated:
             _reconnected(draft, body)
     return displaced
@@ -131,7 +134,7 @@ def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
     for instruction in list(draft.state.instructions.values()):
         if instruction.sent_session is None:
             continue
-        if isinstance(instruction.body, Reboot):
+        if isinstance(instruction.body, Reboot | CloseSession):
             draft.settle(instruction, "observed", "reconnected")
         elif RESEND[type(instruction.body)] in ("look-first", "once-per-decision"):
             draft.repeat_instruction(instruction)
@@ -140,7 +143,7 @@ def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
             draft.stage(
                 job, "requested", reason=("reconnected", "the charger reconnected before it sent its CSR")
             )
-        elif job.stage == "awaiting-reconnect" and not is_spoken_for(body.flags):
+        elif job.stage == "awaiting-reconnect" and job.action != ROTATE_KEY and not is_spoken_for(body.flags):
             _came_back_unchanged(draft, job, body)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger.pending_key import PendingKey
 from bfactors.frame_trace import TraceOrder
 from bfactors.instruction import InstallLeaf, OperationalKind
 
@@ -27,6 +28,7 @@ class SessionFact(msgspec.Struct, frozen=True, kw_only=True):
     connected_at: datetime
     fingerprint_sha256: str | None = None
     flags: tuple[str, ...] = ()
+    key_generation: int | None = None
 
 
 class BootFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +264,18 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyVerifier, ...] = ()
     key_origin: str | None = None
     key_since: datetime | None = None
+    key_weakness: str | None = None
+    """Why the active key should be replaced, as seen where its text was known."""
+    key_generation: int = 0
+    """The newest ever given out; 0: none beside the one it was registered with."""
+    key_shown: int | None = None
+    """The generation that the latest session with a password showed, and when that opened."""
+    key_shown_at: datetime | None = None
+    pending_keys: tuple[PendingKey, ...] = ()
+    key_rests_until: datetime | None = None
+    """After a rotation, no rule of ours starts another before this."""
+    displaced_at: tuple[datetime, ...] = ()
+    """When its latest sessions displaced one that was live."""
     paused_reason: str | None = None
     subject_match: str = "exact"
     """The naming rule its admission record was made under."""

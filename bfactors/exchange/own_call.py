@@ -12,7 +12,7 @@ from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence, InstructionAnswered, InstructionSent, evidence_id, kind_name
 from bfactors.exchange import record, station_call
 from bfactors.exchange.message import Finished, OpenSecret, Send
-from bfactors.exchange.state import OutstandingCall
+from bfactors.exchange.state import ExchangeState, OutstandingCall
 from bfactors.exchange.turn import Turn
 from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, is_repeatable, secret_of
 from bfactors.instruction import kind_name as instruction_name
@@ -45,7 +45,7 @@ def pump(turn: Turn) -> None:
     order = next((o for o in state.orders if isinstance(o.body, CloseSession)), None)
     is_free = state.outstanding is None and state.opening is None
     if order is None and is_free and station_call.is_ready_for_calls(turn):
-        order = next((o for o in state.orders if o.is_urgent or not state.is_paused), None)
+        order = next((o for o in state.orders if _may_leave(state, o)), None)
     if order is None:
         return
     if is_repeatable(order.body):
@@ -56,6 +56,11 @@ def pump(turn: Turn) -> None:
         return
     if record.attempt(turn, _sent(order), _message_id(order), by_charger=False, wait_s=None) is not None:
         turn.change(orders=tuple(o for o in state.orders if o is not order), announced=order)
+
+
+def _may_leave(state: ExchangeState, order: InstructionOrder) -> bool:
+    """A pause keeps it back; so does a gateway that has not heard yet of what it must admit because of it."""
+    return (order.is_urgent or not state.is_paused) and order.admission_revision <= state.record.revision
 
 
 def sent_stored(turn: Turn, evidence: Evidence) -> None:

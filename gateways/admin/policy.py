@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
-from bfactors.policy import BUILT_IN, Policy, effective_with_origin
+from bfactors.policy import BUILT_IN, KEY_REBOOTS, Policy, effective_with_origin
 from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
@@ -30,6 +30,7 @@ _CHOICES = {
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
+    "key_reboot": KEY_REBOOTS,
 }
 """Texts of a policy that are one of a few."""
 _PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}

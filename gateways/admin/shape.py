@@ -128,12 +128,25 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str
 
 
+class KeyInDoubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that its charger may be using, though no session has shown it: admitted for a while beside the active one."""
+
+    generation: int
+    job_id: str
+    since: datetime
+    admit_until: datetime
+
+
 class KeyFact(msgspec.Struct, frozen=True, kw_only=True):
     """Since when the charger's AuthorizationKey is what it is, and who made it."""
 
     active_since: datetime | None
     pending_since: datetime | None
     origin: str | None
+    generation: int | None = None
+    weakness: str | None = None
+    last_shown_at: datetime | None = None
+    in_doubt: list[KeyInDoubt] = []
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,7 +133,13 @@ class World:
         }
         return self.command(c.RequestJob(**values))  # type: ignore[arg-type]
 
-    def connect(self, profile: int = 2, fingerprint: str | None = None, version: str = "2.0.1") -> str:
+    def connect(
+        self,
+        profile: int = 2,
+        fingerprint: str | None = None,
+        version: str = "2.0.1",
+        key: int | None = None,
+    ) -> str:
         self.sessions += 1
         session_id = f"s{self.sessions}"
         self.tell(
@@ -146,6 +152,7 @@ class World:
                 remote_address="192.0.2.1",
                 opened_at=self.now,
                 fingerprint_sha256=fingerprint,
+                key_generation=key,
             )
         )
         return session_id
