@@ -10,6 +10,7 @@
     ├── EvidenceKnown          a commit holds evidence an earlier one has taken; decide again without it
     ├── LedgerCorrupt          a stored row contradicts its hash or its state
     ├── CaError                a CA answered with an error (its own tree: `bfactors.ca`)
+    ├── MalformedNote          a signed note or checkpoint cannot be read (`bfactors.audit`)
     ├── MalformedX509          text or DER is no certificate or CSR (`bfactors.x509`)
     ├── MailboxClosed          an actor takes no more messages (`actors.mailbox`)
     └── LaneClosed             a lane takes no more work (`supervisors.lane`)
@@ -67,3 +68,7 @@ class EvidenceKnown(BetterFleetError):
 
 class LedgerCorrupt(BetterFleetError):
     """A stored row contradicts its hash, its sequence or its aggregate."""
+
+
+class MalformedNote(BetterFleetError):
+    """A text is no signed note, or a note's text no checkpoint."""
