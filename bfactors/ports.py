@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.audit.checkpoint import SignedCheckpoint
+from bfactors.audit.note import NoteKey, NoteSignature, SignedNote
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.disclosed import Disclosed
@@ -217,6 +219,57 @@ class LedgerStore(Protocol):
     async def events_after(self, partition: int, sequence: int, limit: int) -> Sequence[EventRow]: ...
     async def outbox_done(self, lease: Lease, sequence: int) -> None:
         """Everything up to and including `sequence` has been published."""
+        ...
+
+
+# ---------------------------------------------------------------- core: what convinces an outsider
+
+
+class Checkpointing(Protocol):
+    """Makes checkpoints of a partition for its owner. Callable from any lane."""
+
+    @property
+    def every_events(self) -> int: ...
+    @property
+    def every_s(self) -> float: ...
+    async def checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
+        """Bring the checkpoints up to the lease's sequence; returns how far they are now, which may be short of it.
+
+        `hashes` are those of the rows after sequence `after`, as their owner committed them; others are read. Raises
+        Unavailable, Fenced, and LedgerCorrupt when what is stored, here or outside, is not what was signed.
+        """
+        ...
+
+
+class NoteSigner(Protocol):
+    """Signs with every key that signs just now: more than one while a key is replaced. Raises Unavailable."""
+
+    @property
+    def keys(self) -> Sequence[NoteKey]: ...
+    async def sign(self, text: str) -> Sequence[NoteSignature]: ...
+
+
+class NoteVerifier(Protocol):
+    """Whom we believe."""
+
+    def signed_by(self, note: SignedNote) -> Sequence[NoteKey]:
+        """The trusted keys that signed it; none at all if one of them is named and its signature is not good."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Where signed checkpoints are written outside the database, for good. One loop; each method may raise Unavailable."""
+
+    async def append(self, checkpoint: SignedCheckpoint) -> None:
+        """Returns once it is durable. The same again does no harm, another of the same size replaces nothing."""
+        ...
+
+    async def held(self, origin: str, partition: int, from_size: int) -> Sequence[SignedCheckpoint]:
+        """Those of that size or more, smallest first. What cannot be read is left out; signatures are not looked at."""
+        ...
+
+    async def keep_key(self, key: NoteKey) -> None:
+        """Write a public key beside them, under its fingerprint."""
         ...
 
 

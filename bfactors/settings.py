@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from bfactors.aws_duty import DUTIES
+from bfactors.audit.note import is_key_name
 from bfactors.errors import SettingsError
 
 PREFIX = "BF_"
@@ -89,6 +90,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret_kms_key_arns: tuple[str, ...] = ()
     """AWS KMS keys instead of that file: the first seals, all open."""
 
+    checkpoint_origin: str = ""
+    """The ledger's name in its checkpoints, without spaces; default: <server_name>/ledger. A new one begins a new series."""
+    checkpoint_key_file: Path = Path()
+    """Private keys (0600) checkpoints are signed with, each PEM block signs; default: made under the data directory."""
+    checkpoint_kms_key_arns: tuple[str, ...] = ()
+    """AWS KMS keys (ECC_NIST_P256) instead of that file: each signs."""
+    checkpoint_dir: Path = Path()
+    """Where checkpoints are written besides the database; default: checkpoints under the data directory."""
+    checkpoint_s3_bucket: str = ""
+    """Write them there instead of to a directory; a must where several cores make them."""
+    checkpoint_s3_prefix: str = "ledger-checkpoints"
+    checkpoint_s3_retain_days: int = 0
+    """Lock each object for so long (compliance mode); 0: no lock asked for."""
+    checkpoint_every_events: int = 10_000
+    checkpoint_every_s: int = 300
+    """A partition gets one after so many events, or so long after the first that is under none."""
+
     aws_endpoint_url: str = ""
     """Empty with no ARN: the AWS peer of the simulator. Empty with ARNs: real AWS."""
     aws_region: str = "eu-central-1"
@@ -112,6 +130,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     policy: dict[str, dict[str, Any]] = {}
     """Overrides by scope (`purpose:charging_station`, `cohort:<name>/charging_station`), applied at start."""
+
+    @property
+    def ledger_origin(self) -> str:
+        """The name checkpoints bear and are signed under."""
+        return self.checkpoint_origin or f"{self.server_name}/ledger"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints lie if not in a bucket."""
+        return self.checkpoint_dir if self.checkpoint_dir != Path() else self.data_dir / "checkpoints"
 
     @property
     def embeds_postgres(self) -> bool:
@@ -184,11 +212,20 @@ def _check(settings: Settings) -> None:
         raise SettingsError("server_chain_files and server_key_files must be as many")
     if settings.secret_kms_key_arns and settings.secret_key_file != Path():
         raise SettingsError("secret_key_file and secret_kms_key_arns exclude each other")
+    if settings.checkpoint_kms_key_arns and settings.checkpoint_key_file != Path():
+        raise SettingsError("checkpoint_key_file and checkpoint_kms_key_arns exclude each other")
+    if settings.checkpoint_origin and not is_key_name(settings.checkpoint_origin):
+        raise SettingsError("checkpoint_origin must be printable ASCII without spaces and plus signs")
+    if settings.checkpoint_s3_retain_days < 0:
+        raise SettingsError("checkpoint_s3_retain_days must not be negative")
     if settings.authorize_default not in AUTHORIZE_DEFAULTS:
         raise SettingsError(f"authorize_default must be one of {', '.join(AUTHORIZE_DEFAULTS)}")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsError("log_level must be debug, info, warning or error")
-    for name in ("log_max_bytes", "log_ticket_s", "log_retention_days"):
+    for name in (
+        *("log_max_bytes", "log_ticket_s", "log_retention_days"),
+        *("checkpoint_every_events", "checkpoint_every_s"),
+    ):
         if getattr(settings, name) < 1:
             raise SettingsError(f"{name} must be positive")
     for duty in settings.aws_role_arns:

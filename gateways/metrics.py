@@ -85,6 +85,8 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_ledger_commit_seconds", "histogram", "Duration of one commit", (), _COMMIT_S),
     MetricSpec("bf_ledger_outbox_lag", "gauge", "Events committed but not yet published", ("partition",)),
     MetricSpec("bf_ledger_pending", "gauge", "Messages that wait for their commit", ("partition",)),
+    MetricSpec("bf_checkpoint_lag", "gauge", "Events under no checkpoint yet", ("partition",)),
+    MetricSpec("bf_checkpoints_total", "counter", "Checkpoints by what became of them", ("outcome",)),
     MetricSpec("bf_ledger_events_total", "counter", "Ledger events recorded", ("event",)),
     MetricSpec("bf_ca_calls_total", "counter", "Calls to a CA", ("operation", "outcome")),
     MetricSpec("bf_aws_role_findings", "gauge", "Things a role could do that it must not", ("duty",)),

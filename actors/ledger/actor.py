@@ -16,6 +16,7 @@ from typing import Any, assert_never
 import msgspec
 
 from actors.ledger.announcement import Announcer
+from actors.ledger.checkpoint import Checkpointer
 from actors.ledger.commit import Memory, commit, load_states, recall
 from actors.ledger.firmware import outstanding_in
 from actors.ledger.isolation import set_aside
@@ -189,7 +190,8 @@ class LedgerActor(Mailbox[Message]):
         self._terms += 1
         ports = self._ports
         publisher = EventPublisher(ports.store, ports.outbox, ports.evidence_log, ports.clock, memory.lease)
-        term = Term(self._terms, memory, Announcer(ports.outbox, ports.clock), publisher)
+        checkpointer = Checkpointer(ports.checkpoints, ports.clock, memory.lease)
+        term = Term(self._terms, memory, Announcer(ports.outbox, ports.clock), publisher, checkpointer)
         term.renewed_at = ports.clock.monotonic()
         term.room.set()
         for key, due_at in claimed.timers:
@@ -203,6 +205,7 @@ class LedgerActor(Mailbox[Message]):
             self._pass_on(term, row.effect_id, _EFFECT.decode(row.doc))
         self._spawn_loop(term, "announce", term.announcer.run)
         self._spawn_loop(term, "publish", publisher.run)
+        self._spawn_loop(term, "checkpoint", checkpointer.run)
         self._spawn_loop(term, "read", lambda: self._read(term))
         self._spawn_loop(term, "serve", lambda: self._serve(term.number))
         self._look_at_all(term)
@@ -353,6 +356,7 @@ class LedgerActor(Mailbox[Message]):
         for timer in batch.timers:
             term.timers.set(timer.key, timer.due_at)
         term.publisher.committed(batch.events, memory.lease)
+        term.checkpointer.committed(batch.events, memory.lease)
         if fold.facts_changed and self._partition == FLEET:
             term.publisher.tell_facts(memory.facts)
         elif fold.everyone_concerned:
@@ -394,6 +398,7 @@ class LedgerActor(Mailbox[Message]):
         metrics, partition = self._ports.metrics, str(self._partition)
         metrics.gauge("bf_ledger_outbox_lag", term.publisher.lag, partition=partition)
         metrics.gauge("bf_ledger_pending", len(term.pending), partition=partition)
+        metrics.gauge("bf_checkpoint_lag", term.checkpointer.lag, partition=partition)
         counted, self._counted = self._counted, {}
         for name, count in counted.items():
             metrics.count("bf_ledger_events_total", count, event=name)
@@ -413,6 +418,7 @@ class LedgerActor(Mailbox[Message]):
         if term is None or self._is_leaving:
             return
         self._show(term)
+        term.checkpointer.look()
         self._ring(term)
         for charger_id in term.announcer.waiting():
             state = term.memory.states.get(charger_id)

@@ -4,12 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bfactors.effect import Effect
-from bfactors.ports import Clock, CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Metrics, Outbox
+from bfactors.ports import (
+    Checkpointing,
+    Clock,
+    CommandDoor,
+    EvidenceLog,
+    EvidenceReader,
+    LedgerStore,
+    Metrics,
+    Outbox,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a ledger actor is given. `effects(effect_id, effect)` takes an effect, or None once it is settled."""
+    """What a ledger actor is given. `effects(effect_id, effect)` takes an effect, or None once it is settled.
+
+    Without `checkpoints` none are made.
+    """
 
     store: LedgerStore
     reader: EvidenceReader
@@ -21,3 +33,4 @@ class Ports:
     metrics: Metrics
     ocpp_url: Callable[[], str]
     is_current: Callable[[], bool] = lambda: True
+    checkpoints: Checkpointing | None = None

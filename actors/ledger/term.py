@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.ledger.announcement import Announcer
+from actors.ledger.checkpoint import Checkpointer
 from actors.ledger.commit import Memory
 from actors.ledger.item import Asked, Item
 from actors.ledger.outgoing_event import EventPublisher
@@ -23,6 +24,7 @@ class Term:
     memory: Memory
     announcer: Announcer
     publisher: EventPublisher
+    checkpointer: Checkpointer
     pending: deque[Item] = field(default_factory=deque)
     in_hand: Sequence[Item] = ()
     singly: int = 0

@@ -16,6 +16,7 @@ from bfactors.ledger_fold import FLEET_KEY
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
 from deploy.role.certificate_desk import CertificateDesk, issuers_in
+from deploy.role.checkpointing import CheckpointMeans, LaneCheckpoints
 from deploy.role.core_health import CoreHealth
 from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
@@ -53,6 +54,7 @@ class CoreRole:
     ocpp_url: Callable[[], str]
     database: Database
     ca: CaClients
+    checkpoints: CheckpointMeans | None = None
     router: EffectRouter | None = None
     told_fleet: bool = False
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -108,14 +110,16 @@ class CoreRole:
         self._nodes.start()
         assert self._control is not None
         self._control.start()
+        outbox = NatsOutbox(self.nats.connection, self.nats.replies, self.nats.publisher)
         ports = CorePorts(
             store=LaneStore(self.database.store, self.runtime.io.loop),
             reader=NatsEvidenceReader(self.nats.connection, self.nats.replies),
             commands=self.commands,
-            outbox=NatsOutbox(self.nats.connection, self.nats.replies, self.nats.publisher),
+            outbox=outbox,
             evidence_log=self.evidence_log,
             authorities=self.ca.authorities,
             ocpp_url=self.ocpp_url,
+            checkpoints=self._checkpointing(outbox),
         )
         self.router = start_core_actors(self.runtime, self.owner, ports)
         await self._compare_nodes(self._nodes)
@@ -132,6 +136,13 @@ class CoreRole:
             policy=self.settings.policy,
         )
         self.told_fleet = True
+
+    def _checkpointing(self, outbox: NatsOutbox) -> LaneCheckpoints | None:
+        if self.checkpoints is None:
+            return None
+        runtime = self.runtime
+        desk = self.checkpoints.desk(self.settings, runtime.clock, runtime.metrics, outbox.put_control)
+        return LaneCheckpoints(desk, self.settings, runtime.io.loop)
 
     async def _compare_nodes(self, nodes: NodeReports) -> None:
         """Connect nodes may have died while no core was there to see it."""

@@ -10,7 +10,7 @@ from actors.ledger.actor import LedgerActor, Ports
 from actors.renewal import RenewalActor, RenewalPorts
 from bfactors.effect import Effect, StartRenewal
 from bfactors.identity import PARTITIONS
-from bfactors.ports import CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Outbox
+from bfactors.ports import Checkpointing, CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Outbox
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
@@ -28,6 +28,7 @@ class CorePorts:
     evidence_log: EvidenceLog
     authorities: dict[str, AwsPrivateCa]
     ocpp_url: Callable[[], str]
+    checkpoints: Checkpointing | None = None
 
 
 def child_of(effect: Effect) -> str:
@@ -73,6 +74,7 @@ def _ledger(
                 metrics=runtime.metrics,
                 ocpp_url=ports.ocpp_url,
                 is_current=lane.is_current,
+                checkpoints=ports.checkpoints,
             ),
         )
 

@@ -11,7 +11,8 @@ from deploy.embedded.aws import EmbeddedAws
 from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.role.custody import SealingKeyFile
+from deploy.role.custody import SealingKeyFile, write_private
+from gateways.checkpoint.key_file import new_key
 
 PEER_KEY = "peer"
 """The AWS peer checks no signatures; any access key does."""
@@ -50,6 +51,10 @@ def start_servers(settings: Settings, aws_options: tuple[str, ...] = ()) -> Serv
             # Made only under its default name: a file that is named belongs to several cores, and one of each would be many.
             servers.settings = replace(servers.settings, secret_key_file=secrets / "sealing.key")
             SealingKeyFile.make(servers.settings.secret_key_file)
+        if servers.settings.checkpoint_key_file == Path() and not servers.settings.checkpoint_kms_key_arns:
+            servers.settings = replace(servers.settings, checkpoint_key_file=secrets / "checkpoint.key")
+            if not servers.settings.checkpoint_key_file.exists():
+                write_private(servers.settings.checkpoint_key_file, new_key())
     except BaseException:
         servers.stop()
         raise

@@ -17,6 +17,7 @@ from bfactors.settings import Settings
 from deploy.role import server_identity
 from deploy.role.admin import AdminRole
 from deploy.role.authority import CaClients, open_authorities
+from deploy.role.checkpointing import CheckpointMeans
 from deploy.role.connect import ConnectOptions, ConnectRole
 from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper, write_private
@@ -56,6 +57,7 @@ class System:
     health: HealthServer | None = None
     ca: CaClients | None = None
     sealing: Sealing | None = None
+    checkpoints: CheckpointMeans | None = None
     _nats: list[NatsGateway] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -150,6 +152,7 @@ class System:
         owner = f"{node}/{'embedded' if passwords else self.runtime.clock.new_id()[:12]}"
         self.sealing = await Sealing.open(settings)
         database = await Database.open(settings, passwords, self.sealing.custody)
+        self.checkpoints = await CheckpointMeans.open(settings, self.runtime.clock)
         nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(
             runtime=self.runtime,
@@ -159,6 +162,7 @@ class System:
             ocpp_url=self.ocpp_url,
             database=database,
             ca=self.ca,
+            checkpoints=self.checkpoints,
         )
         await self.core.start()
         self._keep(keep_counting(database, self.metrics), "count the fleet")
@@ -253,6 +257,8 @@ class System:
             await nats.close(1.0)
         if self.core is not None:
             await self.core.database.close()
+        if self.checkpoints is not None:
+            await self.checkpoints.close()
         if self.sealing is not None:
             await self.sealing.close()
         if self.ca is not None:

@@ -18,6 +18,7 @@ from bfactors.identity import partition_of
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import Batch, Lease
+from bfactors.ports import Checkpointing
 from bfactors.refusal import Refusal
 from tests.actors.charger_world import ManualTime
 from tests.core.ledger import asked, fact, opening
@@ -82,6 +83,7 @@ class LedgerWorld:
         self.log = InMemoryEvidenceLog(self.nats)
         self.outbox = InMemoryOutbox(self.nats)
         self.actors: list[LedgerActor] = []
+        self.checkpoints: Checkpointing | None = None
         self.effects: dict[str, dict[str, Effect]] = {}
         self.failures: list[BaseException] = []
         self.orders: list[InstructionOrder] = []
@@ -109,6 +111,7 @@ class LedgerWorld:
             clock=self.time,
             metrics=Metrics(),
             ocpp_url=lambda: "wss://csms.example/ocpp",
+            checkpoints=self.checkpoints,
         )
         actor = LedgerActor(partition, owner, ports)
         actor.start(self._failed)

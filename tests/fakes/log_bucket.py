@@ -1,4 +1,4 @@
-"""A small S3 over real HTTP: one bucket in memory, the operations the log store uses, hashes and parts checked."""
+"""A small S3 over real HTTP: one bucket in memory, the operations our stores use, hashes and parts checked."""
 
 import hashlib
 import itertools
@@ -23,6 +23,8 @@ class FakeBucket:
     uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
     refuses: set[str] = field(default_factory=set)
     operations: list[str] = field(default_factory=list)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What each object was put with."""
     page: int = 2
     url: str = ""
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -57,8 +59,11 @@ class FakeBucket:
         if operation in self.refuses:
             return _problem(503, "SlowDown")
         match operation:
+            case "PutObject" if request.headers.get("If-None-Match") == "*" and key in self.objects:
+                return _problem(412, "PreconditionFailed")
             case "PutObject":
                 self.objects[key] = body
+                self.headers[key] = {name.lower(): value for name, value in request.headers.items()}
                 return web.Response(headers={"ETag": _etag(body)})
             case "CreateMultipartUpload":
                 upload = f"upload-{next(self._ids)}"
@@ -83,7 +88,8 @@ class FakeBucket:
                 self.objects.pop(key, None)
                 return web.Response(status=204)
             case "ListObjectsV2":
-                return self._list(query.get("prefix", ""), query.get("continuation-token", ""))
+                after = query.get("continuation-token", query.get("start-after", ""))
+                return self._list(query.get("prefix", ""), after)
         return _problem(501, "NotImplemented")
 
     def _complete(self, key: str, upload: str, body: bytes) -> web.StreamResponse:
