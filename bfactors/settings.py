@@ -9,8 +9,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from bfactors.aws_duty import DUTIES
 from bfactors.audit.note import is_key_name
+from bfactors.aws_duty import DUTIES
 from bfactors.errors import SettingsError
 
 PREFIX = "BF_"
