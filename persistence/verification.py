@@ -10,6 +10,7 @@ from typing import Literal
 import asyncpg
 import msgspec
 
+from bfactors.audit.series import Series
 from bfactors.errors import SettingsError
 from bfactors.ledger_row import EventRow
 from persistence.chain import ChainCheck, Head, VerificationReport
@@ -32,13 +33,14 @@ class ExportHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def verify_database(
-    reader_dsn: str, known_heads: Mapping[int, Head] | None = None
+    reader_dsn: str, known_heads: Mapping[int, Head] | None = None, series: Series | None = None
 ) -> VerificationReport:
     """Check all partitions in one snapshot, while the ledger goes on. Raises Unavailable.
 
-    `known_heads` (an older report's `heads`) also uncovers history that was rewritten and hashed anew.
+    `known_heads` (an older report's `heads`) and `series` (signed checkpoints) also uncover history that was rewritten and
+    hashed anew.
     """
-    check = ChainCheck(known_heads)
+    check = ChainCheck(known_heads, series)
     async with _snapshot(reader_dsn) as connection:
         heads = await _heads(connection)
         async for page in _pages(connection):
@@ -72,9 +74,11 @@ def _write(path: Path, mode: Literal["wb", "ab"], lines: Sequence[msgspec.Struct
         raise SettingsError(f"cannot write the export {path}: {error.strerror}") from error
 
 
-def verify_export(path: Path, known_heads: Mapping[int, Head] | None = None) -> VerificationReport:
+def verify_export(
+    path: Path, known_heads: Mapping[int, Head] | None = None, series: Series | None = None
+) -> VerificationReport:
     """Check an export without the database; a line that cannot be read ends the check. Raises OSError."""
-    check = ChainCheck(known_heads)
+    check = ChainCheck(known_heads, series)
     decode = msgspec.json.Decoder(EventRow).decode
     as_tuple = msgspec.structs.astuple
     read = 0

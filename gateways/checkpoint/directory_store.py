@@ -88,9 +88,9 @@ class DirectoryCheckpoints:
 def read_checkpoints(path: Path) -> Iterator[SignedCheckpoint]:
     """Those of one file in its order; what is no checkpoint is passed over. Raises OSError."""
     for content in path.read_text("utf-8", "replace").split(_END):
-        if content:
+        if content.strip("\n"):
             with contextlib.suppress(MalformedNote):
-                yield signed_checkpoint(content.lstrip("\n") + "\n")
+                yield signed_checkpoint(content.strip("\n") + "\n")
 
 
 def _ends_well(path: Path) -> bool:
