@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfactors.audit.checkpoint import Checkpoint, checkpoint_of
@@ -51,6 +51,7 @@ def lookup(height: int, index: int) -> bytes:
     return leaf_hash(ROWS[index]) if height == 0 else KEPT[height, index]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 70), max_size=12))
 def test_a_tree_grown_in_any_steps_has_the_head_of_the_definition(steps: list[int]) -> None:
     tree = CompactRange()
@@ -77,6 +78,7 @@ def test_a_frontier_that_cannot_be_of_its_size_is_refused() -> None:
             CompactRange.restored(size, frontier)
 
 
+@settings(deadline=None)
 @given(st.integers(1, len(ROWS)), st.data())
 def test_every_row_is_proved_and_no_other_in_its_place(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -92,6 +94,7 @@ def test_every_row_is_proved_and_no_other_in_its_place(size: int, data: st.DataO
         assert not verify_inclusion(ROWS[index], index, size, [root, *path[1:]], root)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(ROWS)), st.data())
 def test_a_tree_is_proved_to_begin_with_an_earlier_one_and_with_no_fork_of_it(
     second: int, data: st.DataObject
@@ -110,6 +113,7 @@ def test_a_tree_is_proved_to_begin_with_an_earlier_one_and_with_no_fork_of_it(
     assert not verify_consistency(second + 1, second, path, old, new)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9), st.data())
 def test_a_proof_of_any_size_needs_few_blocks(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
