@@ -150,15 +150,6 @@ class SecurityEventEscalated(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
-class FirmwareStatusChanged(_Event, frozen=True, kw_only=True):
-    """How far a firmware update on the charger got, in its own words."""
-
-    charger_id: str
-    status: str
-    request_id: int | None
-    evidence_ref: str
-
-
 # ---------------------------------------------------------------- logs
 
 
@@ -813,7 +804,6 @@ ChargerEvent = (
     | ChargerBootReported
     | SecurityEventRecorded
     | SecurityEventEscalated
-    | FirmwareStatusChanged
     | LogRequested
     | LogRequestAccepted
     | LogStatusChanged

@@ -18,6 +18,7 @@ from bfactors.firmware.command import FirmwareChargerCommand, FirmwareCommand, R
 from bfactors.firmware.event import FirmwareAnchorRecorded, FirmwareEvent
 from bfactors.firmware.separation import Overlap, overlaps
 from bfactors.firmware.state import FLEET_KEY, FirmwareCharger, FirmwareFleet, charger_key, is_work
+from bfactors.firmware.update import SECURITY_EVENTS
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
 from bfactors.inventory.store import FIRMWARE_STORE, store_of
@@ -134,7 +135,7 @@ class FirmwareFold:
             case _:
                 return True
         self._take(decided, evidence.source, cause, state)
-        return isinstance(body, v.InstructionAnswered)
+        return isinstance(body, v.InstructionAnswered | v.FirmwareStatusReported)
 
     def refusal_of(self, body: c.Command) -> Refusal | None:
         """Why an operational command may not bring what it brings: something of it belongs to firmware signing."""
@@ -176,7 +177,7 @@ def concerns(body: v.EvidenceBody) -> bool:
         case v.InstructionAnswered() | v.InstructionSent():
             return is_work(body.instruction_id)
         case v.SecurityEventReported():
-            return body.event_type in decide.SECURITY_EVENTS
+            return body.event_type in SECURITY_EVENTS
         case _:
             return isinstance(body, v.FirmwareStatusReported)
 

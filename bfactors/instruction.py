@@ -163,7 +163,18 @@ class DeleteFirmwareRoot(_Kind, frozen=True, tag="delete-firmware-root"):
     hash_data: HashData
 
 
-FirmwareKind = InstallFirmwareRoot | ListFirmwareRoots | DeleteFirmwareRoot
+class UpdateFirmware(_Kind, frozen=True, tag="update-firmware"):
+    """Have signed firmware fetched and installed. Times as OCPP writes them. Of firmware trust alone."""
+
+    request_id: int
+    location: str
+    retrieve_at: str
+    signing_certificate: str
+    signature: str
+    install_at: str | None = None
+
+
+FirmwareKind = InstallFirmwareRoot | ListFirmwareRoots | DeleteFirmwareRoot | UpdateFirmware
 """What no operational state, event or job can hold: their types end at `OperationalKind`."""
 
 OperationalKind = (
@@ -208,6 +219,7 @@ RESEND: dict[type[_Kind], ResendRule] = {
     InstallFirmwareRoot: "repeat",
     ListFirmwareRoots: "repeat",
     DeleteFirmwareRoot: "repeat-not-found-is-success",
+    UpdateFirmware: "once-per-decision",
 }
 """Re-send rules are data, one per kind (MECHANISMS, "Sessions and instructions")."""
 

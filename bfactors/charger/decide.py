@@ -166,10 +166,8 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             log_collection.progressed(draft, body)
         case v.LogUploaded():
             log_collection.uploaded(draft, body)
-        case v.FirmwareStatusReported():
-            report.firmware_status(draft, body)
-        case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported():
-            pass
+        case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported() | v.FirmwareStatusReported():
+            pass  # not about this charger's credentials; firmware trust follows the last of them
         case _:
             assert_never(body)
     return None

@@ -112,7 +112,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return _booted(state, event, now)
         case e.InventoryReconciled():
             return replace(state, differences_digest=event.digest, differences=event.counts)
-        case e.SecurityEventRecorded() | e.FirmwareStatusChanged():
+        case e.SecurityEventRecorded():
             return reported(state, event, now)
         case e.LogRequested() | e.LogRequestAccepted() | e.LogStatusChanged() | e.LogStored():
             return log_changed(state, event, now)

@@ -1,11 +1,11 @@
-"""How what a charger reports of itself changes its state: security events, counted in windows, and firmware updates."""
+"""How what a charger reports of itself changes its state: security events, counted in windows."""
 
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.state import ChargerState, FirmwareUpdate, RecentSecurityEvent, SecurityWindow
+from bfactors.charger.state import ChargerState, RecentSecurityEvent, SecurityWindow
 
 WINDOW = timedelta(hours=1)
 ENTRIES_PER_WINDOW = 20
@@ -13,13 +13,9 @@ ENTRIES_PER_WINDOW = 20
 KINDS_COUNTED = 16
 _RECENT = 5
 
-ReportEvent = e.SecurityEventRecorded | e.FirmwareStatusChanged
 
-
-def reported(state: ChargerState, event: ReportEvent, now: datetime) -> ChargerState:
-    """The state after one of these events."""
-    if isinstance(event, e.FirmwareStatusChanged):
-        return replace(state, firmware_update=FirmwareUpdate(event.status, event.request_id, now))
+def reported(state: ChargerState, event: e.SecurityEventRecorded, now: datetime) -> ChargerState:
+    """The state after a security event."""
     window = _counted(window_of(state, event.kind, now), event, now)
     windows = {kind: other for kind, other in state.security_windows.items() if is_open(other, now)}
     return replace(

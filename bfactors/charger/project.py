@@ -152,7 +152,6 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "authorization_key": key_body(state) if state.keys or state.pending_keys else None,
         "migration": _migration_body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
-        "firmware_update": state.firmware_update,
         "spoken_for_by": list(state.spoken_for_by),
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,

@@ -1,4 +1,4 @@
-"""What a charger reports unasked: security events, folded in floods and laid to the job they explain; firmware updates."""
+"""What a charger reports unasked: security events, folded in floods and laid to the job they explain."""
 
 from datetime import timedelta
 
@@ -36,21 +36,6 @@ def refused_at_the_edge(draft: Draft, body: v.ConnectionRefused) -> None:
         detail="",
         count=body.count,
         remote_address=body.remote_address,
-    )
-
-
-def firmware_status(draft: Draft, body: v.FirmwareStatusReported) -> None:
-    """Remember how far an update got, when it is news."""
-    known = draft.state.firmware_update
-    if known is not None and (known.status, known.request_id) == (body.status, body.request_id):
-        return
-    draft.record(
-        e.FirmwareStatusChanged(
-            charger_id=draft.state.charger_id,
-            status=body.status,
-            request_id=body.request_id,
-            evidence_ref=draft.context.cause,
-        )
     )
 
 

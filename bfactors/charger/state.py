@@ -209,14 +209,6 @@ class RecentSecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
     row_id: str | None = None
 
 
-class FirmwareUpdate(msgspec.Struct, frozen=True):
-    """How far the charger's latest firmware update got, in its own words."""
-
-    status: str
-    request_id: int | None
-    at: datetime
-
-
 class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One log asked for. `state`: `requested`, `stored`, or `failed`; its job says how far it is and why it failed."""
 
@@ -318,7 +310,6 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """By kind, those of the last hour; a few at most."""
     security_events: tuple[RecentSecurityEvent, ...] = ()
     """The latest, newest last."""
-    firmware_update: FirmwareUpdate | None = None
     logs: tuple[LogRequest, ...] = ()
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
     last_request_id: int = 1000

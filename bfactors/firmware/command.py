@@ -52,6 +52,21 @@ class DeleteFirmwareAnchor(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class OrderFirmwareUpdate(_Command, frozen=True, kw_only=True):
+    """Have a charger install signed firmware; `anchor_pem` is the recorded root that vouches for who signed it."""
+
+    work_id: str
+    charger_id: str
+    anchor_id: str
+    anchor_pem: str
+    location: str
+    retrieve_at: str
+    signing_certificate: str
+    signature: str
+    reason: str
+    install_at: str | None = None
+
+
 class CancelFirmwareWork(_Command, frozen=True, kw_only=True):
     """Give up what a charger has not answered yet; it may have been sent."""
 
@@ -62,6 +77,10 @@ class CancelFirmwareWork(_Command, frozen=True, kw_only=True):
 
 FirmwareFleetCommand = RecordFirmwareAnchor | WithdrawFirmwareAnchor
 FirmwareChargerCommand = (
-    InstallFirmwareAnchor | ListFirmwareAnchors | DeleteFirmwareAnchor | CancelFirmwareWork
+    InstallFirmwareAnchor
+    | ListFirmwareAnchors
+    | DeleteFirmwareAnchor
+    | OrderFirmwareUpdate
+    | CancelFirmwareWork
 )
 FirmwareCommand = FirmwareFleetCommand | FirmwareChargerCommand

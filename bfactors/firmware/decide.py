@@ -9,24 +9,26 @@ import msgspec
 from bfactors.certificate_hash import HashData
 from bfactors.firmware import command as c
 from bfactors.firmware import event as e
+from bfactors.firmware import update
 from bfactors.firmware.evolve import charger_after, fleet_after
-from bfactors.firmware.separation import overlaps
+from bfactors.firmware.signer import readable_root, shared_with
 from bfactors.firmware.state import FirmwareCharger, FirmwareFleet, FirmwareWork, work_id
 from bfactors.firmware.view import anchor_body, work_body
-from bfactors.instruction import DeleteFirmwareRoot, InstallFirmwareRoot, ListFirmwareRoots
+from bfactors.instruction import (
+    DeleteFirmwareRoot,
+    InstallFirmwareRoot,
+    ListFirmwareRoots,
+    UpdateFirmware,
+    is_repeatable,
+)
 from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
 from bfactors.refusal import Refusal
-from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
+from bfactors.x509 import Certificate, HashName, hash_data, pem_of
 
 MOST_DECISIONS = 5
 """How often a silent charger is asked."""
 MOST_OPEN = 20
 """Pieces of work that may wait for one charger."""
-SECURITY_EVENTS = frozenset(
-    {"FirmwareUpdated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate"}
-)
-"""What chargers tell of firmware as security events. Source: OCPP 2.0.1 appendix 1, 1.6 security whitepaper."""
-_NOTHING_NEW = frozenset({"Idle"})
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 
 
@@ -112,26 +114,6 @@ def _record(
     return FleetDecision(state=after, events=(event,), result=anchor_body(after.anchors[command.anchor_id]))
 
 
-def readable_root(pem: str) -> Certificate | Refusal:
-    """The one self-signed CA certificate of a PEM text, or why it is none."""
-    try:
-        certificate = parse_certificate(pem)
-    except MalformedX509 as problem:
-        return Refusal("malformed-certificate", str(problem), "pem")
-    if not certificate.is_ca or not is_root(certificate):
-        message = (
-            f"{certificate.subject!r} is not a self-signed CA certificate; a charger could never list it"
-        )
-        return Refusal("not-a-root", message, "pem")
-    return certificate
-
-
-def shared_with(certificate: Certificate, operational: Iterable[Certificate]) -> Refusal | None:
-    """A refusal if the certificate has anything in common with the hierarchies of operations."""
-    overlap = next(overlaps((certificate,), operational), None)
-    return None if overlap is None else Refusal("firmware-hierarchy", overlap.message, "pem")
-
-
 def _withdraw(
     state: FirmwareFleet, command: c.WithdrawFirmwareAnchor, by: str, now: datetime
 ) -> FleetDecision:
@@ -181,6 +163,8 @@ def decide_charger(
             )
         case c.DeleteFirmwareAnchor():
             event = _delete(state, command, operational_names, by)
+        case c.OrderFirmwareUpdate():
+            event = update.requested(state, command, operational, by, now)
         case _:
             assert_never(command)
     if isinstance(event, Refusal):
@@ -260,7 +244,7 @@ def answered(
     match outcome:
         case Disconnected():
             return ChargerDecision(state=state)  # outstanding; the next session is sent it again
-        case Silent() if decision < MOST_DECISIONS:
+        case Silent() if decision < MOST_DECISIONS and is_repeatable(work.body):
             again = e.FirmwareWorkRepeated(
                 charger_id=state.charger_id,
                 work_id=work.work_id,
@@ -300,6 +284,8 @@ def _settled(
                     charger_id=charger_id, work_id=work.work_id, held=held, evidence_ref=cause
                 ),
             )
+        case UpdateFirmware() if status in update.BEGUN:
+            return (update.accepted(state, work, work.body, status, cause),)
         case DeleteFirmwareRoot(hash_data=name) if status in ("Accepted", "NotFound"):
             return (
                 e.FirmwareAnchorDeleted(
@@ -347,50 +333,17 @@ def update_told(
     cause: str,
     now: datetime,
 ) -> ChargerDecision:
-    """A status of a firmware update. Idle is none, and the same once more is no news."""
-    if status in _NOTHING_NEW:
-        return ChargerDecision(state=state)
-    newest = state.updates[-1] if state.updates else None
-    if (
-        newest is not None
-        and newest.request_id == request_id
-        and newest.statuses
-        and newest.statuses[-1][0] == status
-    ):
-        return ChargerDecision(state=state)
-    return _recorded(state, now, _update(state, session_id, status, cause, request_id=request_id))
+    """A status of a firmware update, ordered here or elsewhere."""
+    events = update.told(state, session_id=session_id, status=status, request_id=request_id, cause=cause)
+    return _recorded(state, now, *events)
 
 
 def security_event_told(
     state: FirmwareCharger, *, session_id: str, kind: str, detail: str | None, cause: str, now: datetime
 ) -> ChargerDecision:
-    """A security event about firmware; it stays one for operations, too."""
-    if state.updates and state.updates[-1].security_event == kind:
-        return ChargerDecision(state=state)
-    return _recorded(
-        state, now, _update(state, session_id, kind, cause, is_security_event=True, detail=detail)
-    )
-
-
-def _update(
-    state: FirmwareCharger,
-    session_id: str,
-    status: str,
-    cause: str,
-    *,
-    request_id: int | None = None,
-    is_security_event: bool = False,
-    detail: str | None = None,
-) -> e.FirmwareUpdateObserved:
-    return e.FirmwareUpdateObserved(
-        charger_id=state.charger_id,
-        session_id=session_id,
-        request_id=request_id,
-        status=status[:64],
-        is_security_event=is_security_event,
-        detail=detail[:255] if detail else None,
-        evidence_ref=cause,
-    )
+    """A security event about firmware."""
+    events = update.security_event_told(state, session_id=session_id, kind=kind, detail=detail, cause=cause)
+    return _recorded(state, now, *events)
 
 
 def _recorded(state: FirmwareCharger, now: datetime, *events: e.FirmwareChargerEvent) -> ChargerDecision:

@@ -125,6 +125,32 @@ class FirmwareWorkCancelled(_Event, frozen=True, kw_only=True):
     by: str
 
 
+class FirmwareUpdateRequested(_Event, frozen=True, kw_only=True):
+    """A charger is to fetch and install firmware that a recorded root vouches for."""
+
+    charger_id: str
+    work_id: str
+    request_id: int
+    anchor_id: str
+    location: str
+    retrieve_at: str
+    install_at: str | None
+    signing_certificate: str
+    signature: str
+    reason: str
+    by: str
+
+
+class FirmwareUpdateAccepted(_Event, frozen=True, kw_only=True):
+    """The charger will do it (`AcceptedCanceled`: and gives up the update before). How it fares it tells itself."""
+
+    charger_id: str
+    work_id: str
+    request_id: int
+    status: str
+    evidence_ref: str
+
+
 class FirmwareUpdateObserved(_Event, frozen=True, kw_only=True):
     """How far a firmware update got, in the charger's own words: a status, or one of its security events."""
 
@@ -149,6 +175,8 @@ FirmwareChargerEvent = (
     | FirmwareWorkRepeated
     | FirmwareWorkFailed
     | FirmwareWorkCancelled
+    | FirmwareUpdateRequested
+    | FirmwareUpdateAccepted
     | FirmwareUpdateObserved
 )
 

@@ -15,13 +15,25 @@ from bfactors.firmware.state import (
     FirmwareWork,
     WorkState,
 )
-from bfactors.instruction import DeleteFirmwareRoot, FirmwareKind, InstallFirmwareRoot, ListFirmwareRoots
+from bfactors.instruction import (
+    DeleteFirmwareRoot,
+    FirmwareKind,
+    InstallFirmwareRoot,
+    ListFirmwareRoots,
+    UpdateFirmware,
+)
 
 WORK_KEPT = 50
 UPDATES_KEPT = 20
 STATUSES_KEPT = 20
 
 _replace = msgspec.structs.replace
+_Requested = (
+    e.FirmwareAnchorInstallRequested
+    | e.FirmwareListRequested
+    | e.FirmwareAnchorDeletionRequested
+    | e.FirmwareUpdateRequested
+)
 
 
 def fleet_after(state: FirmwareFleet, event: e.FirmwareFleetEvent, now: datetime) -> FirmwareFleet:
@@ -79,15 +91,33 @@ def _changed(state: FirmwareCharger, event: e.FirmwareChargerEvent, now: datetim
             return _ended(state, event.work_id, "failed", now, (event.reason_code, event.reason_message))
         case e.FirmwareWorkCancelled():
             return _ended(state, event.work_id, "cancelled", now, ("cancelled", event.reason))
+        case e.FirmwareUpdateRequested():
+            state = _replace(state, last_request_id=event.request_id)
+            return _opened(state, event, _order(event), now, event.anchor_id)
+        case e.FirmwareUpdateAccepted():
+            begun = FirmwareUpdate(request_id=event.request_id, statuses=(), work_id=event.work_id)
+            state = _replace(state, updates=(*state.updates, begun)[-UPDATES_KEPT:])
+            return _ended(state, event.work_id, "succeeded", now)
         case e.FirmwareUpdateObserved():
             return _replace(state, updates=_observed(state.updates, event, now))
         case _:
             assert_never(event)
 
 
+def _order(event: e.FirmwareUpdateRequested) -> UpdateFirmware:
+    return UpdateFirmware(
+        request_id=event.request_id,
+        location=event.location,
+        retrieve_at=event.retrieve_at,
+        signing_certificate=event.signing_certificate,
+        signature=event.signature,
+        install_at=event.install_at,
+    )
+
+
 def _opened(
     state: FirmwareCharger,
-    event: e.FirmwareAnchorInstallRequested | e.FirmwareListRequested | e.FirmwareAnchorDeletionRequested,
+    event: _Requested,
     body: FirmwareKind,
     now: datetime,
     anchor_id: str | None = None,
@@ -130,14 +160,15 @@ def _without(held: tuple[HashData, ...] | None, gone: HashData) -> tuple[HashDat
 def _observed(
     updates: tuple[FirmwareUpdate, ...], event: e.FirmwareUpdateObserved, now: datetime
 ) -> tuple[FirmwareUpdate, ...]:
-    """A security event belongs to the newest update; a status to the one of its number, or the newest without any."""
+    """A security event belongs to the newest update; a status to the one of its number, or begins another."""
     newest = updates[-1] if updates else None
     if event.is_security_event:
         if newest is None:
             newest = FirmwareUpdate(request_id=None, statuses=())
         return (*updates[:-1], _replace(newest, security_event=event.status))
     step = (event.status, now)
-    if newest is not None and newest.request_id == event.request_id:
-        statuses = (*newest.statuses, step)[-STATUSES_KEPT:]
-        return (*updates[:-1], _replace(newest, statuses=statuses))
+    for position, update in enumerate(updates):
+        if update.request_id == event.request_id and (update.work_id is not None or update is newest):
+            told = _replace(update, statuses=(*update.statuses, step)[-STATUSES_KEPT:])
+            return (*updates[:position], told, *updates[position + 1 :])
     return (*updates, FirmwareUpdate(request_id=event.request_id, statuses=(step,)))[-UPDATES_KEPT:]

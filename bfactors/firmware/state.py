@@ -6,7 +6,13 @@ from typing import Literal
 import msgspec
 
 from bfactors.certificate_hash import HashData
-from bfactors.instruction import DeleteFirmwareRoot, FirmwareKind, InstallFirmwareRoot, ListFirmwareRoots
+from bfactors.instruction import (
+    DeleteFirmwareRoot,
+    FirmwareKind,
+    InstallFirmwareRoot,
+    ListFirmwareRoots,
+    UpdateFirmware,
+)
 
 FLEET_KEY = "firmware-fleet"
 _CHARGER_PREFIX = "firmware:"
@@ -76,7 +82,7 @@ class FirmwareWork(msgspec.Struct, frozen=True, kw_only=True):
     reason_message: str | None = None
 
     @property
-    def action(self) -> Literal["install", "list", "delete"]:
+    def action(self) -> Literal["install", "list", "delete", "update"]:
         """In one word."""
         match self.body:
             case InstallFirmwareRoot():
@@ -85,14 +91,20 @@ class FirmwareWork(msgspec.Struct, frozen=True, kw_only=True):
                 return "list"
             case DeleteFirmwareRoot():
                 return "delete"
+            case UpdateFirmware():
+                return "update"
 
 
 class FirmwareUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """One firmware update as far as the charger told of it; `statuses` oldest first, each with its time."""
+    """One firmware update as far as the charger told of it; `statuses` oldest first, each with its time.
+
+    Without a `work_id` it was ordered elsewhere.
+    """
 
     request_id: int | None
     statuses: tuple[tuple[str, datetime], ...]
     security_event: str | None = None
+    work_id: str | None = None
 
 
 class FirmwareCharger(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +117,8 @@ class FirmwareCharger(msgspec.Struct, frozen=True, kw_only=True):
     held_at: datetime | None = None
     accepted: dict[str, str] = {}
     updates: tuple[FirmwareUpdate, ...] = ()
+    last_request_id: int = 1000
+    """The number of the latest update ordered here; smaller ones are left to others."""
     revision: int = 0
 
     @property

@@ -55,6 +55,7 @@ def charger_body(state: FirmwareCharger, fleet: FirmwareFleet) -> dict[str, Any]
                 "request_id": update.request_id,
                 "statuses": [{"status": status, "at": at} for status, at in update.statuses],
                 "security_event": update.security_event,
+                "work_id": update.work_id,
             }
             for update in reversed(state.updates)
         ],

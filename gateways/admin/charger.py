@@ -16,6 +16,7 @@ from bfactors.ledger_fold import charger_key
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.firmware_note import last_update
 from gateways.admin.fleet import Fleet
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
@@ -225,6 +226,7 @@ class Chargers:
         row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
         if row is not None:
             charger |= inventory_body(_STATE.decode(row.state), (await self._fleet.state()).facts)
+        charger["firmware_update"] = await last_update(self._reader, charger_id)
         return Answer(charger)
 
     def _show_last_seen(self, charger: dict[str, Any]) -> None:

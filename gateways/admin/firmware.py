@@ -12,9 +12,11 @@ from bfactors.firmware.command import (
     DeleteFirmwareAnchor,
     InstallFirmwareAnchor,
     ListFirmwareAnchors,
+    OrderFirmwareUpdate,
     RecordFirmwareAnchor,
     WithdrawFirmwareAnchor,
 )
+from bfactors.firmware.signer import SIGNING_CERTIFICATE_CHARS
 from bfactors.firmware.state import (
     FLEET_KEY,
     FirmwareAnchor,
@@ -23,11 +25,12 @@ from bfactors.firmware.state import (
     charger_key,
     work_id,
 )
+from bfactors.firmware.update import LOCATION_CHARS, SIGNATURE_CHARS
 from bfactors.firmware.view import anchor_body, charger_body
 from bfactors.identity import FLEET, partition_of
 from gateways.admin import field, firmware_shape, shape
 from gateways.admin.command import Commands, result_of
-from gateways.admin.inbound import given
+from gateways.admin.inbound import given, ocpp_time
 from gateways.admin.paging import cut, page_of
 from gateways.admin.ports import Reader
 from gateways.admin.problem import Problem
@@ -37,6 +40,7 @@ from gateways.admin.trail import LedgerEvent
 _FLEET = msgspec.json.Decoder(FirmwareFleet)
 _CHARGER = msgspec.json.Decoder(FirmwareCharger)
 _ROOT = "/api/v1/firmware-trust"
+_WorkCommand = InstallFirmwareAnchor | ListFirmwareAnchors | DeleteFirmwareAnchor | OrderFirmwareUpdate
 _EVENT_NAMES = tuple(sorted(kind.__name__ for kind in get_args(e.FirmwareEvent)))
 
 
@@ -67,6 +71,27 @@ class DeleteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: field.Reason
     anchor_id: field.Id | UnsetType = UNSET
     hash_data: firmware_shape.RootName | UnsetType = UNSET
+
+
+class UpdateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signed firmware: where it lies, its signature, who signed it, and the recorded anchor that vouches for the signer."""
+
+    anchor_id: field.Id
+    location: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=LOCATION_CHARS, description="Without a password")
+    ]
+    signing_certificate: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1,
+            max_length=SIGNING_CERTIFICATE_CHARS,
+            description="The signer's PEM, then CAs below the anchor",
+        ),
+    ]
+    signature: Annotated[str, msgspec.Meta(min_length=1, max_length=SIGNATURE_CHARS, description="Base64")]
+    retrieve_at: field.Time
+    install_at: field.Time | None = None
+    reason: field.Reason
 
 
 class AnchorQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +169,9 @@ class FirmwareTrust:
             self._work_route("install", "Install a recorded root, then have it listed", InstallBody),
             self._work_route("list", "Ask which manufacturer roots the charger holds", ReasonBody),
             self._work_route("delete", "Delete a manufacturer's root that the charger lists", DeleteBody),
+            self._work_route(
+                "update", "Have the charger install firmware a recorded root vouches for", UpdateBody
+            ),
             Route(
                 method="POST",
                 path=f"{_ROOT}/chargers/{{charger_id}}/work/{{work_id}}/cancel",
@@ -228,9 +256,7 @@ class FirmwareTrust:
         return Answer(charger_body(state, await self._fleet()))
 
     async def install(self, call: Call, body: InstallBody) -> Answer:
-        anchor = await self._known(body.anchor_id, "anchor_id")
-        if anchor.withdrawn_at is not None:
-            raise Problem.of_field("anchor_id", "this anchor was withdrawn", "anchor-withdrawn", 409)
+        anchor = await self._in_force(body.anchor_id)
         return await self._ask(
             call,
             InstallFirmwareAnchor(
@@ -264,6 +290,24 @@ class FirmwareTrust:
             ),
         )
 
+    async def update(self, call: Call, body: UpdateBody) -> Answer:
+        anchor = await self._in_force(body.anchor_id)
+        return await self._ask(
+            call,
+            OrderFirmwareUpdate(
+                work_id=self._work_id(call),
+                charger_id=call.path["charger_id"],
+                anchor_id=anchor.anchor_id,
+                anchor_pem=anchor.pem,
+                location=body.location,
+                retrieve_at=str(ocpp_time(body.retrieve_at)),
+                install_at=ocpp_time(body.install_at),
+                signing_certificate=body.signing_certificate,
+                signature=body.signature,
+                reason=body.reason,
+            ),
+        )
+
     async def cancel(self, call: Call, body: ReasonBody) -> Answer:
         charger_id = call.path["charger_id"]
         command = CancelFirmwareWork(charger_id=charger_id, work_id=call.path["work_id"], reason=body.reason)
@@ -274,9 +318,7 @@ class FirmwareTrust:
 
     # ------------------------------------------------------------ within
 
-    async def _ask(
-        self, call: Call, command: InstallFirmwareAnchor | ListFirmwareAnchors | DeleteFirmwareAnchor
-    ) -> Answer:
+    async def _ask(self, call: Call, command: _WorkCommand) -> Answer:
         return Answer(result_of(await self._commands.to_charger(call, command.charger_id, command)), 202)
 
     def _work_id(self, call: Call) -> str:
@@ -285,6 +327,12 @@ class FirmwareTrust:
     async def _fleet(self) -> FirmwareFleet:
         row = await self._reader.aggregate(FLEET, FLEET_KEY)
         return FirmwareFleet() if row is None else _FLEET.decode(row.state)
+
+    async def _in_force(self, anchor_id: str) -> FirmwareAnchor:
+        anchor = await self._known(anchor_id, "anchor_id")
+        if anchor.withdrawn_at is not None:
+            raise Problem.of_field("anchor_id", "this anchor was withdrawn", "anchor-withdrawn", 409)
+        return anchor
 
     async def _known(self, anchor_id: str, in_field: str | None = None) -> FirmwareAnchor:
         anchor = (await self._fleet()).anchors.get(anchor_id)

@@ -45,7 +45,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wanted of a charger; open until it answers, however long it stays away."""
 
     work_id: str
-    action: Literal["install", "list", "delete"]
+    action: Literal["install", "list", "delete", "update"]
     anchor_id: str | None
     state: Literal["open", "succeeded", "failed", "cancelled"]
     tries: int
@@ -74,11 +74,12 @@ class UpdateStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
-    """A firmware update as far as the charger told of it; `request_id` is that of whoever asked for it."""
+    """A firmware update as far as the charger told of it; without a `work_id` it was ordered elsewhere."""
 
     request_id: int | None
     statuses: list[UpdateStatus]
     security_event: str | None
+    work_id: str | None
 
 
 class ChargerFirmware(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """From bytes and query strings to typed values, every fault named by its field."""
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, get_args
 
@@ -132,3 +133,10 @@ def _named(error: msgspec.ValidationError, *, whole: str) -> Problem:
 
 def _plain(what: str) -> str:
     return what[:1].lower() + what[1:]
+
+
+def ocpp_time(at: datetime | None) -> str | None:
+    """A time as OCPP writes it: UTC, with milliseconds."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

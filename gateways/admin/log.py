@@ -1,6 +1,6 @@
 """Logs of chargers: asked for here, listed, and handed out as files."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +11,7 @@ from bfactors.command import RequestLog
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
-from gateways.admin.inbound import given
+from gateways.admin.inbound import given, ocpp_time
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, LogDesk
 from gateways.admin.problem import Problem
@@ -132,8 +132,8 @@ class Logs:
             credential_hash=ticket.credential_hash,
             max_bytes=ticket.max_bytes,
             expires_at=ticket.expires_at,
-            oldest=_ocpp_time(body.oldest),
-            latest=_ocpp_time(body.latest),
+            oldest=ocpp_time(body.oldest),
+            latest=ocpp_time(body.latest),
         )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
@@ -163,9 +163,3 @@ class Logs:
         if self._desk is None:
             raise Problem(409, "no-log-receiver", "this process takes no logs in (BF_LOG_PORT, BF_LOG_URL)")
         return self._desk
-
-
-def _ocpp_time(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -77,6 +77,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "firmware_trust.install": _FIRMWARE,
     "firmware_trust.list": _FIRMWARE,
     "firmware_trust.delete": _FIRMWARE,
+    "firmware_trust.update": _FIRMWARE,
     "firmware_trust.cancel": _FIRMWARE,
     "firmware_trust.events": _FIRMWARE,
 }

@@ -102,7 +102,7 @@ class RecentSecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FirmwareUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the latest firmware update got, in the charger's words."""
+    """How far the latest firmware update got, in the charger's words; not in lists of chargers."""
 
     status: str
     request_id: int | None

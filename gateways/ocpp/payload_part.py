@@ -6,6 +6,7 @@ import orjson
 
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.disclosed import Disclosed
+from bfactors.instruction import UpdateFirmware
 from bfactors.ocpp import (
     Answered,
     BootNotified,
@@ -89,6 +90,19 @@ def opened(secret: Disclosed | None) -> Disclosed:
     if secret is None:
         raise NotSendable("the secret it carries is not at hand")
     return secret
+
+
+def firmware_update(order: UpdateFirmware) -> Payload:
+    """What UpdateFirmware says, and SignedUpdateFirmware in 1.6."""
+    firmware = {
+        "location": order.location,
+        "retrieveDateTime": order.retrieve_at,
+        "signingCertificate": order.signing_certificate,
+        "signature": order.signature,
+    }
+    if order.install_at is not None:
+        firmware["installDateTime"] = order.install_at
+    return {"requestId": order.request_id, "firmware": firmware}
 
 
 # ---------------------------------------------------------------- what we are answered

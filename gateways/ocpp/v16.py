@@ -34,6 +34,7 @@ from bfactors.instruction import (
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
+    UpdateFirmware,
     WriteAuthorizationKey,
     WriteSetting,
     kind_name,
@@ -216,6 +217,8 @@ class Ocpp16:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 return "GetInstalledCertificateIds", {"certificateType": _FIRMWARE_STORE}
+            case UpdateFirmware():
+                return "SignedUpdateFirmware", payload_part.firmware_update(instruction)
             case Reboot():
                 return "Reset", {"type": _RESET[instruction.when]}
             case RaiseSecurityProfile():

@@ -31,6 +31,7 @@ from bfactors.instruction import (
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
+    UpdateFirmware,
     WriteAuthorizationKey,
     WriteSetting,
 )
@@ -199,6 +200,8 @@ class Ocpp201:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 return "GetInstalledCertificateIds", {"certificateType": [_FIRMWARE_STORE]}
+            case UpdateFirmware():
+                return "UpdateFirmware", payload_part.firmware_update(instruction)
             case SetNetworkProfile():
                 return "SetNetworkProfile", self.network_profile(instruction)
             case SetProfilePriority():

@@ -27,6 +27,7 @@ MEETS = {
     "actors/ledger/message.py": "and so does a scan",
     "actors/ledger/commit.py": "loads what a batch speaks of",
     "gateways/admin/firmware.py": "its own routes",
+    "gateways/admin/firmware_note.py": "tells operators how far an update is, and nothing else",
     "gateways/admin/app.py": "one server for all routes",
     "deploy/role/firmware_separation.py": "compares both at start",
     "deploy/role/core.py": "and runs that comparison",

@@ -26,16 +26,6 @@ pytestmark = [pytest.mark.xdist_group("cases-16"), pytest.mark.timeout(60)]
 EVENT_TIME = "2026-01-01T00:00:00Z"
 LOG_URL = "https://logs.example/upload/1"
 
-_FIRMWARE = {
-    "requestId": 1,
-    "firmware": {
-        "location": "https://firmware.example/1.bin",
-        "retrieveDateTime": EVENT_TIME,
-        "signingCertificate": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
-        "signature": "AA==",
-    },
-}
-
 
 async def called(
     system: ControlPlane, point: ChargePoint, session: Session, action: str, payload: Payload, answer: Payload
@@ -214,36 +204,10 @@ UPDATED = (
 FORGED = ("Downloading", "Downloaded", "InvalidSignature")
 
 
-async def updating(system: ControlPlane, folder: Path, statuses: tuple[str, ...]) -> Call:
-    """Update the firmware as told, and report; the call that told it."""
-    point = await ChargePoint.registered(system, folder)
-    async with point.connected(authorization=point.basic()) as session:
-        await point.boot(session)
-        call, _ = await called(
-            system, point, session, "SignedUpdateFirmware", _FIRMWARE, {"status": "Accepted"}
-        )
-        await report(session, statuses, call.payload["requestId"])
-        return call
-
-
 async def report(session: Session, statuses: tuple[str, ...], request_id: int) -> None:
     for status in statuses:
         sent = {"status": status, "requestId": request_id}
         assert await session.call("SignedFirmwareStatusNotification", sent) == {}
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the rest of BetterFleet sends SignedUpdateFirmware, not this system",
-)
-@pytest.mark.parametrize("statuses", [UPDATED, FORGED], ids=["TC_080", "TC_081"])
-async def test_TC_080_and_TC_081_signed_firmware(
-    system: ControlPlane, tmp_path: Path, statuses: tuple[str, ...]
-) -> None:
-    """SignedUpdateFirmware carries location, signature and signing certificate."""
-    call = await updating(system, tmp_path, statuses)
-    assert {"location", "signature", "signingCertificate"} <= set(call.payload["firmware"])
 
 
 @pytest.mark.parametrize("statuses", [UPDATED, FORGED], ids=["TC_080", "TC_081"])

@@ -5,10 +5,17 @@ Its operator has a token of its own; the admin token of operations is refused.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.conformance.control_plane import Body, ControlPlane
 from tests.conformance.operator_call import IN_BOTH_VERSIONS, new_root
@@ -32,6 +39,44 @@ async def recorded(admin: ControlPlane) -> tuple[str, str]:
     pem = new_root("Maker of the test")
     made = await admin.post(f"{ROOT}/anchors", {"manufacturer": "Maker", "pem": pem})
     return pem, str(made["anchor_id"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """A manufacturer who signs firmware."""
+
+    root_pem: str
+    signer_pem: str
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def new(cls) -> Maker:
+        now = datetime.now(UTC)
+        root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        unique = secrets.token_hex(4)
+        root_name, name = (
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{part} {unique}")])
+            for part in ("Maker", "Firmware signer")
+        )
+
+        def made(subject: x509.Name, holder: ec.EllipticCurvePrivateKey, *, is_ca: bool) -> str:
+            certificate = (
+                x509.CertificateBuilder()
+                .subject_name(subject)
+                .issuer_name(root_name)
+                .public_key(holder.public_key())
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(now - timedelta(days=1))
+                .not_valid_after(now + timedelta(days=30))
+                .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+                .sign(root_key, hashes.SHA256())
+            )
+            return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+        return cls(made(root_name, root_key, is_ca=True), made(name, key, is_ca=False), key)
+
+    def signature(self, firmware: bytes) -> str:
+        return base64.b64encode(self.key.sign(firmware, ec.ECDSA(hashes.SHA256()))).decode()
 
 
 def path_of(charger: Charger) -> str:
@@ -128,6 +173,79 @@ async def test_TC_075_1_install_a_manufacturer_root(system: ControlPlane, tmp_pa
         await point.boot(session)
         told = await install(firmware_admin(system), point, session)
     assert told["GetInstalledCertificateIds"].payload == {"certificateType": STORE}
+
+
+# ---------------------------------------------------------------- signed updates
+
+UPDATED = (
+    "Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting", "Installed",
+)  # fmt: skip
+FORGED = ("Downloading", "Downloaded", "InvalidSignature")
+RETRIEVE_AT = "2026-01-01T00:00:00.000Z"
+
+
+async def updating(
+    system: ControlPlane, charger: Charger, statuses: tuple[str, ...], action: str, notification: str
+) -> Call:
+    """Order signed firmware, and have the charger report as told; what it was ordered with."""
+    admin = firmware_admin(system)
+    maker = Maker.new()
+    made = await admin.post(f"{ROOT}/anchors", {"manufacturer": "Maker", "pem": maker.root_pem})
+    order = {
+        "anchor_id": made["anchor_id"],
+        "location": "https://firmware.example/1.bin",
+        "retrieve_at": RETRIEVE_AT,
+        "signing_certificate": maker.signer_pem,
+        "signature": maker.signature(b"firmware"),
+        "reason": "TC",
+    }
+    async with charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        work = await admin.post(f"{path_of(charger)}/update", order)
+        call = await session.expect(action)
+        await session.answer(call, {"status": "Accepted"})
+        await until(admin, charger, work["work_id"])
+        for status in statuses:
+            told = {"status": status, "requestId": call.payload["requestId"]}
+            assert await session.call(notification, told) == {}
+        if statuses is FORGED:
+            event = {"type": "InvalidFirmwareSignature", "timestamp": RETRIEVE_AT}
+            assert await session.call("SecurityEventNotification", event) == {}
+
+        def is_followed(shown: Body) -> bool:
+            (update,) = shown["updates"]
+            is_told = statuses is not FORGED or update["security_event"] == "InvalidFirmwareSignature"
+            return is_told and tuple(each["status"] for each in update["statuses"]) == statuses
+
+        shown = await admin._until(lambda: admin._ask("GET", path_of(charger), None), is_followed)
+        assert shown["updates"][0]["work_id"] == work["work_id"]
+        seen = (await system.get(f"/api/v1/chargers/{charger.charger_id}"))["firmware_update"]
+        assert (seen["status"], seen["request_id"]) == (statuses[-1], call.payload["requestId"])
+    assert call.payload["firmware"] == {
+        "location": order["location"],
+        "retrieveDateTime": RETRIEVE_AT,
+        "signingCertificate": order["signing_certificate"],
+        "signature": order["signature"],
+    }
+    return call
+
+
+@pytest.mark.parametrize("statuses", [UPDATED, FORGED], ids=["TC_080", "TC_081"])
+async def test_TC_080_and_TC_081_signed_firmware(
+    system: ControlPlane, tmp_path: Path, statuses: tuple[str, ...]
+) -> None:
+    """SignedUpdateFirmware carries location, signature and a signer that a recorded root vouches for; it is followed."""
+    point = await ChargePoint.registered(system, tmp_path)
+    await updating(system, point, statuses, "SignedUpdateFirmware", "SignedFirmwareStatusNotification")
+
+
+@IN_BOTH_VERSIONS
+@pytest.mark.parametrize("statuses", [UPDATED, FORGED], ids=["installed", "forged"])
+async def test_signed_firmware_is_ordered_and_followed(
+    system: ControlPlane, tmp_path: Path, statuses: tuple[str, ...]
+) -> None:
+    charger = await Charger.registered(system, tmp_path)
+    await updating(system, charger, statuses, "UpdateFirmware", "FirmwareStatusNotification")
 
 
 async def test_what_operations_trust_is_refused_and_the_other_way_round(system: ControlPlane) -> None:

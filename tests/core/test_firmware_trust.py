@@ -1,6 +1,6 @@
 """Firmware trust: a stream of its own beside a charger's, and nothing shared with the hierarchies of operations."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from bfactors.firmware.command import (
     FirmwareCommand,
     InstallFirmwareAnchor,
     ListFirmwareAnchors,
+    OrderFirmwareUpdate,
     RecordFirmwareAnchor,
     WithdrawFirmwareAnchor,
 )
@@ -283,7 +284,149 @@ def test_a_charger_nobody_registered_has_no_firmware_trust() -> None:
     assert code_of(world) == "unknown-charger"
 
 
-# ---------------------------------------------------------------- updates, followed only
+# ---------------------------------------------------------------- updates, ordered
+
+
+def signer(
+    issuer: pki.Ca = MAKER,
+    *,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    is_ca: bool = False,
+    begin: datetime = pki.BEGIN,
+    end: datetime = pki.END,
+) -> str:
+    """Who signs firmware, issued by a manufacturer's root."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Firmware signer")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.root.subject)
+        .public_key((key or ec.generate_private_key(ec.SECP256R1())).public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    )
+    return pki.pem(made.sign(issuer.root_key, hashes.SHA256()))
+
+
+UPDATE = OrderFirmwareUpdate(
+    work_id="firmware-u",
+    charger_id="CP-1",
+    anchor_id="maker-1",
+    anchor_pem=MAKER.root_pem,
+    location="https://firmware.example/1.bin",
+    retrieve_at="2026-01-01T00:00:00.000Z",
+    signing_certificate=signer(),
+    signature="AA==",
+    reason="bulletin",
+)
+
+
+def test_an_update_is_sent_once_accepted_and_followed() -> None:
+    world = World()
+    world.order(UPDATE)
+    (sent,) = world.sent()
+    assert sent == i.UpdateFirmware(
+        request_id=1001,
+        location=UPDATE.location,
+        retrieve_at=UPDATE.retrieve_at,
+        signing_certificate=UPDATE.signing_certificate,
+        signature=UPDATE.signature,
+    )
+    assert not i.is_repeatable(sent)
+    assert world.answer("firmware-u", Answered("Accepted")) == ["FirmwareUpdateAccepted"]
+    assert world.sent() == []
+    told(world, status("Downloading", 1001))
+    told(world, status("Downloading", 7))
+    told(world, status("Installed", 1001))
+    ours, other = world.charger.updates
+    assert (ours.work_id, [text for text, _ in ours.statuses]) == ("firmware-u", ["Downloading", "Installed"])
+    assert (other.work_id, other.request_id) == (None, 7)
+    world.order(msgspec.structs.replace(UPDATE, work_id="firmware-v"))
+    (sent,) = world.sent()
+    assert isinstance(sent, i.UpdateFirmware)
+    assert sent.request_id == 1002
+
+
+def test_a_status_says_that_the_charger_has_begun_when_its_answer_was_lost() -> None:
+    world = World()
+    world.order(UPDATE)
+    world.answer("firmware-u", Disconnected())
+    assert len(world.sent()) == 1
+    assert told(world, status("Downloading", 1001)) == ["FirmwareUpdateAccepted", "FirmwareUpdateObserved"]
+    assert world.sent() == []
+    assert world.charger.work["firmware-u"].state == "succeeded"
+    assert world.answer("firmware-u", Answered("Rejected")) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Answered("InvalidCertificate"), "firmware-refused-by-charger"),
+        (Answered("RevokedCertificate"), "firmware-refused-by-charger"),
+        (CallFailed("NotImplemented"), "firmware-call-error"),
+        (Silent(), "firmware-unanswered"),
+    ],
+)
+def test_an_update_that_is_refused_or_unanswered_is_over_and_not_sent_again(
+    outcome: Outcome, code: str
+) -> None:
+    world = World()
+    world.order(UPDATE)
+    assert world.answer("firmware-u", outcome) == ["FirmwareWorkFailed"]
+    assert (world.charger.work["firmware-u"].reason_code, world.sent()) == (code, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"signing_certificate": signer(pki.ca("Another maker"))}, "firmware-signer-unknown"),
+        ({"signing_certificate": signer(is_ca=True)}, "firmware-signer-unknown"),
+        ({"signing_certificate": signer(end=pki.BEGIN + timedelta(days=1))}, "firmware-signer-expired"),
+        ({"signing_certificate": signer(begin=pki.END - timedelta(days=1))}, "firmware-signer-expired"),
+        ({"signing_certificate": signer(key=pki.ca().root_key)}, "firmware-hierarchy"),
+        ({"signing_certificate": "nonsense"}, "malformed-certificate"),
+        ({"signing_certificate": MAKER.root_pem * 12}, "invalid-value"),
+        ({"anchor_pem": signer()}, "not-a-root"),
+        ({"location": "https://me:secret@firmware.example/1.bin"}, "secret-in-call"),
+        ({"location": "https://firmware.example/1 2.bin"}, "invalid-value"),
+        ({"location": "file:///etc/passwd"}, "invalid-value"),
+        ({"location": "https://[::1/x"}, "invalid-value"),
+        ({"signature": "not base64!"}, "invalid-value"),
+        ({"signature": ""}, "invalid-value"),
+    ],
+)
+def test_an_update_nobody_recorded_vouches_for_is_not_ordered(more: dict[str, str], code: str) -> None:
+    world = World()
+    world.commit(asked(bundle(pki.ca().root_pem)))
+    world.order(msgspec.structs.replace(UPDATE, **more))
+    assert code_of(world) == code
+    assert world.firmware.get("CP-1") is None
+
+
+def test_a_signer_below_an_intermediate_leads_to_the_anchor() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    middle = signer(key=key, is_ca=True)
+    issuer = x509.load_pem_x509_certificate(middle.encode())
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Leaf")]))
+        .issuer_name(issuer.subject)
+        .public_key(ec.generate_private_key(ec.SECP256R1()).public_key())
+        .serial_number(9)
+        .not_valid_before(pki.BEGIN)
+        .not_valid_after(pki.END)
+        .sign(key, hashes.SHA256())
+    )
+    world = World()
+    world.order(msgspec.structs.replace(UPDATE, signing_certificate=pki.pem(leaf) + middle))
+    assert code_of(world) is None
+    world.order(msgspec.structs.replace(UPDATE, work_id="firmware-w", signing_certificate=pki.pem(leaf)))
+    assert code_of(world) == "firmware-signer-unknown"
+
+
+# ---------------------------------------------------------------- updates, followed
 
 
 def status(text: str, number: int | None = 1) -> v.FirmwareStatusReported:

@@ -288,20 +288,10 @@ def test_a_flood_escalates_no_more_often_than_it_has_entries() -> None:
     assert world.names().count("SecurityEventEscalated") == ENTRIES_PER_WINDOW
 
 
-def test_a_firmware_update_is_followed_in_the_chargers_own_words() -> None:
-    world = connected()
-    for status in ("Downloading", "Downloading", "Installed"):
-        world.tell(v.FirmwareStatusReported(session_id="s1", status=status, request_id=4))
-    assert world.names().count("FirmwareStatusChanged") == 2
-    update = world.charger.firmware_update
-    assert update is not None
-    assert (update.status, update.request_id, update.at) == ("Installed", 4, world.now)
-
-
 def test_states_and_evidence_of_before_are_still_read() -> None:
     world = connected()
     stored = msgspec.to_builtins(world.charger)
-    for name in ("security_windows", "security_events", "firmware_update", "logs", "last_request_id"):
+    for name in ("security_windows", "security_events", "logs", "last_request_id"):
         del stored[name]
     assert msgspec.convert(stored, type(world.charger)).logs == ()
     old = msgspec.to_builtins(reported())

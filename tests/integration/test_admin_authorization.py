@@ -74,6 +74,7 @@ EXPECTED = {
     "firmware_trust.install": "f",
     "firmware_trust.list": "f",
     "firmware_trust.delete": "f",
+    "firmware_trust.update": "f",
     "firmware_trust.cancel": "f",
     "firmware_trust.events": "f",
 }

@@ -15,6 +15,7 @@ from bfactors.ocpp import Answered, Outcome
 from bfactors.x509 import hash_data, parse_certificate
 from deploy.role.firmware_separation import MISSING, FirmwareSeparation
 from tests.core import pki
+from tests.core.test_firmware_trust import signer
 from tests.core.world import World as CoreWorld
 from tests.core.world import evidence
 from tests.integration.admin_world import AdminWorld, Reply
@@ -108,6 +109,42 @@ async def test_a_withdrawn_anchor_is_installed_no_more(world: AdminWorld) -> Non
     body = {"anchor_id": anchor_id, "reason": "new hall"}
     refused = await ask(world, "POST", f"{CHARGER}/install", body, key="i")
     assert (refused.status, refused.body["code"]) == (409, "anchor-withdrawn")
+    refused = await ask(world, "POST", f"{CHARGER}/update", update(anchor_id), key="u")
+    assert (refused.status, refused.body["code"]) == (409, "anchor-withdrawn")
+
+
+def update(anchor_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "anchor_id": anchor_id,
+        "location": "https://firmware.example/1.bin",
+        "signing_certificate": signer(pki.ca("API maker")),
+        "signature": "AA==",
+        "retrieve_at": "2026-06-01T04:00:00+02:00",
+        "reason": "bulletin",
+        **more,
+    }
+
+
+async def test_a_signed_update_is_ordered_and_operators_see_how_far_it_is(world: AdminWorld) -> None:
+    anchor_id = (await recorded(world)).body["anchor_id"]
+    other = update(anchor_id, signing_certificate=signer(pki.ca("Another maker")))
+    refused = await ask(world, "POST", f"{CHARGER}/update", other, key="u1")
+    assert (refused.status, refused.body["code"]) == (422, "firmware-signer-unknown")
+    work = await ask(world, "POST", f"{CHARGER}/update", update(anchor_id), key="u2")
+    assert (work.status, work.body["action"], work.body["anchor_id"]) == (202, "update", anchor_id)
+    (order,) = (await ask(world, "GET", f"{ROOT}/events?event=FirmwareUpdateRequested")).body["items"]
+    assert (order["payload"]["retrieveAt"], order["payload"]["requestId"]) == (
+        "2026-06-01T02:00:00.000Z",
+        1001,
+    )
+    assert (await world.ask("GET", "/api/v1/chargers/CP-1")).body["firmware_update"] is None
+    await answer(world, work.body["work_id"], Answered("Accepted"))
+    status = v.FirmwareStatusReported(session_id="s1", status="Installed", request_id=1001)
+    await world.door.tell(PARTITION, evidence("CP-1", status, world.clock.at))
+    (followed,) = (await ask(world, "GET", CHARGER)).body["updates"]
+    assert (followed["work_id"], followed["statuses"][0]["status"]) == (work.body["work_id"], "Installed")
+    shown = (await world.ask("GET", "/api/v1/chargers/CP-1")).body["firmware_update"]
+    assert (shown["status"], shown["request_id"]) == ("Installed", 1001)
 
 
 @pytest.mark.parametrize(

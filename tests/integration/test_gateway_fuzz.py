@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -21,18 +21,23 @@ from bfactors.disclosed import Disclosed
 from bfactors.instruction import (
     AskFor,
     CallAction,
+    CloseSession,
     CollectLog,
     DeleteCertificate,
+    DeleteFirmwareRoot,
     InstallAnchor,
+    InstallFirmwareRoot,
     InstallLeaf,
     InstructionKind,
     ListCertificates,
+    ListFirmwareRoots,
     ObtainCsr,
     RaiseSecurityProfile,
     ReadSettings,
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
+    UpdateFirmware,
     WriteAuthorizationKey,
     WriteSetting,
 )
@@ -98,6 +103,10 @@ INSTRUCTIONS: list[InstructionKind] = [
     WriteAuthorizationKey("s", 1),
     CollectLog("security", 1, "s"),
     AskFor("status"),
+    InstallFirmwareRoot("f", PEM),
+    ListFirmwareRoots(),
+    DeleteFirmwareRoot(HASH_DATA),
+    UpdateFirmware(1, "https://x.example/f", "2026-01-01T00:00:00.000Z", PEM, "AA=="),
     CallAction("DataTransfer", '{"vendorId": "v"}'),
     CallAction("NoSuchAction", "{}"),
 ]
@@ -337,6 +346,11 @@ def new_session(dialect: Dialect, decided: bytes) -> tuple[OcppSession, WireOfTe
     )
     wire, actor = WireOfTest(), Actor(decided)
     return OcppSession(info, dialect, wire, actor, Counts(), lambda step: step()), wire, actor
+
+
+def test_no_kind_of_instruction_is_left_out() -> None:
+    kinds = {type(instruction) for instruction in INSTRUCTIONS}
+    assert kinds == set(get_args(InstructionKind)) - {CloseSession}
 
 
 def check_answer(dialect: Dialect, written: Any, action: str) -> None:
