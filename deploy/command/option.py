@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import orjson
 
 from bfactors.errors import SettingsError
 from bfactors.settings import Settings, load
+from deploy.role.fleet_bootstrap import check_policy
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -36,7 +38,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Raises SettingsError."""
+    """Raises SettingsError, also for a policy that no fleet could take."""
     file: dict[str, Any] = {}
     if options.config is not None:
         try:
@@ -44,7 +46,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         except (OSError, tomllib.TOMLDecodeError) as problem:
             raise SettingsError(f"the settings file {options.config} cannot be read: {problem}") from problem
     flags = {name: value for name, value in vars(options).items() if name in Settings.__struct_fields__}
-    return load(os.environ, file, flags)
+    settings = load(os.environ, file, flags)
+    check_policy(settings.policy, datetime.now(UTC))
+    return settings
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.errors import Unavailable
+from bfactors.errors import SettingsError, Unavailable
 from bfactors.fleet.control import PAUSES, read_pauses
 from bfactors.fleet.state import FleetState
 from bfactors.identity import FLEET
@@ -103,7 +103,14 @@ class CoreRole:
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
 
     async def _begin(self) -> None:
-        """Everything that needs NATS, in order, for as long as it takes."""
+        """Everything that needs NATS, in order, for as long as it takes. What the ledger refuses is said, and awaited."""
+        try:
+            await self._begin_in_order()
+        except SettingsError as problem:
+            _LOG.error("this node cannot become ready: %s", problem)
+            raise
+
+    async def _begin_in_order(self) -> None:
         await self.separation.is_apart()
         await self._lay_out()
         assert self._nodes is not None

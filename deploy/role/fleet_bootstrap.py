@@ -6,13 +6,17 @@ Every command may be sent again at each start: what is known already changes not
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from bfactors.command import Command, CommandEnvelope, CreateTrustAnchorBundle, RegisterAuthority, SetPolicy
 from bfactors.errors import SettingsError, Unavailable
 from bfactors.evidence import evidence_id
 from bfactors.fleet.decide import default_bundle_id
+from bfactors.fleet.policy import changed, refusal_of
+from bfactors.fleet.state import FleetFacts
 from bfactors.identity import FLEET
+from bfactors.policy import PolicyOverride
 from bfactors.ports import Clock, CommandDoor
 
 _LOG = logging.getLogger(__name__)
@@ -45,6 +49,20 @@ async def tell_fleet(
     orders += [SetPolicy(scope=scope, values=values, reason="settings") for scope, values in policy.items()]
     for order in orders:
         await _send(commands, clock, order)
+
+
+def check_policy(policy: dict[str, dict[str, Any]], now: datetime) -> None:
+    """Refuse, before anything is started, what no fleet could take: a scope that cannot be, a field there is not.
+
+    Raises SettingsError.
+    """
+    facts = FleetFacts()
+    for scope, values in policy.items():
+        override = PolicyOverride(scope=scope, values=values)
+        refusal = refusal_of(facts, override, now)
+        if refusal is not None:
+            raise SettingsError(f"policy: {scope}: {refusal.message}")
+        facts = FleetFacts(policies=changed(facts.policies, override, facts.policies.version))
 
 
 async def _send(commands: CommandDoor, clock: Clock, order: Command) -> None:
