@@ -95,6 +95,7 @@ CORE: Final = Duty(name="core", realms=_TODAY, templates=(CLIENT, SERVER), revok
 """One role that does it all, where duties are not told apart."""
 
 REVOKER: Final = "revoker"
+AUDITOR: Final = "auditor"
 
 
 def issuing_duty(realm: str) -> str | None:

@@ -33,6 +33,26 @@ class IssueCertificate(_Effect, frozen=True, kw_only=True):
     external_ref: str | None = None
 
 
+class ReconcileIssuance(_Effect, frozen=True, kw_only=True):
+    """Find out whether the CA signed an attempt that nobody can rule out; only then may another one be opened.
+
+    What it was asked for is what identifies its certificate: key, template and the absolute dates. From `call_before` on
+    no call left.
+    """
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    job_id: str
+    attempt: int
+    authority_arn: str
+    template: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    call_before: datetime
+
+
 class RevokeCertificate(_Effect, frozen=True, kw_only=True):
     """Have a certificate revoked. `serial_number` is lower hex without separators; `reason` as the API names it."""
 
@@ -71,4 +91,4 @@ class MintKey(_Effect, frozen=True, kw_only=True):
     identities: tuple[str, ...]
 
 
-Effect = IssueCertificate | RevokeCertificate | StartRenewal | MintKey
+Effect = IssueCertificate | ReconcileIssuance | RevokeCertificate | StartRenewal | MintKey

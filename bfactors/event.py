@@ -538,18 +538,37 @@ class IssuanceReferenceRecorded(_Event, frozen=True, kw_only=True):
     external_ref: str
 
 
-class IssuanceInDoubt(_Event, frozen=True, kw_only=True):
-    """The attempt lapsed and nobody can rule out that the CA issued; at most one per crash."""
+class IssuanceReconciliationStarted(_Event, frozen=True, kw_only=True):
+    """The attempt lapsed and its call may have gone through: the CA is asked before anything else is asked of it."""
 
     job_id: str
     attempt: int
+
+
+class IssuanceAdopted(_Event, frozen=True, kw_only=True):
+    """The CA's own report holds the certificate of an attempt whose answer never came; it is fetched and checked next."""
+
+    job_id: str
+    attempt: int
+    external_ref: str
+    report_ref: str
+
+
+class IssuanceInDoubt(_Event, frozen=True, kw_only=True):
+    """The attempt lapsed and nobody can find out whether the CA issued, for this reason; at most one per crash."""
+
+    job_id: str
+    attempt: int
+    reason_code: str | None = None
+    reason_message: str | None = None
 
 
 class IssuanceLapsed(_Event, frozen=True, kw_only=True):
-    """The attempt lapsed and its actor knows that no call left."""
+    """The attempt lapsed without a certificate: no call left, or the report named here shows that none went through."""
 
     job_id: str
     attempt: int
+    report_ref: str | None = None
 
 
 class CertificateIssued(_Event, frozen=True, kw_only=True):
@@ -839,6 +858,8 @@ ChargerEvent = (
     | CSRRefused
     | CertificateIssueRequested
     | IssuanceReferenceRecorded
+    | IssuanceReconciliationStarted
+    | IssuanceAdopted
     | IssuanceInDoubt
     | IssuanceLapsed
     | CertificateIssued

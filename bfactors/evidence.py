@@ -210,6 +210,28 @@ class IssuanceDelayed(_Body, frozen=True, kw_only=True):
     message: str
 
 
+class IssuanceReconciled(_Body, frozen=True, kw_only=True):
+    """A report of the CA, made when no call could leave any more, was searched for an attempt's certificate.
+
+    `external_ref` names the one found by key, template and dates; None: the CA made none.
+    """
+
+    job_id: str
+    attempt: int
+    external_ref: str | None
+    report_ref: str
+    report_at: datetime
+
+
+class IssuanceUnreconciled(_Body, frozen=True, kw_only=True):
+    """The CA could not be asked what became of an attempt: it offers no report, or gave none in time."""
+
+    job_id: str
+    attempt: int
+    code: str
+    message: str
+
+
 class RevocationAccepted(_Body, frozen=True, kw_only=True):
     """RevokeCertificate succeeded, now or earlier."""
 
@@ -280,6 +302,8 @@ EvidenceBody = (
     | IssuanceRefused
     | IssuanceAttemptLapsed
     | IssuanceDelayed
+    | IssuanceReconciled
+    | IssuanceUnreconciled
     | RevocationAccepted
     | RevocationRefused
     | KeyMinted

@@ -7,12 +7,14 @@ from typing import Protocol
 from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.audit.checkpoint import SignedCheckpoint
 from bfactors.audit.note import NoteKey, NoteSignature, SignedNote
+from bfactors.audit_report import AuditEntry, ReportRef
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.instruction import InstructionOrder
+from bfactors.known_certificate import KnownCertificate
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadTicket
 from bfactors.ocpp import Inbound, Outbound
@@ -324,6 +326,45 @@ class Revoker(Protocol):
 
     async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
         """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
+        ...
+
+
+class Auditor(Protocol):
+    """The further power of a CA that lists what it signed. Callable from any lane; raises the tree of `bfactors.ca`."""
+
+    async def report(self, authority_arn: str, since: datetime) -> ReportRef:
+        """A finished report made at `since` or later, whoever asked for it; a new one if need be.
+
+        Raises NotReady while the CA makes one, or makes none yet: it limits how often.
+        """
+        ...
+
+    def entries(self, report: ReportRef) -> AsyncGenerator[Sequence[AuditEntry], None]:
+        """Everything the CA signed, in batches."""
+        ...
+
+
+class ReportShelf(Protocol):
+    """Where the nodes find each other's reports: a CA makes few. Raises Unavailable."""
+
+    async def latest(self, authority_arn: str) -> ReportRef | None: ...
+    async def put(self, report: ReportRef) -> None:
+        """Keeps the newer of two."""
+        ...
+
+
+class CertificateIndex(Protocol):
+    """The ledger's certificates as others see them. Callable from any lane; every method may raise Unavailable."""
+
+    async def by_serial(self, serial_numbers: Sequence[str]) -> Mapping[str, KnownCertificate]: ...
+    async def of_purpose(
+        self, purpose: str, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[KnownCertificate]:
+        """Those that were issued to us, ordered by (not_after, certificate_id), from behind a key on."""
+        ...
+
+    async def charger_of_key(self, spki_sha256: str) -> str | None:
+        """The charger whose CSR first showed a key."""
         ...
 
 

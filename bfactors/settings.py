@@ -12,6 +12,7 @@ import msgspec
 from bfactors.audit.note import is_key_name
 from bfactors.aws_duty import DUTIES
 from bfactors.errors import SettingsError
+from bfactors.purpose import Realm
 
 PREFIX = "BF_"
 AUTHORIZE_DEFAULTS = ("Accepted", "Blocked", "Expired", "Invalid", "Unknown")
@@ -122,6 +123,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_calls_per_s: float = 15.0
     """One token bucket towards each CA, below its quota of 25."""
 
+    aws_audit_buckets: dict[str, str] = {}
+    """S3 bucket for the audit reports of a realm's CA; without one, what a crash left in doubt there stays in doubt."""
+
     egress_allowed_hosts: tuple[str, ...] = ()
     """Hosts that chargers and certificates may name although they do not lie on the public Internet."""
 
@@ -231,5 +235,10 @@ def _check(settings: Settings) -> None:
     for duty in settings.aws_role_arns:
         if duty not in DUTIES:
             raise SettingsError(f"aws_role_arns names {duty!r}; the duties are {', '.join(DUTIES)}")
+    for realm in settings.aws_audit_buckets:
+        if realm not in get_args(Realm):
+            raise SettingsError(
+                f"aws_audit_buckets names {realm!r}; the realms are {', '.join(get_args(Realm))}"
+            )
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")

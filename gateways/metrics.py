@@ -92,6 +92,18 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_aws_role_findings", "gauge", "Things a role could do that it must not", ("duty",)),
     MetricSpec("bf_aws_role_verified", "gauge", "1 if AWS told what the role may do", ("duty",)),
     MetricSpec("bf_ca_call_seconds", "histogram", "Duration of a call to a CA", ("operation",), _CALL_S),
+    MetricSpec(
+        "bf_issuance_reconciliation_waiting",
+        "gauge",
+        "Attempts in doubt that wait for a report",
+        ("purpose",),
+    ),
+    MetricSpec(
+        "bf_issuance_reconciled_total",
+        "counter",
+        "Attempts in doubt, and what was found",
+        ("purpose", "outcome"),
+    ),
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
     MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),
     MetricSpec("bf_renewals_started_total", "counter", "Renewals asked for", ("purpose", "outcome")),

@@ -100,8 +100,8 @@ class IssuanceActor(Mailbox[Message]):
                 pass  # a renewal; it has an actor of its own
             case Settled(effect_id):
                 self._settle(effect_id)
-            case CarriedOut(effect_id, pending_ref):
-                self._carried_out(self._entries[effect_id], pending_ref)
+            case CarriedOut() as done:
+                self._carried_out(self._entries[done.effect_id], done)
             case Broke(_, error):
                 raise error
         self._go_on()
@@ -111,8 +111,7 @@ class IssuanceActor(Mailbox[Message]):
     def _accept(self, effect: IssueCertificate | RevokeCertificate) -> None:
         known = self._entries.get(effect.effect_id)
         if known is not None:
-            if known.stage is _Stage.WAITING:
-                known.effect = effect  # it may carry the reference by now
+            known.effect = effect  # it may carry the reference by now
             known.is_settled = False
             return
         self._entries[effect.effect_id] = _Entry(effect, self._has_had_since_decided(effect))
@@ -167,14 +166,18 @@ class IssuanceActor(Mailbox[Message]):
             effect, self._ports, self._hold, self._patience, entry.lived_through, lambda: entry.is_settled
         )
 
-    def _carried_out(self, entry: _Entry, pending_ref: str | None) -> None:
-        effect = entry.effect
+    def _carried_out(self, entry: _Entry, done: CarriedOut) -> None:
+        effect, pending_ref = entry.effect, done.pending_ref
         if entry.holds_place:
             entry.holds_place = False
             self._running[type(effect)] -= 1
         if pending_ref is not None and isinstance(effect, IssueCertificate):
             work = self._attempt(entry, effect).wait_for(pending_ref)
             self.spawn(work, lambda done: done, lambda error: Broke(effect.effect_id, error))
+            return
+        if done.has_lapsed and isinstance(effect, IssueCertificate) and effect.external_ref is not None:
+            entry.stage = _Stage.WAITING  # the CA's answer to an earlier life was recorded meanwhile
+            self._queues[IssueCertificate].appendleft(effect.effect_id)
             return
         entry.stage = _Stage.REPORTED
         if entry.is_settled:

@@ -74,7 +74,7 @@ class Attempt:
         except Interrupted:
             external_ref = None
         if external_ref is None:
-            return CarriedOut(effect.effect_id)
+            return CarriedOut(effect.effect_id, has_lapsed=True)
         is_done = await self._fetch(external_ref, _QUICKLY, self.ports.sleep)
         return CarriedOut(effect.effect_id, None if is_done else external_ref)
 

@@ -25,6 +25,8 @@ class CarriedOut:
 
     effect_id: str
     pending_ref: str | None = None
+    has_lapsed: bool = False
+    """Its time for calls passed before the CA had named a certificate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,10 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             issuance.lapsed(draft, body)
         case v.IssuanceDelayed():
             issuance.delayed(draft, body)
+        case v.IssuanceReconciled():
+            issuance.reconciled(draft, body)
+        case v.IssuanceUnreconciled():
+            issuance.unreconciled(draft, body)
         case v.RevocationAccepted():
             _revoked(draft, body)
         case v.RevocationRefused():

@@ -177,6 +177,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CSRRefused()
             | e.CertificateIssueRequested()
             | e.IssuanceReferenceRecorded()
+            | e.IssuanceReconciliationStarted()
+            | e.IssuanceAdopted()
             | e.IssuanceInDoubt()
             | e.IssuanceLapsed()
         ):

@@ -28,6 +28,8 @@ JobEvent = (
     | e.CSRRefused
     | e.CertificateIssueRequested
     | e.IssuanceReferenceRecorded
+    | e.IssuanceReconciliationStarted
+    | e.IssuanceAdopted
     | e.IssuanceInDoubt
     | e.IssuanceLapsed
 )
@@ -65,9 +67,13 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
         case e.CertificateIssueRequested():
             job = replace(job, attempt=_attempt(event), attempts=event.attempt, certificate_id=None)
             state = _without_migration(state, job)
-        case e.IssuanceReferenceRecorded():
+        case e.IssuanceReferenceRecorded() | e.IssuanceAdopted():
             if job.attempt is not None and job.attempt.number == event.attempt:
-                job = replace(job, attempt=replace(job.attempt, external_ref=event.external_ref))
+                named = replace(job.attempt, external_ref=event.external_ref, is_reconciling=False)
+                job = replace(job, attempt=named)
+        case e.IssuanceReconciliationStarted():
+            if job.attempt is not None and job.attempt.number == event.attempt:
+                job = replace(job, attempt=replace(job.attempt, is_reconciling=True))
         case e.CSRValidated():
             job = replace(job, request_id=event.request_id)
         case e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():

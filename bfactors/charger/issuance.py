@@ -6,10 +6,10 @@ from datetime import timedelta
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.charger import activation, request
+from bfactors.charger import activation, reconciliation, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.pause import holder
-from bfactors.charger.state import EndedJob, JobState, open_issue, slot_key
+from bfactors.charger.state import Attempt, EndedJob, JobState, open_issue, slot_key
 from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
 from bfactors.check.finding import Finding
@@ -201,14 +201,15 @@ def follow_authority(draft: Draft, job: JobState) -> None:
 
 
 def reference(draft: Draft, body: v.IssuanceRequested) -> None:
-    """The CA named the certificate it is making."""
-    job = draft.state.jobs.get(body.job_id)
-    if job is not None and job.attempt is not None and job.attempt.external_ref is None:
-        draft.record(
-            e.IssuanceReferenceRecorded(
-                job_id=body.job_id, attempt=body.attempt, external_ref=body.external_ref
-            )
-        )
+    """The CA named the certificate it is making; a search for it is over with that."""
+    job = _with_attempt(draft, body.job_id, body.attempt)
+    if job is None or job.attempt is None or job.attempt.external_ref is not None:
+        return
+    draft.record(
+        e.IssuanceReferenceRecorded(job_id=body.job_id, attempt=body.attempt, external_ref=body.external_ref)
+    )
+    if job.attempt.is_reconciling:
+        draft.stage(draft.state.jobs[job.job_id], "issuing", waiting_for="ca")
 
 
 def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
@@ -309,15 +310,50 @@ def refused(draft: Draft, body: v.IssuanceRefused) -> None:
 
 
 def lapsed(draft: Draft, body: v.IssuanceAttemptLapsed) -> None:
-    """The attempt's window passed: the next attempt opens, and a doubt about the last is on record."""
-    job = draft.state.jobs.get(body.job_id)
-    if job is None or job.attempt is None or job.attempt.number != body.attempt:
+    """The attempt's window passed. The next one opens at once only if no call of this one can have gone through."""
+    job = _with_attempt(draft, body.job_id, body.attempt)
+    if job is None or job.attempt is None or job.attempt.is_reconciling:
         return
-    attempt = job.attempt
+    if job.attempt.external_ref is not None:
+        return  # said by someone who had not heard that the CA has named it
     if body.in_doubt:
-        draft.record(e.IssuanceInDoubt(job_id=job.job_id, attempt=body.attempt))
-    else:
-        draft.record(e.IssuanceLapsed(job_id=job.job_id, attempt=body.attempt))
+        reconciliation.begin(draft, job, job.attempt)
+        return
+    draft.record(e.IssuanceLapsed(job_id=job.job_id, attempt=body.attempt))
+    _ask_anew(draft, job, job.attempt)
+
+
+def reconciled(draft: Draft, body: v.IssuanceReconciled) -> None:
+    """The CA's records were searched for the attempt's certificate: it is adopted, or there is none."""
+    job = _with_attempt(draft, body.job_id, body.attempt)
+    if job is None or job.attempt is None or not job.attempt.is_reconciling:
+        return
+    if body.external_ref is not None:
+        reconciliation.adopt(draft, job, body.attempt, body.external_ref, body.report_ref)
+        return
+    lapsed = e.IssuanceLapsed(job_id=job.job_id, attempt=body.attempt, report_ref=body.report_ref)
+    draft.record(lapsed)
+    _ask_anew(draft, job, job.attempt)
+
+
+def unreconciled(draft: Draft, body: v.IssuanceUnreconciled) -> None:
+    """Nobody can say what became of the attempt: the doubt is on record with its reason, and another one opens."""
+    job = _with_attempt(draft, body.job_id, body.attempt)
+    if job is None or job.attempt is None or not job.attempt.is_reconciling:
+        return
+    doubt = e.IssuanceInDoubt(
+        job_id=job.job_id, attempt=body.attempt, reason_code=body.code, reason_message=body.message
+    )
+    draft.record(doubt)
+    _ask_anew(draft, job, job.attempt)
+
+
+def _with_attempt(draft: Draft, job_id: str, attempt: int) -> JobState | None:
+    job = draft.state.jobs.get(job_id)
+    return job if job is not None and job.attempt is not None and job.attempt.number == attempt else None
+
+
+def _ask_anew(draft: Draft, job: JobState, attempt: Attempt) -> None:
     authority = draft.context.facts.authorities.get(job.purpose)
     if authority is not None:
         request_issue(draft, job, authority, attempt.csr_pem, attempt.spki_sha256)
@@ -325,6 +361,7 @@ def lapsed(draft: Draft, body: v.IssuanceAttemptLapsed) -> None:
 
 def delayed(draft: Draft, body: v.IssuanceDelayed) -> None:
     """Show why issuing takes long; it settles nothing."""
-    job = draft.state.jobs.get(body.job_id)
-    if job is not None and job.attempt is not None and job.attempt.number == body.attempt:
-        draft.stage(job, "issuing", waiting_for="ca", reason=(body.code, body.message))
+    job = _with_attempt(draft, body.job_id, body.attempt)
+    if job is not None and job.attempt is not None:
+        waiting_for = reconciliation.WAITING_FOR if job.attempt.is_reconciling else "ca"
+        draft.stage(job, "issuing", waiting_for=waiting_for, reason=(body.code, body.message))

@@ -18,9 +18,16 @@ from bfactors.charger.state import (
     JobState,
     open_issue,
 )
-from bfactors.effect import Effect, IssueCertificate, MintKey, RevokeCertificate, StartRenewal
+from bfactors.effect import (
+    Effect,
+    IssueCertificate,
+    MintKey,
+    ReconcileIssuance,
+    RevokeCertificate,
+    StartRenewal,
+)
 from bfactors.evidence import evidence_id
-from bfactors.fleet.state import FleetFacts
+from bfactors.fleet.state import Authority, FleetFacts
 from bfactors.instruction import (
     CallAction,
     DeleteCertificate,
@@ -104,10 +111,13 @@ def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionStat
 
 def attempt_ids(state: ChargerState) -> set[str]:
     """The issue effects of the attempts under way, whichever CA they were meant for."""
-    return {_issue_id(job, job.attempt) for job in state.jobs.values() if job.attempt is not None}
+    return {_attempt_id(job, job.attempt) for job in state.jobs.values() if job.attempt is not None}
 
 
-def _issue_id(job: JobState, attempt: Attempt) -> str:
+def _attempt_id(job: JobState, attempt: Attempt) -> str:
+    """What is owed for an attempt: to have it signed and fetched, or first to search for what was signed."""
+    if attempt.is_reconciling:
+        return f"{job.job_id}:{attempt.number}:reconcile"
     return f"{job.job_id}:{attempt.number}"
 
 
@@ -130,24 +140,9 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         if authority is None or authority.arn != attempt.authority_arn:
             continue
         found.append(
-            IssueCertificate(
-                effect_id=_issue_id(job, attempt),
-                charger_id=state.charger_id,
-                purpose=job.purpose,
-                job_id=job.job_id,
-                attempt=attempt.number,
-                token=attempt.token,
-                authority_arn=attempt.authority_arn,
-                authority_pem=authority.certificate_pem,
-                authority_chain_pem=authority.chain_pem,
-                template=attempt.template,
-                signing_algorithm=attempt.signing_algorithm,
-                csr_pem=attempt.csr_pem,
-                not_before=attempt.not_before,
-                not_after=attempt.not_after,
-                call_before=attempt.call_before,
-                external_ref=attempt.external_ref,
-            )
+            _reconcile(state, job, attempt)
+            if attempt.is_reconciling
+            else _issue(state, job, attempt, authority)
         )
     for certificate in state.certificates.values():
         if certificate.revocation_requested_at is not None and certificate.state != "revoked":
@@ -194,6 +189,43 @@ def _mint(state: ChargerState, key: PendingKey) -> MintKey:
         generation=key.generation,
         is_given=key.origin == "given",
         identities=(state.charger_id, state.serial_number),
+    )
+
+
+def _issue(state: ChargerState, job: JobState, attempt: Attempt, authority: Authority) -> IssueCertificate:
+    return IssueCertificate(
+        effect_id=_attempt_id(job, attempt),
+        charger_id=state.charger_id,
+        purpose=job.purpose,
+        job_id=job.job_id,
+        attempt=attempt.number,
+        token=attempt.token,
+        authority_arn=attempt.authority_arn,
+        authority_pem=authority.certificate_pem,
+        authority_chain_pem=authority.chain_pem,
+        template=attempt.template,
+        signing_algorithm=attempt.signing_algorithm,
+        csr_pem=attempt.csr_pem,
+        not_before=attempt.not_before,
+        not_after=attempt.not_after,
+        call_before=attempt.call_before,
+        external_ref=attempt.external_ref,
+    )
+
+
+def _reconcile(state: ChargerState, job: JobState, attempt: Attempt) -> ReconcileIssuance:
+    return ReconcileIssuance(
+        effect_id=_attempt_id(job, attempt),
+        charger_id=state.charger_id,
+        purpose=job.purpose,
+        job_id=job.job_id,
+        attempt=attempt.number,
+        authority_arn=attempt.authority_arn,
+        template=attempt.template,
+        spki_sha256=attempt.spki_sha256,
+        not_before=attempt.not_before,
+        not_after=attempt.not_after,
+        call_before=attempt.call_before,
     )
 
 

@@ -104,6 +104,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     not_after: datetime
     call_before: datetime
     external_ref: str | None = None
+    is_reconciling: bool = False
+    """Its call may have gone through: the CA's records are searched for its certificate before another attempt."""
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):

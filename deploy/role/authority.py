@@ -5,13 +5,15 @@ import logging
 import random
 from dataclasses import dataclass, field
 
-from bfactors.aws_duty import REVOKER, issuing_duty
+from bfactors.aws_duty import AUDITOR, REVOKER, issuing_duty
 from bfactors.ca import AuthorityDescription
 from bfactors.command import RegisterAuthority
+from bfactors.ports import ReportShelf
 from bfactors.purpose import purpose as spec_of
 from bfactors.settings import Settings
 from deploy.role.role_watch import RoleWatch, open_role_watch, role_of
 from deploy.role.runtime import Runtime
+from gateways.ca.aws_audit_report import AwsAuditReports
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from gateways.ca.aws_session import AwsSettings
 from gateways.ca.call_limits import CallLimits
@@ -29,10 +31,26 @@ class CaClients:
 
     authorities: dict[str, AwsPrivateCa]
     arns: dict[str, str]
+    limits: CallLimits
     roles: RoleWatch | None = None
     described: dict[str, AuthorityDescription] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     """Purposes whose CA was known and did not answer when last asked."""
+    reports: AwsAuditReports | None = None
+    """None until the database is there, and where no bucket for audit reports is named."""
+
+    async def offer_reports(self, settings: Settings, runtime: Runtime, shelf: ReportShelf) -> None:
+        """Let the CAs be asked for audit reports, which all nodes share. I/O lane."""
+        buckets = {
+            arn: settings.aws_audit_buckets[spec_of(name).realm]
+            for name, arn in self.arns.items()
+            if spec_of(name).realm in settings.aws_audit_buckets
+        }
+        if buckets:
+            account = account_of(settings).under(role_of(settings, AUDITOR))
+            client = _client(account, runtime, self.limits)
+            self.reports = AwsAuditReports(client, account, buckets=buckets, shelf=shelf, clock=runtime.clock)
+            await self.reports.start()
 
     async def look(self) -> None:
         """Ask the CAs that have not said what they are."""
@@ -90,6 +108,8 @@ class CaClients:
 
     async def close(self) -> None:
         """I/O lane."""
+        if self.reports is not None:
+            await self.reports.close()
         for client in set(self.authorities.values()):
             await client.close()
         if self.roles is not None:
@@ -98,12 +118,7 @@ class CaClients:
 
 async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
     """Make the clients and ask once; a CA that is away is asked again later. I/O lane."""
-    account = AwsSettings(
-        region=settings.aws_region,
-        endpoint_url=settings.aws_endpoint_url or None,
-        access_key_id=settings.aws_access_key_id or None,
-        secret_access_key=settings.aws_secret_access_key or None,
-    )
+    account = account_of(settings)
     wanted = {
         "charging_station": settings.aws_charging_station_ca_arn,
         "backend_server": settings.aws_backend_server_ca_arn,
@@ -116,18 +131,35 @@ async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
     for name in arns:
         role = role_of(settings, issuing_duty(spec_of(name).realm))
         if role not in by_role:
-            by_role[role] = AwsPrivateCa(
-                account.under(role),
-                clock=runtime.clock,
-                metrics=runtime.metrics,
-                limits=limits,
-                retry=RetryPolicy(uniform=random.SystemRandom().uniform),
-                revoker=account.under(revoking) if revoking != role else None,
-            )
+            revoker = account.under(revoking) if revoking != role else None
+            by_role[role] = _client(account.under(role), runtime, limits, revoker)
             await by_role[role].start()
         authorities[name] = by_role[role]
     realms: dict[str, str] = {spec_of(name).realm: arn for name, arn in arns.items()}
     roles = open_role_watch(settings, account, realms, runtime.metrics)
-    clients = CaClients(authorities, arns, roles)
+    clients = CaClients(authorities, arns, limits, roles)
     await clients.look()
     return clients
+
+
+def account_of(settings: Settings) -> AwsSettings:
+    """Where AWS is, without a role."""
+    return AwsSettings(
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url or None,
+        access_key_id=settings.aws_access_key_id or None,
+        secret_access_key=settings.aws_secret_access_key or None,
+    )
+
+
+def _client(
+    account: AwsSettings, runtime: Runtime, limits: CallLimits, revoker: AwsSettings | None = None
+) -> AwsPrivateCa:
+    return AwsPrivateCa(
+        account,
+        clock=runtime.clock,
+        metrics=runtime.metrics,
+        limits=limits,
+        retry=RetryPolicy(uniform=random.SystemRandom().uniform),
+        revoker=revoker,
+    )

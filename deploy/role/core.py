@@ -22,6 +22,7 @@ from deploy.role.core_secret import CoreSecrets
 from deploy.role.database import Database
 from deploy.role.firmware_separation import FirmwareSeparation
 from deploy.role.fleet_bootstrap import tell_fleet
+from deploy.role.lane_index import LaneIndex
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
 from deploy.role.node_reports import NodeReports
@@ -125,6 +126,8 @@ class CoreRole:
             outbox=outbox,
             evidence_log=self.evidence_log,
             authorities=self.ca.authorities,
+            auditor=self.ca.reports,
+            index=LaneIndex(self.database.certificates, self.runtime.io.loop),
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
         )

@@ -6,6 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from bfactors.ports import KeyCustody
 from bfactors.settings import Settings
+from persistence.ca_desk import PostgresCaDesk
+from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
 from persistence.reader import LedgerReader
@@ -26,6 +28,8 @@ class Database:
     tokens: TokenStore
     secrets: PostgresSecretStore
     uploads: PostgresUploadTickets
+    ca_desk: PostgresCaDesk
+    certificates: PostgresCertificateIndex
 
     @classmethod
     async def open(cls, settings: Settings, passwords: dict[str, str], custody: KeyCustody) -> "Database":
@@ -40,7 +44,9 @@ class Database:
         tokens = await TokenStore.open(settings.postgres_writer_dsn)
         secrets = await PostgresSecretStore.reach(settings.postgres_writer_dsn, custody)
         uploads = await PostgresUploadTickets.reach(settings.postgres_writer_dsn)
-        return cls(store, reader, tokens, secrets, uploads)
+        ca_desk = await PostgresCaDesk.reach(settings.postgres_writer_dsn)
+        certificates = await PostgresCertificateIndex.reach(settings.postgres_reader_dsn)
+        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates)
 
     async def close(self) -> None:
         await self.store.close()
@@ -48,6 +54,8 @@ class Database:
         await self.tokens.close()
         await self.secrets.close()
         await self.uploads.close()
+        await self.ca_desk.close()
+        await self.certificates.close()
 
 
 def _passwords_in(settings: Settings) -> dict[str, str]:

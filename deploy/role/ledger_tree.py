@@ -7,10 +7,27 @@ from actors.issuance.actor import IssuanceActor
 from actors.issuance.message import Settled, Wanted
 from actors.issuance.ports import IssuancePorts
 from actors.ledger.actor import LedgerActor, Ports
+from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from actors.renewal import RenewalActor, RenewalPorts
-from bfactors.effect import Effect, StartRenewal
+from bfactors.effect import (
+    Effect,
+    IssueCertificate,
+    MintKey,
+    ReconcileIssuance,
+    RevokeCertificate,
+    StartRenewal,
+)
 from bfactors.identity import PARTITIONS
-from bfactors.ports import Checkpointing, CommandDoor, EvidenceLog, EvidenceReader, LedgerStore, Outbox
+from bfactors.ports import (
+    Auditor,
+    CertificateIndex,
+    Checkpointing,
+    CommandDoor,
+    EvidenceLog,
+    EvidenceReader,
+    LedgerStore,
+    Outbox,
+)
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
@@ -27,13 +44,22 @@ class CorePorts:
     outbox: Outbox
     evidence_log: EvidenceLog
     authorities: dict[str, AwsPrivateCa]
+    auditor: Auditor | None
+    index: CertificateIndex
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
 
 def child_of(effect: Effect) -> str:
     """Which child carries an effect out."""
-    return f"{'renewal' if isinstance(effect, StartRenewal) else 'issuance'}/{effect.purpose}"
+    match effect:
+        case StartRenewal():
+            duty = "renewal"
+        case ReconcileIssuance():
+            duty = "reconciliation"
+        case IssueCertificate() | RevokeCertificate() | MintKey():
+            duty = "issuance"
+    return f"{duty}/{effect.purpose}"
 
 
 def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectRouter:
@@ -48,6 +74,11 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
         )
         supervisor.start_child(
             f"renewal/{purpose}", _renewal(runtime, purpose, ports), router.notified(f"renewal/{purpose}")
+        )
+        supervisor.start_child(
+            f"reconciliation/{purpose}",
+            _reconciliation(runtime, purpose, authority, ports),
+            router.notified(f"reconciliation/{purpose}"),
         )
     for partition in range(PARTITIONS):
         runtime.tree.ledger().start_child(
@@ -90,6 +121,25 @@ def _issuance(
             IssuancePorts(
                 authority=authority,
                 revoker=authority,
+                evidence=ports.evidence_log,
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+            ),
+        )
+
+    return make
+
+
+def _reconciliation(
+    runtime: Runtime, purpose: str, authority: AwsPrivateCa, ports: CorePorts
+) -> Callable[[Lane], ReconciliationActor]:
+    def make(lane: Lane) -> ReconciliationActor:
+        return ReconciliationActor(
+            purpose,
+            ReconciliationPorts(
+                authority=authority,
+                auditor=ports.auditor,
+                index=ports.index,
                 evidence=ports.evidence_log,
                 clock=runtime.clock,
                 metrics=runtime.metrics,

@@ -16,6 +16,8 @@ from gateways.checkpoint.key_file import new_key
 
 PEER_KEY = "peer"
 """The AWS peer checks no signatures; any access key does."""
+PEER_BUCKET = "betterfleet-audit"
+"""The peer's buckets come into being when something is put there."""
 DATABASE_ROLES = ("bf_owner", "bf_writer", "bf_reader")
 
 
@@ -94,6 +96,7 @@ def _aws(servers: Servers, data: DataDirectory, options: tuple[str, ...]) -> Non
     servers.settings = replace(
         servers.settings,
         aws_endpoint_url=peer.url,
+        aws_audit_buckets=dict.fromkeys(peer.authorities, PEER_BUCKET),
         aws_access_key_id=PEER_KEY,
         aws_secret_access_key=PEER_KEY,
         aws_role_arns=peer.role_arns,

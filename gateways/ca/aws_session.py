@@ -110,6 +110,7 @@ class AwsClients:
             connect_timeout=self._settings.connect_timeout_s,
             read_timeout=self._settings.read_timeout_s,
             max_pool_connections=self._settings.connections,
+            s3={"addressing_style": "path" if self._settings.endpoint_url else "auto"},
         )
 
 

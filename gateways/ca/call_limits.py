@@ -13,6 +13,8 @@ QUOTAS_PER_S: Mapping[str, float] = MappingProxyType(
         "RevokeCertificate": 20.0,
         "DescribeCertificateAuthority": 20.0,
         "GetCertificateAuthorityCertificate": 20.0,
+        "CreateCertificateAuthorityAuditReport": 1.0,
+        "DescribeCertificateAuthorityAuditReport": 20.0,
     }
 )
 """Defaults of an account in one region. Source: facts on AWS Private CA 3.3."""

@@ -15,7 +15,7 @@ from bfactors.charger.decide import ChargerCommand, Decision, decide_command, de
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
-from bfactors.effect import Effect, IssueCertificate, RevokeCertificate
+from bfactors.effect import Effect, IssueCertificate, ReconcileIssuance, RevokeCertificate
 from bfactors.instruction import DeleteCertificate, InstallLeaf, InstructionOrder, ListCertificates
 from tests.core import pki
 from tests.core.world import World, fleet_facts
@@ -157,6 +157,11 @@ class Model(World):
                     (isinstance(x, IssueCertificate) and x.job_id == job.job_id)
                     or (isinstance(x, RevokeCertificate) and x.certificate_id == job.certificate_id)
                     for x in effects.values()
+                ), job
+            case "reconciliation":
+                assert job.reason_code, job
+                assert any(
+                    isinstance(x, ReconcileIssuance) and x.job_id == job.job_id for x in effects.values()
                 ), job
             case "operator":
                 assert job.reason_code, job

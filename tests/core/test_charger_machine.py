@@ -11,7 +11,7 @@ from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
-from bfactors.effect import IssueCertificate, RevokeCertificate, StartRenewal
+from bfactors.effect import IssueCertificate, ReconcileIssuance, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
 from bfactors.instruction import DeleteCertificate, InstallLeaf, ListCertificates, is_repeatable
@@ -371,6 +371,27 @@ class ChargerMachine(RuleBasedStateMachine):
                 body = v.IssuanceDelayed(**about, code="Throttling", message="later")
             case _:
                 body = v.IssuanceAttemptLapsed(**about, in_doubt=kind == "doubt")
+        self.model.tell(body)
+
+    @precondition(lambda self: any(isinstance(x, ReconcileIssuance) for x in self.model.effects.values()))
+    @rule(which=INDEX, outcome=st.sampled_from(["found", "absent", "unknown", "answered"]))
+    def search_at_the_ca(self, which: int, outcome: str) -> None:
+        effects = [x for x in self.model.effects.values() if isinstance(x, ReconcileIssuance)]
+        effect = effects[which % len(effects)]
+        about = {"job_id": effect.job_id, "attempt": effect.attempt}
+        arn = f"{effect.authority_arn}/certificate/{effect.job_id}:{effect.attempt}"
+        match outcome:
+            case "unknown":
+                body: v.EvidenceBody = v.IssuanceUnreconciled(**about, code="AccessDenied", message="no")
+            case "answered":
+                body = v.IssuanceRequested(**about, external_ref=arn)
+            case _:
+                body = v.IssuanceReconciled(
+                    **about,
+                    external_ref=arn if outcome == "found" else None,
+                    report_ref="report",
+                    report_at=self.model.now,
+                )
         self.model.tell(body)
 
     @precondition(lambda self: any(isinstance(x, RevokeCertificate) for x in self.model.effects.values()))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bfactors.audit_report import AuditEntry, ReportRef
 from bfactors.ca import (
     AlreadyDone,
     AuthorityDescription,
@@ -132,10 +133,14 @@ class Made:
     chain: IssuedChain
     made_at: datetime
     revoked_for: str | None = None
+    revoked_at: datetime | None = None
+
+
+ONE_REPORT_IN = timedelta(minutes=30)
 
 
 class FakeCa:
-    """`CertificateAuthority` and `Revoker`. Gives up the loop before and after each effect, as a network does."""
+    """`CertificateAuthority`, `Revoker` and `Auditor`. Gives up the loop before and after each effect, as a network does."""
 
     def __init__(self, time: ManualTime, *, arn: str = ARN, ready_after_s: float = 0.0) -> None:
         self.arn = arn
@@ -147,6 +152,7 @@ class FakeCa:
         self.orders: list[SigningOrder] = []
         self.made: dict[str, Made] = {}
         self.faults: dict[str, deque[Fault]] = {}
+        self.reports: dict[str, tuple[ReportRef, list[AuditEntry]]] = {}
         self.rewrite: Callable[[IssuedChain], IssuedChain] = lambda chain: chain
 
     def fail(self, operation: str, error: CaError, *, times: int = 1, took_effect: bool = False) -> None:
@@ -199,11 +205,54 @@ class FakeCa:
                 if made.revoked_for is not None:
                     raise AlreadyDone("RequestAlreadyProcessedException", "revoked already")
                 made.revoked_for = reason
+                made.revoked_at = self.time.now()
                 await asyncio.sleep(0)
                 if fault is not None:
                     raise fault.error
                 return
         raise Permanent("ResourceNotFoundException", "this authority issued no certificate of this serial")
+
+    async def report(self, authority_arn: str, since: datetime) -> ReportRef:
+        await self._arrived("report", authority_arn)
+        self._known(authority_arn)
+        now = self.time.now()
+        newest = max((ref.created_at for ref, _ in self.reports.values()), default=None)
+        for ref, _ in self.reports.values():
+            if ref.created_at >= since:
+                return ref
+        if newest is not None and newest + ONE_REPORT_IN > now:
+            left_s = (newest + ONE_REPORT_IN - now).total_seconds()
+            raise NotReady("AuditReportTooSoon", "one report in 30 minutes", retry_after_s=left_s)
+        made = ReportRef(
+            authority_arn=authority_arn,
+            report_id=f"report-{len(self.reports) + 1}",
+            bucket="audit",
+            key=f"{len(self.reports) + 1}.csv",
+            created_at=now,
+        )
+        self.reports[made.report_id] = made, [self._entry(ref, each) for ref, each in self.made.items()]
+        await asyncio.sleep(0)
+        return made
+
+    async def entries(self, report: ReportRef) -> AsyncGenerator[Sequence[AuditEntry], None]:
+        _, rows = self.reports[report.report_id]
+        for begin in range(0, len(rows), 2):
+            await asyncio.sleep(0)
+            yield rows[begin : begin + 2]
+
+    def _entry(self, external_ref: str, made: Made) -> AuditEntry:
+        leaf = parse_certificates(made.chain.leaf_pem)[0]
+        return AuditEntry(
+            external_ref=external_ref,
+            serial_number=leaf.serial_number,
+            subject=leaf.subject,
+            template=made.order.template,
+            not_before=leaf.not_before,
+            not_after=leaf.not_after,
+            issued_at=made.made_at,
+            revoked_at=made.revoked_at,
+            revocation_reason=made.revoked_for,
+        )
 
     async def _arrived(self, operation: str, about: str) -> Fault | None:
         """A fault that lets the call take effect; raises one that does not."""

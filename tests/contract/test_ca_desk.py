@@ -1,0 +1,122 @@
+"""What the nodes share about a CA, on a real PostgreSQL: reports, calls, turns; and the certificates they compare with."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from bfactors.audit_report import ReportRef
+from bfactors.call_bucket import BucketSize
+from bfactors.ledger_row import KeyOwnerRow
+from bfactors.urgency import Urgency
+from persistence.ca_desk import PostgresCaDesk
+from persistence.certificate_index import PostgresCertificateIndex
+from persistence.ledger_store import PostgresLedgerStore
+from persistence.role import READER, WRITER
+from tests.conftest import FreshDatabase
+from tests.fakes.ledger_row import DAWN, batch, certificate, charger
+
+pytest_plugins = ("tests.fakes.ledger_database",)
+pytestmark = pytest.mark.timeout(30)
+
+ARN = "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/1"
+SCOPE = "000000000000/eu-central-1"
+
+
+@pytest.fixture
+async def desk(emptied_ledger_database: FreshDatabase) -> AsyncIterator[PostgresCaDesk]:
+    opened = await PostgresCaDesk.reach(emptied_ledger_database.dsn(WRITER), size=4)
+    yield opened
+    await opened.close()
+
+
+def report(number: int) -> ReportRef:
+    return ReportRef(
+        authority_arn=ARN,
+        report_id=f"r{number}",
+        bucket="b",
+        key=f"k{number}",
+        created_at=DAWN + timedelta(minutes=number),
+    )
+
+
+async def test_the_newest_report_is_kept_whoever_comes_last(desk: PostgresCaDesk) -> None:
+    assert await desk.latest(ARN) is None
+    for number in (2, 3, 1):
+        await desk.put(report(number))
+    assert await desk.latest(ARN) == report(3)
+    assert await desk.latest("another") is None
+
+
+async def test_a_turn_is_one_nodes_until_it_is_finished_or_its_claim_has_lapsed(desk: PostgresCaDesk) -> None:
+    async def claims(node: str, *, now: float, lease_s: float = 60) -> bool:
+        return await desk.claim(
+            ARN,
+            node,
+            now=DAWN + timedelta(hours=now),
+            first_due_at=DAWN + timedelta(hours=1),
+            lease=timedelta(seconds=lease_s),
+        )
+
+    assert not await claims("a", now=0), "the first one only says when"
+    assert await desk.due_at(ARN) == DAWN + timedelta(hours=1)
+    assert not await claims("a", now=0.5), "not due yet"
+    assert await claims("a", now=1, lease_s=0)
+    assert await claims("b", now=1), "the first claim has lapsed"
+    assert not await claims("a", now=1)
+    await desk.finished(ARN, "a", DAWN + timedelta(hours=9))
+    assert await desk.due_at(ARN) == DAWN + timedelta(hours=1), "a turn that was lost finishes nothing"
+    await desk.finished(ARN, "b", DAWN + timedelta(hours=25))
+    assert not await claims("a", now=2)
+    assert await claims("a", now=25)
+
+
+async def test_certificates_are_found_by_serial_purpose_and_key(
+    emptied_ledger_database: FreshDatabase, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    lease = await postgres_ledger_store.claim(3, "a", timedelta(minutes=5))
+    assert lease is not None
+    rows = [certificate(f"c{number}", serial_number=f"a{number}") for number in range(3)]
+    written = batch(lease, 0, certificates=rows, chargers=[charger("CP-1", managed_identity_id="unit-1")])
+    written.key_owners = [KeyOwnerRow("ab" * 32, "unit-1")]
+    await postgres_ledger_store.commit(lease, written, timedelta(minutes=5))
+    index = await PostgresCertificateIndex.reach(emptied_ledger_database.dsn(READER))
+    try:
+        found = await index.by_serial(["a1", "zz"])
+        assert {serial: each.certificate_id for serial, each in found.items()} == {"a1": "c1"}
+        seen: list[str] = []
+        after = None
+        while page := await index.of_purpose(rows[0].purpose, after, 2):
+            seen += [each.certificate_id for each in page]
+            after = (page[-1].not_after, page[-1].certificate_id)
+        assert seen == ["c0", "c1", "c2"]
+        assert await index.of_purpose("contract", None, 2) == []
+        assert await index.charger_of_key("ab" * 32) == "CP-1"
+        assert await index.charger_of_key("cd" * 32) is None
+    finally:
+        await index.close()
+
+
+async def test_calls_are_granted_while_there_are_tokens_and_some_are_left_to_who_is_in_a_hurry(
+    desk: PostgresCaDesk,
+) -> None:
+    size = BucketSize(rate_per_s=0.001, burst=8.0)
+
+    async def take(wanted: int, urgency: Urgency, operation: str = "IssueCertificate") -> int:
+        grant = await desk.take(
+            SCOPE,
+            operation,
+            rate_per_s=size.rate_per_s,
+            burst=size.burst,
+            wanted=wanted,
+            kept_back=size.kept_back(urgency),
+        )
+        return grant.calls
+
+    assert await take(3, Urgency.ROUTINE) == 3
+    assert await take(3, Urgency.ROUTINE) == 1, "half of it is left"
+    assert await take(3, Urgency.ROUTINE) == 0
+    assert await take(3, Urgency.SOON) == 2, "a quarter is left"
+    assert await take(3, Urgency.INCIDENT) == 2
+    assert await take(3, Urgency.INCIDENT) == 0
+    assert await take(3, Urgency.INCIDENT, "RevokeCertificate") == 3, "each operation has its own"
