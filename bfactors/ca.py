@@ -18,6 +18,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.errors import BetterFleetError
+from bfactors.urgency import Urgency
 
 TOKEN_MAX_CHARS = 36
 """The longest idempotency token a CA of ours accepts. Source: botocore's acm-pca model, IdempotencyToken."""
@@ -88,7 +89,8 @@ class MalformedCsr(Permanent):
 class SigningOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What one certificate is asked for with. Sent again, every field is the same to the byte.
 
-    `template` and `signing_algorithm` as the CA names them; dates in whole seconds. From `call_before` on, no call leaves.
+    `urgency` is not sent: it says where the call queues. `template` and `signing_algorithm` as the CA names them; dates in
+    whole seconds. From `call_before` on, no call leaves.
     """
 
     authority_arn: str
@@ -99,6 +101,7 @@ class SigningOrder(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     call_before: datetime
+    urgency: Urgency = Urgency.ROUTINE
 
 
 class IssuedChain(msgspec.Struct, frozen=True, kw_only=True):

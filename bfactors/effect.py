@@ -31,6 +31,10 @@ class IssueCertificate(_Effect, frozen=True, kw_only=True):
     not_after: datetime
     call_before: datetime
     external_ref: str | None = None
+    replaces_until: datetime | None = None
+    """When the certificate that this one replaces ends."""
+    is_incident: bool = False
+    """It replaces one whose key is compromised."""
 
 
 class ReconcileIssuance(_Effect, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from bfactors.audit.checkpoint import SignedCheckpoint
 from bfactors.audit.note import NoteKey, NoteSignature, SignedNote
 from bfactors.audit_report import AuditEntry, ReportRef
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
+from bfactors.call_bucket import BucketSize, Grant
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
@@ -350,6 +351,16 @@ class ReportShelf(Protocol):
     async def latest(self, authority_arn: str) -> ReportRef | None: ...
     async def put(self, report: ReportRef) -> None:
         """Keeps the newer of two."""
+        ...
+
+
+class CallBucket(Protocol):
+    """Calls that all nodes take from one place. Callable on the I/O lane; raises Unavailable."""
+
+    async def take(
+        self, scope: str, operation: str, *, size: BucketSize, wanted: int, kept_back: float
+    ) -> Grant:
+        """Take up to `wanted` calls, leaving `kept_back` of the bucket."""
         ...
 
 

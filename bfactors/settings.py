@@ -120,8 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One role per duty (`charger-issuer`, `server-certs`, `revoker`, ...); a duty not named uses `aws_role_arn`."""
     aws_charging_station_ca_arn: str = ""
     aws_backend_server_ca_arn: str = ""
-    ca_calls_per_s: float = 15.0
-    """One token bucket towards each CA, below its quota of 25."""
+    ca_calls_per_s: float = 20.0
+    """Of all nodes together towards each account and region, below its quota of 25 for IssueCertificate."""
 
     aws_audit_buckets: dict[str, str] = {}
     """S3 bucket for the audit reports of a realm's CA; without one, what a crash left in doubt there stays in doubt."""

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 SOON = timedelta(days=7)
+URGENT_REASONS = frozenset({"key_compromise", "certificate_authority_compromise", "a_a_compromise"})
+"""Reasons of a revocation that say somebody else may hold the key."""
 
 
 class Urgency(IntEnum):

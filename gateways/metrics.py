@@ -93,6 +93,11 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_aws_role_verified", "gauge", "1 if AWS told what the role may do", ("duty",)),
     MetricSpec("bf_ca_call_seconds", "histogram", "Duration of a call to a CA", ("operation",), _CALL_S),
     MetricSpec(
+        "bf_ca_bucket_cut_off",
+        "gauge",
+        "1: calls are taken from this node's small share, not from the shared bucket",
+    ),
+    MetricSpec(
         "bf_issuance_reconciliation_waiting",
         "gauge",
         "Attempts in doubt that wait for a report",

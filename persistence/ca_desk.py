@@ -1,12 +1,12 @@
-"""What the nodes share about each CA: the newest audit report, the bucket of calls, whose turn a reconciliation is."""
+"""What the nodes share about each CA: the newest audit report, and the bucket of calls."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 import asyncpg
 
 from bfactors.audit_report import ReportRef
-from bfactors.call_bucket import Grant
+from bfactors.call_bucket import BucketSize, Grant
 from persistence.database import open_pool, unavailable_when_lost
 from persistence.query import queries
 
@@ -15,7 +15,7 @@ _TAKE_WITHIN = timedelta(seconds=2)
 
 
 class PostgresCaDesk:
-    """`ReportShelf`, `CallBucket` and `ReconciliationTurns`, on the writer's role. Runs on the pool's loop.
+    """`ReportShelf` and `CallBucket`, on the writer's role. Runs on the pool's loop.
 
     Every method may raise Unavailable.
     """
@@ -56,32 +56,12 @@ class PostgresCaDesk:
     # ------------------------------------------------------------ CallBucket
 
     async def take(
-        self, scope: str, operation: str, *, rate_per_s: float, burst: float, wanted: int, kept_back: float
+        self, scope: str, operation: str, *, size: BucketSize, wanted: int, kept_back: float
     ) -> Grant:
         """Take up to `wanted` calls, leaving `kept_back`."""
         async with unavailable_when_lost():
             row = await self._pool.fetchrow(
-                _SQL["take"], scope, operation, rate_per_s, burst, wanted, kept_back
+                _SQL["take"], scope, operation, size.rate_per_s, size.burst, wanted, kept_back
             )
         assert row is not None
-        return Grant(calls=row["granted"], left=row["tokens"])
-
-    # ------------------------------------------------------------ ReconciliationTurns
-
-    async def claim(
-        self, authority_arn: str, node: str, *, now: datetime, first_due_at: datetime, lease: timedelta
-    ) -> bool:
-        """Whether this node is to reconcile that CA now. The first call for a CA sets when it is due first."""
-        async with unavailable_when_lost():
-            row = await self._pool.fetchrow(_SQL["claim"], authority_arn, node, lease, first_due_at, now)
-        return row is not None and bool(row["is_ours"])
-
-    async def due_at(self, authority_arn: str) -> datetime | None:
-        async with unavailable_when_lost():
-            due: datetime | None = await self._pool.fetchval(_SQL["reconciliation_due"], authority_arn)
-        return due
-
-    async def finished(self, authority_arn: str, node: str, next_due_at: datetime) -> None:
-        """Give the turn back; the next one comes then."""
-        async with unavailable_when_lost():
-            await self._pool.execute(_SQL["finish"], authority_arn, node, next_due_at)
+        return Grant(row["granted"], row["tokens"])

@@ -5,7 +5,6 @@ waiting ──a place is free──► running ──recorded──► reported 
 """
 
 import enum
-from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,14 +14,18 @@ from actors.issuance.hold import Hold
 from actors.issuance.message import Broke, CarriedOut, Message, Settled, Wanted
 from actors.issuance.patience import Patience
 from actors.issuance.ports import IssuancePorts
+from actors.issuance.turn import Turns, urgency_of_effect
 from actors.mailbox import HighWaterGauge, Mailbox
 from bfactors.charger.issuance import CALL_WINDOW
 from bfactors.effect import IssueCertificate, RevokeCertificate
+from bfactors.urgency import Urgency
 
 MAILBOX_CAPACITY = 200_000
 """Every effect outstanding is given at once after a restart, and one that finds no room would wait for the next."""
 ISSUING_AT_ONCE = 16
 REVOKING_AT_ONCE = 4
+FOR_INCIDENTS = 4
+"""Places beyond those: calls of all the others may be queuing for the CA's bucket."""
 GIVEN_WITHIN = timedelta(seconds=2)
 """An effect that comes later than this after its decision may have been in other hands first; a lease lasts longer."""
 
@@ -53,8 +56,8 @@ class IssuanceActor(Mailbox[Message]):
         "_patience",
         "_ports",
         "_purpose",
-        "_queues",
         "_running",
+        "_turns",
         "is_paused",
     )
 
@@ -79,7 +82,7 @@ class IssuanceActor(Mailbox[Message]):
             IssueCertificate: issuing_at_once,
             RevokeCertificate: revoking_at_once,
         }
-        self._queues: dict[type, deque[str]] = {IssueCertificate: deque(), RevokeCertificate: deque()}
+        self._turns: dict[type, Turns] = {IssueCertificate: Turns(), RevokeCertificate: Turns()}
         self._running: dict[type, int] = {IssueCertificate: 0, RevokeCertificate: 0}
         self.is_paused = False
 
@@ -115,11 +118,11 @@ class IssuanceActor(Mailbox[Message]):
             known.is_settled = False
             return
         self._entries[effect.effect_id] = _Entry(effect, self._has_had_since_decided(effect))
-        queue = self._queues[type(effect)]
+        turns, urgency = self._turns[type(effect)], urgency_of_effect(effect, self._ports.clock.now())
         if isinstance(effect, IssueCertificate) and (effect.attempt > 1 or effect.external_ref is not None):
-            queue.appendleft(effect.effect_id)  # its job has waited longest
+            turns.come_first(effect.effect_id, urgency)  # its job has waited longest
         else:
-            queue.append(effect.effect_id)
+            turns.append(effect.effect_id, urgency)
 
     def _has_had_since_decided(self, effect: IssueCertificate | RevokeCertificate) -> bool:
         if isinstance(effect, RevokeCertificate):
@@ -140,14 +143,21 @@ class IssuanceActor(Mailbox[Message]):
     def _go_on(self) -> None:
         if self._patience.is_over:
             return
-        for kind, queue in self._queues.items():
-            while queue and self._running[kind] < self._at_once[kind]:
-                entry = self._entries.get(queue.popleft())
+        for kind, turns in self._turns.items():
+            while (effect_id := self._next(kind)) is not None:
+                entry = self._entries.get(effect_id)
                 if entry is not None and entry.stage is _Stage.WAITING:
                     self._begin(entry)
             self._ports.metrics.gauge(
-                "bf_issuance_waiting", len(queue), purpose=self._purpose, effect=kind.__name__
+                "bf_issuance_waiting", len(turns), purpose=self._purpose, effect=kind.__name__
             )
+
+    def _next(self, kind: type) -> str | None:
+        """Whose turn it is, if there is a place; a few places are for incidents alone."""
+        free = self._at_once[kind] - self._running[kind]
+        if free <= -FOR_INCIDENTS:
+            return None
+        return self._turns[kind].next(Urgency.ROUTINE if free > 0 else Urgency.INCIDENT)
 
     def _begin(self, entry: _Entry) -> None:
         entry.stage = _Stage.RUNNING
@@ -177,7 +187,7 @@ class IssuanceActor(Mailbox[Message]):
             return
         if done.has_lapsed and isinstance(effect, IssueCertificate) and effect.external_ref is not None:
             entry.stage = _Stage.WAITING  # the CA's answer to an earlier life was recorded meanwhile
-            self._queues[IssueCertificate].appendleft(effect.effect_id)
+            self._turns[IssueCertificate].come_first(effect.effect_id, Urgency.INCIDENT)
             return
         entry.stage = _Stage.REPORTED
         if entry.is_settled:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from actors.issuance.hold import Hold
 from actors.issuance.message import CarriedOut
@@ -12,6 +13,7 @@ from actors.issuance.patience import Interrupted, Patience
 from actors.issuance.ports import IssuancePorts
 from actors.issuance.record import record
 from actors.issuance.returned import completed
+from actors.issuance.turn import urgency_of_effect
 from bfactors.ca import (
     CaError,
     NotActive,
@@ -88,7 +90,7 @@ class Attempt:
 
     async def _ask(self) -> str | None:
         """The CA's name for the certificate, recorded; None when this attempt has come to its end without one."""
-        effect, ports, order = self.effect, self.ports, order_of(self.effect)
+        effect, ports = self.effect, self.ports
         in_doubt = not self.lived_through
         failures = bounded = 0
         delay_s = 0.0
@@ -96,7 +98,7 @@ class Attempt:
             if self.is_settled() and not in_doubt:
                 return None  # nobody wants it, and no call has left
             try:
-                external_ref = await ports.authority.issue(order)
+                external_ref = await ports.authority.issue(order_of(effect, ports.clock.now()))
             except _REPEATABLE as error:
                 in_doubt = in_doubt or error.may_have_happened
                 failures += 1
@@ -190,8 +192,8 @@ class Attempt:
         )
 
 
-def order_of(effect: IssueCertificate) -> SigningOrder:
-    """What the CA is asked, from the effect alone: every life asks the same."""
+def order_of(effect: IssueCertificate, now: datetime) -> SigningOrder:
+    """What the CA is asked, from the effect alone: every life asks the same. Only where it queues depends on the time."""
     return SigningOrder(
         authority_arn=effect.authority_arn,
         token=effect.token,
@@ -201,4 +203,5 @@ def order_of(effect: IssueCertificate) -> SigningOrder:
         not_before=effect.not_before,
         not_after=effect.not_after,
         call_before=effect.call_before,
+        urgency=urgency_of_effect(effect, now),
     )

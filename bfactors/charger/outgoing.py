@@ -17,6 +17,7 @@ from bfactors.charger.state import (
     InstructionState,
     JobState,
     open_issue,
+    slot_key,
 )
 from bfactors.effect import (
     Effect,
@@ -38,6 +39,7 @@ from bfactors.instruction import (
 )
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
+from bfactors.urgency import URGENT_REASONS
 
 
 def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[InstructionOrder]:
@@ -210,6 +212,24 @@ def _issue(state: ChargerState, job: JobState, attempt: Attempt, authority: Auth
         not_after=attempt.not_after,
         call_before=attempt.call_before,
         external_ref=attempt.external_ref,
+        replaces_until=_replaces_until(state, job),
+        is_incident=_is_incident(state, job),
+    )
+
+
+def _replaces_until(state: ChargerState, job: JobState) -> datetime | None:
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    current = state.certificates.get(slot.current) if slot is not None and slot.current else None
+    return current.not_after if current is not None else None
+
+
+def _is_incident(state: ChargerState, job: JobState) -> bool:
+    """Whether nothing stands in the slot because the key that stood there is compromised."""
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    return (slot is None or slot.current is None) and any(
+        certificate.revocation_reason in URGENT_REASONS
+        for certificate in state.certificates.values()
+        if (certificate.purpose, certificate.variant) == (job.purpose, job.variant)
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from bfactors.aws_duty import AUDITOR, REVOKER, issuing_duty
 from bfactors.ca import AuthorityDescription
 from bfactors.command import RegisterAuthority
-from bfactors.ports import ReportShelf
 from bfactors.purpose import purpose as spec_of
 from bfactors.settings import Settings
 from deploy.role.role_watch import RoleWatch, open_role_watch, role_of
@@ -19,6 +18,7 @@ from gateways.ca.aws_session import AwsSettings
 from gateways.ca.call_limits import CallLimits
 from gateways.ca.discovery import Discovered, Undiscovered, discover, register_command
 from gateways.ca.retry import RetryPolicy
+from persistence.ca_desk import PostgresCaDesk
 
 _LOG = logging.getLogger(__name__)
 RETRY_S = 2.0
@@ -39,8 +39,9 @@ class CaClients:
     reports: AwsAuditReports | None = None
     """None until the database is there, and where no bucket for audit reports is named."""
 
-    async def offer_reports(self, settings: Settings, runtime: Runtime, shelf: ReportShelf) -> None:
-        """Let the CAs be asked for audit reports, which all nodes share. I/O lane."""
+    async def join(self, settings: Settings, runtime: Runtime, desk: PostgresCaDesk) -> None:
+        """Take calls from the bucket of all nodes, and let the CAs be asked for audit reports, shared too. I/O lane."""
+        self.limits.share(desk, runtime.metrics)
         buckets = {
             arn: settings.aws_audit_buckets[spec_of(name).realm]
             for name, arn in self.arns.items()
@@ -49,7 +50,7 @@ class CaClients:
         if buckets:
             account = account_of(settings).under(role_of(settings, AUDITOR))
             client = _client(account, runtime, self.limits)
-            self.reports = AwsAuditReports(client, account, buckets=buckets, shelf=shelf, clock=runtime.clock)
+            self.reports = AwsAuditReports(client, account, buckets=buckets, shelf=desk, clock=runtime.clock)
             await self.reports.start()
 
     async def look(self) -> None:

@@ -153,7 +153,7 @@ class System:
         self.sealing = await Sealing.open(settings)
         database = await Database.open(settings, passwords, self.sealing.custody)
         self.checkpoints = await CheckpointMeans.open(settings, self.runtime.clock)
-        await self.ca.offer_reports(settings, self.runtime, database.ca_desk)
+        await self.ca.join(settings, self.runtime, database.ca_desk)
         nats = await self._open_nats("core", settings.nats_core_seed_file, owner)
         self.core = CoreRole(
             runtime=self.runtime,

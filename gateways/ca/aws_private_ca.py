@@ -20,6 +20,7 @@ from bfactors.ca import (
     Transient,
 )
 from bfactors.ports import Clock, Metrics
+from bfactors.urgency import URGENT_REASONS, Urgency
 from gateways.ca.authority_chain import described
 from gateways.ca.aws_error import CAUGHT, ca_error
 from gateways.ca.aws_session import AwsClients, AwsSettings
@@ -28,8 +29,7 @@ from gateways.ca.circuit import Circuit
 from gateways.ca.lane import run_on
 from gateways.ca.retry import RetryPolicy
 
-_URGENT_REASONS = frozenset({"key_compromise", "certificate_authority_compromise", "a_a_compromise"})
-_REASONS = _URGENT_REASONS | {
+_REASONS = URGENT_REASONS | {
     "unspecified",
     "affiliation_changed",
     "superseded",
@@ -89,7 +89,7 @@ class AwsPrivateCa:
                 raise Transient("CallWindowPassed", "the order may not be sent any more")
 
         answer = await self._from_any_lane(
-            "IssueCertificate", order.authority_arn, parameters, last_check=in_time
+            "IssueCertificate", order.authority_arn, parameters, urgency=order.urgency, last_check=in_time
         )
         return str(answer["CertificateArn"])
 
@@ -123,9 +123,8 @@ class AwsPrivateCa:
             "CertificateSerial": colon_hex(serial_number),
             "RevocationReason": reason.upper(),
         }
-        await self._from_any_lane(
-            "RevokeCertificate", authority_arn, parameters, emergency=reason in _URGENT_REASONS
-        )
+        urgency = Urgency.INCIDENT if reason in URGENT_REASONS else Urgency.ROUTINE
+        await self._from_any_lane("RevokeCertificate", authority_arn, parameters, urgency=urgency)
 
     # ------------------------------------------------------------ what else belongs to the CA
 
@@ -143,26 +142,24 @@ class AwsPrivateCa:
         authority_arn: str,
         parameters: dict[str, Any],
         *,
-        emergency: bool = False,
+        urgency: Urgency = Urgency.ROUTINE,
         last_check: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        return await run_on(
-            self._loop, self._call(operation, authority_arn, parameters, emergency, last_check)
-        )
+        return await run_on(self._loop, self._call(operation, authority_arn, parameters, urgency, last_check))
 
     async def _call(
         self,
         operation: str,
         authority_arn: str,
         parameters: dict[str, Any],
-        emergency: bool,
+        urgency: Urgency,
         last_check: Callable[[], None],
     ) -> dict[str, Any]:
         circuit = self._circuits[authority_arn, operation]
         outcome = "cancelled"
         try:
             circuit.check(self._clock.monotonic())
-            await self._limits.enter(operation, emergency=emergency)
+            await self._limits.enter(authority_arn, operation, urgency)
             last_check()
             answer = await self._sent(operation, parameters)
         except CaError as error:

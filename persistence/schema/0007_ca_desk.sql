@@ -18,13 +18,5 @@ CREATE TABLE ca_call_bucket (
     PRIMARY KEY (scope, operation)
 ) WITH (fillfactor = 10);
 
--- Which node compares which CA with the ledger, and when that is due again.
-CREATE TABLE ca_reconciliation (
-    authority_arn text        PRIMARY KEY,
-    due_at        timestamptz NOT NULL,
-    claimed_by    text        NOT NULL DEFAULT '',
-    claimed_until timestamptz NOT NULL DEFAULT '-infinity'
-);
-
-GRANT SELECT, INSERT, UPDATE ON ca_report, ca_call_bucket, ca_reconciliation TO bf_writer;
-GRANT SELECT ON ca_report, ca_call_bucket, ca_reconciliation TO bf_reader;
+GRANT SELECT, INSERT, UPDATE ON ca_report, ca_call_bucket TO bf_writer;
+GRANT SELECT ON ca_report, ca_call_bucket TO bf_reader;

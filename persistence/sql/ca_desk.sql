@@ -24,16 +24,3 @@ VALUES ($1, $2, $4::float8 - greatest(0, least($5::int, floor($4::float8 - $6::f
                                     greatest(0, extract(epoch FROM moment.at - b.filled_at)::float8)) AS tokens
                          FROM (SELECT clock_timestamp() AS at) moment) held) filled)
 RETURNING granted, tokens;
-
--- name: claim
--- Returns a row when this node is to do it now. A claim that was never finished lapses.
-INSERT INTO ca_reconciliation AS r (authority_arn, due_at) VALUES ($1, $4)
-    ON CONFLICT (authority_arn) DO UPDATE SET claimed_by = $2, claimed_until = clock_timestamp() + $3::interval
- WHERE r.due_at <= $5 AND r.claimed_until < clock_timestamp()
-RETURNING claimed_by = $2 AS is_ours, due_at;
-
--- name: reconciliation_due
-SELECT due_at FROM ca_reconciliation WHERE authority_arn = $1;
-
--- name: finish
-UPDATE ca_reconciliation SET due_at = $3, claimed_until = '-infinity' WHERE authority_arn = $1 AND claimed_by = $2;

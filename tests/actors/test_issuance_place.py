@@ -80,6 +80,22 @@ async def test_only_so_many_certificates_are_in_the_making_and_the_rest_follow_i
     assert len(desk.facts(v.IssuanceCompleted)) == 5
 
 
+async def test_what_ends_soon_goes_before_routine_and_an_incident_needs_no_free_place() -> None:
+    desk = Desk(issuing_at_once=1)
+    desk.ca.ready_after = timedelta(seconds=1)
+    now = desk.time.now()
+    for job_id, until in (("a", None), ("b", now + timedelta(days=20)), ("soon", now + timedelta(days=6))):
+        desk.want(desk.issue(job_id=job_id, replaces_until=until))
+    await settle()
+    assert [order.token for order in desk.ca.orders] == ["a-1"]
+    desk.want(desk.issue(job_id="stolen", is_incident=True))
+    await settle()
+    assert [order.token for order in desk.ca.orders] == ["a-1", "stolen-1"]
+    await desk.time.advance(10)
+    assert [order.token for order in desk.ca.orders] == ["a-1", "stolen-1", "soon-1", "b-1"]
+    assert [order.urgency for order in desk.ca.orders] == [2, 0, 1, 2]
+
+
 async def test_an_effect_given_up_before_its_turn_is_not_carried_out() -> None:
     desk = Desk(issuing_at_once=1)
     desk.ca.ready_after = timedelta(seconds=1)

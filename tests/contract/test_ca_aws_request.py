@@ -16,13 +16,11 @@ from bfactors.fleet import decide as fleet
 from bfactors.fleet.state import FleetState
 from bfactors.x509 import is_root, parse_certificate, parse_certificates
 from gateways.ca.aws_private_ca import colon_hex, signing_parameters
-from gateways.ca.call_limits import CallLimits
 from gateways.ca.discovery import discover
-from gateways.ca.token_bucket import TokenBucket, Turnstile
 from simulator.aws import Role
 from tests.contract.test_ca_aws import REALM, aws_settings, aws_side, made, order_for
 from tests.core import pki
-from tests.fakes.ca import FakeCa, LeapingTime, ManualTime
+from tests.fakes.ca import FakeCa, LeapingTime
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -185,85 +183,6 @@ async def test_a_crowd_of_orders_never_exceeds_the_pace_and_is_never_throttled(t
         outcomes = [call["outcome"] for call in await side.log("IssueCertificate")]
     assert outcomes == ["ok"] * 60
     assert took_s >= (60 - 7.5) / 15 - 0.1
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 2), st.booleans()), min_size=1, max_size=200),
-    st.floats(0.5, 50),
-    st.floats(2, 30),
-)
-def test_in_any_span_no_more_leaves_than_the_burst_and_the_rate_allow(
-    asked: list[tuple[float, bool]], rate_per_s: float, burst: float
-) -> None:
-    bucket = TokenBucket(rate_per_s, burst=burst, kept_back=burst / 4)
-    now_s = 5.0
-    taken: list[float] = []
-    for later_s, emergency in asked:
-        now_s += later_s
-        if bucket.try_take(now_s, emergency=emergency) == 0.0:
-            taken.append(now_s)
-    for first, at_s in enumerate(taken):
-        for last in range(first, len(taken)):
-            assert last - first + 1 <= burst + (taken[last] - at_s) * rate_per_s + 1e-6
-
-
-def test_the_wait_a_bucket_names_is_enough() -> None:
-    bucket = TokenBucket(3.0, burst=2, kept_back=0)
-    assert [bucket.try_take(1.0) for _ in range(2)] == [0.0, 0.0]
-    wait_s = bucket.try_take(1.0)
-    assert wait_s > 0
-    assert bucket.try_take(1.0 + wait_s) == 0.0
-
-
-def test_what_is_kept_back_is_for_emergencies_alone() -> None:
-    bucket = TokenBucket(1.0, burst=4, kept_back=2)
-    assert [bucket.try_take(0.0) for _ in range(2)] == [0.0, 0.0]
-    assert bucket.try_take(0.0) > 0
-    assert [bucket.try_take(0.0, emergency=True) for _ in range(2)] == [0.0, 0.0]
-    assert bucket.try_take(0.0, emergency=True) > 0
-
-
-def test_a_clock_that_steps_back_mints_nothing() -> None:
-    bucket = TokenBucket(1.0, burst=1)
-    assert bucket.try_take(100.0) == 0.0
-    assert bucket.try_take(50.0) == 1.0
-    assert bucket.try_take(51.0) == 0.0
-
-
-@pytest.mark.parametrize(("rate", "burst", "kept"), [(0, 2, 0), (1, 0.5, 0), (1, 2, 1.5), (1, 2, -1)])
-def test_a_bucket_nothing_could_leave_is_refused(rate: float, burst: float, kept: float) -> None:
-    with pytest.raises(ValueError, match="a bucket needs"):
-        TokenBucket(rate, burst=burst, kept_back=kept)
-
-
-async def test_emergencies_pass_the_queue_and_the_queue_keeps_its_order() -> None:
-    time = ManualTime()
-    turnstile = Turnstile(TokenBucket(1.0, burst=2, kept_back=1), time.monotonic, time.sleep)
-    passed: list[str] = []
-
-    async def enter(name: str, *, emergency: bool = False) -> None:
-        await turnstile.enter(emergency=emergency)
-        passed.append(name)
-
-    async with asyncio.TaskGroup() as crowd:
-        for number in range(4):
-            crowd.create_task(enter(str(number)))
-        await time.advance(0)
-        crowd.create_task(enter("!", emergency=True))
-        await time.advance(0)
-        assert passed == ["0", "!"]
-        await time.advance(10)
-    assert passed == ["0", "!", "1", "2", "3"]
-
-
-async def test_every_operation_has_a_pace_of_its_own_at_any_rate() -> None:
-    for calls_per_s in (0.1, 15.0, 25.0):
-        time = LeapingTime()
-        limits = CallLimits(calls_per_s, monotonic=time.monotonic, sleep=time.sleep)
-        await limits.enter("IssueCertificate")
-        await limits.enter("GetCertificate")
-        await limits.enter("RevokeCertificate", emergency=True)
-        assert time.elapsed_s == 0
 
 
 # ---------------------------------------------------------------- what is found at start

@@ -1,4 +1,4 @@
-"""What the nodes share about a CA, on a real PostgreSQL: reports, calls, turns; and the certificates they compare with."""
+"""What the nodes share about a CA, on a real PostgreSQL: reports; and the certificates they compare with."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -6,9 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bfactors.audit_report import ReportRef
-from bfactors.call_bucket import BucketSize
 from bfactors.ledger_row import KeyOwnerRow
-from bfactors.urgency import Urgency
 from persistence.ca_desk import PostgresCaDesk
 from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
@@ -20,7 +18,6 @@ pytest_plugins = ("tests.fakes.ledger_database",)
 pytestmark = pytest.mark.timeout(30)
 
 ARN = "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/1"
-SCOPE = "000000000000/eu-central-1"
 
 
 @pytest.fixture
@@ -48,29 +45,6 @@ async def test_the_newest_report_is_kept_whoever_comes_last(desk: PostgresCaDesk
     assert await desk.latest("another") is None
 
 
-async def test_a_turn_is_one_nodes_until_it_is_finished_or_its_claim_has_lapsed(desk: PostgresCaDesk) -> None:
-    async def claims(node: str, *, now: float, lease_s: float = 60) -> bool:
-        return await desk.claim(
-            ARN,
-            node,
-            now=DAWN + timedelta(hours=now),
-            first_due_at=DAWN + timedelta(hours=1),
-            lease=timedelta(seconds=lease_s),
-        )
-
-    assert not await claims("a", now=0), "the first one only says when"
-    assert await desk.due_at(ARN) == DAWN + timedelta(hours=1)
-    assert not await claims("a", now=0.5), "not due yet"
-    assert await claims("a", now=1, lease_s=0)
-    assert await claims("b", now=1), "the first claim has lapsed"
-    assert not await claims("a", now=1)
-    await desk.finished(ARN, "a", DAWN + timedelta(hours=9))
-    assert await desk.due_at(ARN) == DAWN + timedelta(hours=1), "a turn that was lost finishes nothing"
-    await desk.finished(ARN, "b", DAWN + timedelta(hours=25))
-    assert not await claims("a", now=2)
-    assert await claims("a", now=25)
-
-
 async def test_certificates_are_found_by_serial_purpose_and_key(
     emptied_ledger_database: FreshDatabase, postgres_ledger_store: PostgresLedgerStore
 ) -> None:
@@ -95,28 +69,3 @@ async def test_certificates_are_found_by_serial_purpose_and_key(
         assert await index.charger_of_key("cd" * 32) is None
     finally:
         await index.close()
-
-
-async def test_calls_are_granted_while_there_are_tokens_and_some_are_left_to_who_is_in_a_hurry(
-    desk: PostgresCaDesk,
-) -> None:
-    size = BucketSize(rate_per_s=0.001, burst=8.0)
-
-    async def take(wanted: int, urgency: Urgency, operation: str = "IssueCertificate") -> int:
-        grant = await desk.take(
-            SCOPE,
-            operation,
-            rate_per_s=size.rate_per_s,
-            burst=size.burst,
-            wanted=wanted,
-            kept_back=size.kept_back(urgency),
-        )
-        return grant.calls
-
-    assert await take(3, Urgency.ROUTINE) == 3
-    assert await take(3, Urgency.ROUTINE) == 1, "half of it is left"
-    assert await take(3, Urgency.ROUTINE) == 0
-    assert await take(3, Urgency.SOON) == 2, "a quarter is left"
-    assert await take(3, Urgency.INCIDENT) == 2
-    assert await take(3, Urgency.INCIDENT) == 0
-    assert await take(3, Urgency.INCIDENT, "RevokeCertificate") == 3, "each operation has its own"

@@ -7,6 +7,7 @@ from bfactors import evidence as v
 from bfactors.charger import outgoing
 from bfactors.charger.project import project
 from bfactors.effect import IssueCertificate, ReconcileIssuance
+from tests.core import pki
 from tests.core.test_charger_unhappy import to_csr
 from tests.core.world import ARN, World
 
@@ -106,6 +107,16 @@ def test_what_comes_late_or_twice_about_an_attempt_changes_nothing(late: str) ->
         case _:
             reconciled(world, None)
     assert world.charger == before
+
+
+def test_what_is_to_be_signed_says_how_much_of_a_hurry_it_is_in() -> None:
+    world = World()
+    first = world.to_active()
+    world.request("renew")
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1"))
+    renewal = world.issue_effect()
+    assert (renewal.replaces_until, renewal.is_incident) == (first.not_after, False)
 
 
 def test_the_answer_itself_ends_the_search_if_it_comes_after_all() -> None:
