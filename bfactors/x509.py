@@ -162,7 +162,7 @@ def parse_certificate(text: str) -> Certificate:
     return certificate_of(split_chain(text)[0])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def certificate_of(der: bytes) -> Certificate:
     """Read one certificate from DER. Raises MalformedX509."""
     loaded = load(der)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from websockets.frames import Frame, Opcode
@@ -60,14 +60,15 @@ class Connection(asyncio.Protocol):
     """Bytes on one side, a session's messages on the other."""
 
     __slots__ = (
-        "_alignment", "_backlog", "_edge", "_held", "_holding", "_max_bytes", "_parts", "_websocket",
+        "_alignment", "_backlog", "_edge", "_held", "_holding", "_max_bytes", "_new_tls", "_parts", "_websocket",
         "awaiting_pong", "deadline", "end_reason", "remote_address", "requested", "session", "slot", "started",
         "tls", "transport",
     )  # fmt: skip
 
-    def __init__(self, edge: Edge, tls: TlsStream | None, max_frame_bytes: int) -> None:
-        """`max_frame_bytes`: what the gateway's protocols are made with."""
+    def __init__(self, edge: Edge, new_tls: Callable[[], TlsStream] | None, max_frame_bytes: int) -> None:
+        """`new_tls` makes our end of TLS; None: plain. `max_frame_bytes`: what the gateway's protocols are made with."""
         self._edge = edge
+        self._new_tls = new_tls
         self._max_bytes = min(max_frame_bytes, text_frame.MAX_BYTES)
         self._alignment = text_frame.Alignment()
         self._websocket: ServerProtocol | None = None
@@ -75,7 +76,8 @@ class Connection(asyncio.Protocol):
         self._backlog: deque[bytes] | None = None
         self._held = b""
         self._holding = False
-        self.tls = tls
+        self.tls: TlsStream | None = None
+        """Made when the handshake begins: a socket that is turned away, or waits for its turn, costs no TLS state."""
         self.transport: asyncio.Transport
         self.remote_address = ""
         self.session: OcppSession | None = None
@@ -100,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.awaiting_pong = False  # any byte shows that the charger is there
-        if self.tls is not None and not self.started:
+        if self._new_tls is not None and not self.started:
             self.started = True
             if not self._edge.may_begin_handshake(self):
                 self._held = data
@@ -120,6 +122,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(self.end_reason)
         self._edge.lost(self)
+        # The session and its actor may live on for what they owe: what the connection was made of, 50 KB, must not.
+        if self.tls is not None:
+            self.tls.close_notify()  # to nobody: a TLS session whose end was never said cannot be resumed
+        self.tls = self._websocket = self._backlog = None
 
     # ------------------------------------------------------------ inwards
 
@@ -135,10 +141,12 @@ class Connection(asyncio.Protocol):
             self.abort("internal-error")
 
     def _read(self, data: bytes) -> None:
-        tls = self.tls
-        if tls is None:
+        if self._new_tls is None:
             self._take_plain(data)
             return
+        tls = self.tls
+        if tls is None:
+            tls = self.tls = self._new_tls()
         was_established = tls.established
         plain = tls.feed(data)
         self._flush_tls()

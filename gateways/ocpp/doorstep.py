@@ -12,10 +12,11 @@ from gateways.ocpp.connection import Connection
 class Doorstep:
     """Kept by the gateway on the I/O lane; times are monotonic seconds."""
 
-    def __init__(self, *, places: int, handshakes: int, wait_s: float) -> None:
+    def __init__(self, *, places: int, handshakes: int, wait_s: float, turn_wait_s: float) -> None:
         self._places = places
         self._handshakes = handshakes
         self._wait_s = wait_s
+        self._turn_wait_s = turn_wait_s
         self._standing: dict[Connection, None] = {}
         self._shaking: set[Connection] = set()
         self._waiting: deque[Connection] = deque()
@@ -36,29 +37,30 @@ class Doorstep:
         self._standing[connection] = None
         return True
 
-    def may_begin(self, connection: Connection) -> bool:
+    def may_begin(self, connection: Connection, now: float) -> bool:
         """Whether its handshake may begin at once; if not, it is begun when a place is free."""
         if len(self._shaking) < self._handshakes:
             self._shaking.add(connection)
             return True
+        connection.deadline = now + self._turn_wait_s
         self._waiting.append(connection)
         return False
 
     def finished(self, connection: Connection, now: float) -> None:
         """Its handshake is done: the upgrade has its own time."""
         connection.deadline = now + self._wait_s
-        self._free(connection)
+        self._free(connection, now)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Connection, now: float) -> None:
         """It became a session, or it is gone."""
         self._standing.pop(connection, None)
-        self._free(connection)
+        self._free(connection, now)
 
     def overdue(self, now: float) -> list[Connection]:
         """Those that took too long."""
         return [connection for connection in self._standing if connection.deadline <= now]
 
-    def _free(self, connection: Connection) -> None:
+    def _free(self, connection: Connection, now: float) -> None:
         if connection not in self._shaking:
             return
         self._shaking.remove(connection)
@@ -66,4 +68,5 @@ class Doorstep:
             following = self._waiting.popleft()
             if following in self._standing and not following.transport.is_closing():
                 self._shaking.add(following)
+                following.deadline = now + self._wait_s
                 following.begin_handshake()

@@ -14,7 +14,10 @@ class GatewayOptions:
     upgrade_wait_s: float = 10.0
     """For the TLS handshake, and again for the upgrade request."""
     handshakes_in_flight: int = 64
-    sockets_not_upgraded: int = 2048
+    turn_wait_s: float = 30.0
+    """For a handshake's turn, when as many are in flight as may be: the charger has done its part by then."""
+    sockets_not_upgraded: int = 8192
+    """A depot that comes back at once stands in line rather than being sent away to dial again; a place costs 5 KB."""
     ping_s: int = 60
     pong_s: int = 30
     unsent_bytes: int = 256 * 1024

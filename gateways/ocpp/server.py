@@ -76,6 +76,7 @@ class Gateway:
             places=self._options.sockets_not_upgraded,
             handshakes=self._options.handshakes_in_flight,
             wait_s=self._options.upgrade_wait_s,
+            turn_wait_s=self._options.turn_wait_s,
         )
         self._pulse = Pulse(
             clock.monotonic(),
@@ -129,7 +130,7 @@ class Gateway:
 
     def _tls_connection(self) -> Connection:
         assert self._tls is not None
-        return Connection(self, self._tls.new_stream(), self._options.max_frame_bytes)
+        return Connection(self, self._tls.new_stream, self._options.max_frame_bytes)
 
     def _plain_connection(self) -> Connection:
         return Connection(self, None, self._options.max_frame_bytes)
@@ -223,7 +224,7 @@ class Gateway:
 
     def may_begin_handshake(self, connection: Connection) -> bool:
         self._metrics.count("ocpp_handshakes_started")
-        return self._doorstep.may_begin(connection)
+        return self._doorstep.may_begin(connection, self._clock.monotonic())
 
     def handshake_finished(self, connection: Connection) -> None:
         self._doorstep.finished(connection, self._clock.monotonic())
@@ -245,7 +246,7 @@ class Gateway:
         return session
 
     def opened(self, connection: Connection, session: OcppSession) -> None:
-        self._doorstep.leave(connection)
+        self._doorstep.leave(connection, self._clock.monotonic())
         charger_id = session.info.charger_id
         earlier = self._by_charger.pop(charger_id, None)
         if earlier is not None:
@@ -265,7 +266,7 @@ class Gateway:
         self._forget(connection)
 
     def lost(self, connection: Connection) -> None:
-        self._doorstep.leave(connection)
+        self._doorstep.leave(connection, self._clock.monotonic())
         self._pulse.leave(connection)
         self._forget(connection)
         self._connections.discard(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import socket
 import ssl
 import struct
@@ -314,13 +315,75 @@ async def test_handshakes_beyond_the_limit_wait_for_their_turn(tmp_path: Path) -
     await world.counts.until("ocpp_handshakes_started", 1)
     waiting = asyncio.create_task(_open(world))
     await world.counts.until("ocpp_handshakes_started", 2)
-    for _ in range(500):  # turns of the loop client and server share: more than a handshake needs
-        await asyncio.sleep(0)
+    await _turns()
     assert not world.door.sessions
     stuck.close()
     async with asyncio.timeout(PATIENCE_S):
         await waiting
     await world.gateway.stop()
+
+
+async def test_a_handshake_that_waited_for_its_turn_has_all_its_time_then(tmp_path: Path) -> None:
+    world = new_world(tmp_path, options=GatewayOptions(handshakes_in_flight=1))
+    await world.start()
+    first, slow = await asyncio.open_connection(HOST, world.gateway.port)
+    slow.write(b"\x16")
+    await slow.drain()
+    await world.counts.until("ocpp_handshakes_started", 1)
+    waiting, patient = await asyncio.open_connection(HOST, world.gateway.port)
+    patient.write(b"\x16")
+    await patient.drain()
+    await world.counts.until("ocpp_handshakes_started", 2)
+    world.times.advance(11)
+    world.gateway.beat()
+    await dropped(first)  # it had its turn, and now the other one has
+    world.times.advance(9)
+    world.gateway.beat()
+    await _turns()
+    assert not waiting.at_eof()
+    world.times.advance(2)
+    world.gateway.beat()
+    await dropped(waiting)
+    slow.close()
+    patient.close()
+    await world.gateway.stop()
+
+
+async def test_who_waits_for_a_turn_that_does_not_come_is_dropped_in_the_end(tmp_path: Path) -> None:
+    world = new_world(tmp_path, options=GatewayOptions(handshakes_in_flight=0, turn_wait_s=30))
+    await world.start()
+    reader, writer = await asyncio.open_connection(HOST, world.gateway.port)
+    writer.write(b"\x16")
+    await writer.drain()
+    await world.counts.until("ocpp_handshakes_started", 1)
+    world.times.advance(29)
+    world.gateway.beat()
+    await _turns()
+    assert not reader.at_eof()
+    world.times.advance(2)
+    world.gateway.beat()
+    await dropped(reader)
+    writer.close()
+    await world.gateway.stop()
+
+
+async def test_a_connection_that_is_gone_leaves_nothing_for_the_garbage_collector(world: World) -> None:
+    world.charger()
+    gc.collect()
+    gc.disable()
+    try:
+        async with world.dial_basic():
+            await world.door.until(lambda: bool(world.door.sessions))
+        await world.counts.until("ocpp_sessions_closed closed-by-charger", 1)
+        # The session is still known to the door, as it is to an actor that owes evidence.
+        assert not [each for each in gc.get_objects() if type(each) is ssl.SSLObject and each.server_side]
+    finally:
+        gc.enable()
+
+
+async def _turns() -> None:
+    for _ in range(500):  # of the loop client and server share: more than a handshake needs
+        await asyncio.sleep(0)
 
 
 async def _open(world: World) -> None:
