@@ -19,7 +19,16 @@ from rich.table import Table
 from bench.process import ProcessFailed
 from bench.round import Result
 
-NAMES = ("connect", "memory", "sign_certificate", "evidence", "enrolment", "reconcile")
+NAMES = (
+    "connect",
+    "reconnect_storm",
+    "memory",
+    "sign_certificate",
+    "versions",
+    "evidence",
+    "enrolment",
+    "reconcile",
+)
 REPORT = Path("build") / "bench.json"
 
 

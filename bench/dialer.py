@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import ssl
 import struct
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,18 +26,32 @@ from supervisors.descriptor_limit import raise_descriptor_limit
 T = TypeVar("T")
 
 AT_ONCE = 16
-_PATIENCE_S = 60.0
+_PATIENCE_S = 280.0
+_TRIES = 6
+_AGAIN_S = (1.0, 3.0)
+"""Before the second try; before each later one, twice as long."""
 _HOST = "127.0.0.1"
-_FINAL_TEXT, _FINAL_CLOSE, _MASKED = 0x81, 0x88, 0x80
+_FINAL_TEXT, _FINAL_CLOSE, _FINAL_PONG, _MASKED = 0x81, 0x88, 0x8A, 0x80
+
+_BOOT_2 = {"reason": "PowerUp", "chargingStation": {"vendorName": "Bench", "model": "One"}}
+_BOOT: Mapping[str, dict[str, Any]] = {
+    "1.6": {"chargePointVendor": "Bench", "chargePointModel": "One"},
+    "2.0.1": _BOOT_2,
+    "2.1": _BOOT_2,
+}
+_TYPED = {"certificateType": "ChargingStationCertificate"}
+_CSR_OF: Mapping[str, dict[str, str]] = {"1.6": {}, "2.0.1": _TYPED, "2.1": _TYPED}
+"""What a version's SignCertificate says beside the CSR: 1.6 knows one kind of certificate only."""
 
 
 class Line(asyncio.Protocol):
     """One charger's socket. `on_text` is called with each whole text message."""
 
-    def __init__(self, tls: ssl.SSLContext, charger_id: str) -> None:
+    def __init__(self, tls: ssl.SSLContext, charger_id: str, version: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
         self._charger_id = charger_id
+        self._version = version
         self._plain = b""
         self._shaken = False
         self.calls = 0
@@ -45,6 +60,11 @@ class Line(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_text: Callable[[bytes], None] = lambda text: None
+
+    async def dial(self, port: int) -> None:
+        """Return once the upgrade is through. Raises OSError."""
+        await asyncio.get_running_loop().create_connection(lambda: self, _HOST, port)
+        await self.opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -96,7 +116,7 @@ class Line(asyncio.Protocol):
         key = b64encode(os.urandom(16)).decode()
         lines = (
             f"GET /ocpp/{self._charger_id} HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp2.0.1", "", "",
+            f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Protocol: ocpp{self._version}", "", "",
         )  # fmt: skip
         self._write("\r\n".join(lines).encode())
         return True
@@ -124,6 +144,8 @@ class Line(asyncio.Protocol):
             self._plain = self._plain[start + length :]
             if opcode == 1:
                 self.on_text(payload)
+            elif opcode == 9:
+                self._write(_frame(_FINAL_PONG, payload))
             elif opcode == 8:
                 self._transport.close()
 
@@ -149,9 +171,10 @@ def _frame(first: int, payload: bytes) -> bytes:
 class Dialer:
     """All lines of this process; on its loop only."""
 
-    def __init__(self, files: pki.Files, port: int) -> None:
+    def __init__(self, files: pki.Files, port: int, version: str) -> None:
         self._files = files
         self._port = port
+        self._version = version
         self._tls = ssl.create_default_context(cafile=str(files.root))
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
         self._csrs = pki.read_csrs(files)
@@ -165,12 +188,38 @@ class Dialer:
             async with gate:
                 # An SSL object keeps the certificate its context had when it was made.
                 self._tls.load_cert_chain(*self._files.charger(number))
-                line = Line(self._tls, pki.charger_id(number))
-                await asyncio.get_running_loop().create_connection(lambda: line, _HOST, self._port)
-                await line.opened
+                line = Line(self._tls, pki.charger_id(number), self._version)
+                await line.dial(self._port)
                 return line
 
         self._lines += await asyncio.gather(*(one(first + n) for n in range(count)))
+
+    async def storm(self, first: int, count: int) -> dict[str, Any]:
+        """The power comes back: every line is cut, every charger dials at once and boots.
+
+        Whoever is turned away, because there are too many at the door, tries again after a moment, as chargers do.
+        """
+        lines, self._lines = self._lines, []
+        for line in lines:
+            line.abort()
+        turned_away = 0
+
+        async def one(number: int) -> Line:
+            nonlocal turned_away
+            for again in range(_TRIES):
+                self._tls.load_cert_chain(*self._files.charger(number))
+                line = Line(self._tls, pki.charger_id(number), self._version)
+                try:
+                    await line.dial(self._port)
+                    await self._run(line, "BootNotification", lambda _: _BOOT[self._version], 1)
+                    return line
+                except OSError:
+                    turned_away += 1
+                    await asyncio.sleep(random.uniform(*_AGAIN_S) * 2**again)
+            raise ConnectionError(f"{pki.charger_id(number)} was turned away {_TRIES} times")
+
+        self._lines = list(await asyncio.gather(*(one(first + n) for n in range(count))))
+        return {"turned_away": turned_away}
 
     async def leave(self) -> None:
         """Close every line and wait until the server has closed it too."""
@@ -181,10 +230,16 @@ class Dialer:
 
     async def boot(self) -> None:
         """Every charger boots."""
-        station = {"vendorName": "Bench", "model": "One"}
-        payload = {"reason": "PowerUp", "chargingStation": station}
+        payload = _BOOT[self._version]
         await asyncio.gather(
             *(self._run(line, "BootNotification", lambda _: payload, 1) for line in self._lines)
+        )
+
+    async def beat(self, exchanges: int, lines: int) -> None:
+        """So many Heartbeats, over so many lines at once."""
+        each = exchanges // lines
+        await asyncio.gather(
+            *(self._run(line, "Heartbeat", lambda _: {}, each) for line in self._lines[:lines])
         )
 
     async def sign(self, exchanges: int, lines: int) -> None:
@@ -196,8 +251,7 @@ class Dialer:
 
     def _request(self, number: int) -> dict[str, Any]:
         """A line's CSR differs from its last one: that one would be answered from memory."""
-        csr = self._csrs[number % len(self._csrs)]
-        return {"csr": csr, "certificateType": "ChargingStationCertificate"}
+        return {"csr": self._csrs[number % len(self._csrs)], **_CSR_OF[self._version]}
 
     def _run(
         self, line: Line, action: str, payload: Callable[[int], dict[str, Any]], each: int
@@ -211,7 +265,7 @@ class Dialer:
 
         def answered(text: bytes) -> None:
             nonlocal left
-            if b'"Accepted"' not in text:
+            if not (text.startswith(b"[3,") and (b'"Accepted"' in text or action == "Heartbeat")):
                 done.set_exception(ConnectionError(text.decode(errors="replace")))
                 return
             left -= 1
@@ -236,14 +290,16 @@ def main() -> None:
         return asyncio.run_coroutine_threadsafe(work, loop).result(_PATIENCE_S)
 
     async def made() -> Dialer:
-        return Dialer(pki.Files(Path(settings["folder"])), settings["port"])
+        return Dialer(pki.Files(Path(settings["folder"])), settings["port"], settings.get("version", "2.0.1"))
 
     dialer = run(made())
     serve(
         {
             "connect": lambda first, count: run(dialer.connect(first, count)),
+            "storm": lambda first, count: run(dialer.storm(first, count)),
             "leave": lambda: run(dialer.leave()),
             "boot": lambda: run(dialer.boot()),
+            "beat": lambda exchanges, lines: run(dialer.beat(exchanges, lines)),
             "sign": lambda exchanges, lines: run(dialer.sign(exchanges, lines)),
         }
     )

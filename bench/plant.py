@@ -42,10 +42,8 @@ class Plant:
     reader_dsn: str
 
     def cpu_s(self) -> float:
-        """CPU seconds of `run.py up` so far, all threads; the kernel counts in hundredths."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace")
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+        """CPU seconds of `run.py up` so far."""
+        return cpu_s_of(self.pid)
 
     def threads(self) -> dict[str, float]:
         """CPU seconds of every thread, by number: Python 3.11 does not tell the kernel their names."""
@@ -113,6 +111,13 @@ def plant(folder: Path) -> Iterator[Plant]:
         )
 
 
+def cpu_s_of(pid: int) -> float:
+    """CPU seconds of a process so far, all threads; the kernel counts in hundredths."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+
+
 def _up(
     home: Path, log_file: Path, environment: dict[str, str], stack: ExitStack
 ) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
@@ -134,17 +139,23 @@ def _up(
             stderr=log,
             env={**os.environ, "BF_LOG_PORT": "0", **environment},
         )
-    stack.callback(_end, process)
+    stack.callback(end, process)
+    return process, ready_line(process, log_file, "run.py up")
+
+
+def ready_line(process: subprocess.Popen[bytes], log_file: Path, what: str) -> dict[str, Any]:
+    """The one JSON line a role prints when it is ready. Raises ProcessFailed."""
     assert process.stdout is not None
     is_ready, _, _ = select([process.stdout], [], [], _READY_WITHIN_S)
     line = process.stdout.readline() if is_ready else b""
     if not line:
-        raise ProcessFailed(f"run.py up: {log_file.read_text(errors='replace')[-2000:]}")
+        raise ProcessFailed(f"{what}: {log_file.read_text(errors='replace')[-2000:]}")
     ready: dict[str, Any] = json.loads(line)
-    return process, ready
+    return ready
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a role as an operator does; by force if that takes too long."""
     process.terminate()
     try:
         process.wait(_ENDS_WITHIN_S)

@@ -17,7 +17,7 @@ from select import select
 from types import TracebackType
 from typing import IO, Any
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 _STOP_S = 10.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

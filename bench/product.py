@@ -17,8 +17,9 @@ from typing import Any
 from actors.charger import ChargerPorts
 from actors.charger_door import Door
 from bench import pki
+from bench.admission import record_of
 from bench.process import serve, settings_of_this_process
-from bfactors.admission import AdmissionRecord, KnownCredential
+from bfactors.admission import AdmissionRecord
 from bfactors.evidence import Evidence
 from bfactors.identity_rule import verify_with
 from bfactors.instruction import InstructionOrder
@@ -67,7 +68,7 @@ class Records:
     age_s = 0.0
 
     def __init__(self, files: pki.Files, chargers: int, not_after: datetime) -> None:
-        self._records = {pki.charger_id(n): _record(files, n, not_after) for n in range(chargers)}
+        self._records = {pki.charger_id(n): record_of(files, n, not_after) for n in range(chargers)}
 
     def get(self, charger_id: str) -> AdmissionRecord | None:
         return self._records.get(charger_id)
@@ -80,28 +81,6 @@ class Records:
 
     def forget(self, session_id: str) -> None:
         pass
-
-
-def _record(files: pki.Files, number: int, not_after: datetime) -> AdmissionRecord:
-    name = pki.charger_id(number)
-    leaf = KnownCredential(
-        fingerprint_sha256=pki.fingerprint(files.charger(number)[0]),
-        certificate_id=f"certificate-{number}",
-        state="active",
-        not_after=not_after,
-    )
-    return AdmissionRecord(
-        charger_id=name,
-        managed_identity_id=f"unit-{name}",
-        serial_number=name,
-        expected_common_name=name,
-        organization=pki.ORGANIZATION,
-        family="bench/one",
-        site="depot",
-        cohort="pilot",
-        allowed_profiles=(3,),
-        credentials=(leaf,),
-    )
 
 
 class Node:
