@@ -46,6 +46,10 @@ class Capabilities(
     """The version spoken by a charger that offers no subprotocol, e.g. `1.6`."""
     key_types: tuple[str, ...] = ()
     """Key algorithms it can make, e.g. `ec-secp256r1`; empty: unknown."""
+    network_slots: tuple[int, ...] = ()
+    """The network configuration slots it has (2.x: valuesList of NetworkConfigurationPriority); empty: unknown."""
+    allows_downgrade: bool = False
+    """AllowSecurityProfileDowngrade: it can be told to go from profile 3 back to 2 (2.x), never further."""
     may_connect_expired: bool = False
     """Listed: may connect with its expired certificate as Pending, to renew it at once (A00.FR.429)."""
 

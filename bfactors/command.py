@@ -119,6 +119,23 @@ class RotateKey(_Command, frozen=True, kw_only=True):
     is_given: bool = False
 
 
+class OpenMigration(_Command, frozen=True, kw_only=True):
+    """Have a charger change its security profile, as a case that a job of its own carries."""
+
+    job_id: str
+    charger_id: str
+    target_profile: int
+    reason: str
+
+
+class ReleaseMigration(_Command, frozen=True, kw_only=True):
+    """Say that a migration in quarantine was looked at: it starts again, or (`ends`) is given up."""
+
+    charger_id: str
+    reason: str
+    ends: bool = False
+
+
 class RequestLog(_Command, frozen=True, kw_only=True):
     """Have a log uploaded under a ticket already made; an open request of the same charger ends by it.
 
@@ -211,6 +228,8 @@ Command = (
     | SetSpokenFor
     | RequestJob
     | RotateKey
+    | OpenMigration
+    | ReleaseMigration
     | RequestLog
     | CancelJob
     | RegisterAuthority

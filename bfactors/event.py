@@ -214,6 +214,96 @@ class SecurityProfileMigrated(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+class MigrationOpened(_Event, frozen=True, kw_only=True):
+    """A migration case began: what the charger is to connect with in the end, and the way's first stage."""
+
+    charger_id: str
+    job_id: str
+    from_profile: int
+    to_profile: int
+    target_profile: int
+    reason: str
+
+
+class MigrationHeld(_Event, frozen=True, kw_only=True):
+    """The prerequisites named are not met yet; nothing of the migration is sent before they are."""
+
+    charger_id: str
+    job_id: str
+    missing: tuple[str, ...]
+    reason_code: str
+    reason_message: str
+
+
+class MigrationCertificateWanted(_Event, frozen=True, kw_only=True):
+    """A job was opened for the certificate that the new profile needs."""
+
+    charger_id: str
+    job_id: str
+    certificate_job_id: str
+
+
+class MigrationStarted(_Event, frozen=True, kw_only=True):
+    """Every prerequisite is met: the steps to `toProfile` begin, not before the time given."""
+
+    charger_id: str
+    job_id: str
+    to_profile: int
+    not_before: datetime | None
+
+
+class MigrationSlotsChosen(_Event, frozen=True, kw_only=True):
+    """Which network slot is written and which one stays to fall back on.
+
+    `priority` is what the charger said of its slots in use, if it did.
+    """
+
+    charger_id: str
+    job_id: str
+    priority: tuple[int, ...]
+    old_slot: int
+    new_slot: int
+
+
+class MigrationSetBack(_Event, frozen=True, kw_only=True):
+    """A step was refused, or the charger came back with its old profile; the steps begin again after `notBefore`."""
+
+    charger_id: str
+    job_id: str
+    reason_code: str
+    reason_message: str
+    not_before: datetime
+    refused_slot: int | None
+
+
+class MigrationQuarantined(_Event, frozen=True, kw_only=True):
+    """Nothing more is tried by itself; every credential that was admitted stays so until an operator has looked."""
+
+    charger_id: str
+    job_id: str
+    reason_code: str
+    reason_message: str
+
+
+class MigrationReleased(_Event, frozen=True, kw_only=True):
+    """An operator looked at what put the migration into quarantine, and it starts again."""
+
+    charger_id: str
+    job_id: str
+    reason: str
+    actor: str
+
+
+class MigrationCompleted(_Event, frozen=True, kw_only=True):
+    """The charger was seen on the profile it was to reach. `fromState`: where the case stood just before."""
+
+    charger_id: str
+    job_id: str
+    profile: int
+    from_state: str
+    evidence_ref: str
+
+
 class InstalledCertificatesReported(_Event, frozen=True, kw_only=True):
     """The charger's own list of what it holds."""
 
@@ -828,6 +918,15 @@ ChargerEvent = (
     | LogStatusChanged
     | LogStored
     | SecurityProfileMigrated
+    | MigrationOpened
+    | MigrationHeld
+    | MigrationCertificateWanted
+    | MigrationStarted
+    | MigrationSlotsChosen
+    | MigrationSetBack
+    | MigrationQuarantined
+    | MigrationReleased
+    | MigrationCompleted
     | InstalledCertificatesReported
     | InventoryReconciled
     | ChargerFactObserved

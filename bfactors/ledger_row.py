@@ -290,6 +290,17 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A charger's migration case as lists and filters need it; `doc` is the API body."""
+
+    charger_id: str
+    family: str
+    cohort: str
+    state: str
+    opened_at: datetime
+    doc: bytes
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -324,6 +335,7 @@ class Batch(msgspec.Struct, kw_only=True):
     key_owners: list[KeyOwnerRow] = []
     security_events: list[SecurityEventRow] = []
     logs: list[LogRow] = []
+    migrations: list[MigrationRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

@@ -59,6 +59,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """For a key that takes effect with a reboot: `never`, `when-idle` (not in OCPP 1.6, which has no such reset), `always`."""
     key_doubt_days: int = 30
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
+    migration_retry_s: int = 60
+    """The pause before a migration that failed is tried again; it grows fourfold, `max_attempts` times at most."""
+    migration_lockout_s: int = 6 * 3600
+    """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,8 @@ _POSITIVE = (
     "max_attempts",
     "log_silence_s",
     "log_claim_grace_s",
+    "migration_retry_s",
+    "migration_lockout_s",
 )
 
 

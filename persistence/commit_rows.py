@@ -50,6 +50,7 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
         ("instructions", batch.instructions, "instruction_id"),
         ("security_events", batch.security_events, "evidence_id"),
         ("logs", batch.logs, "log_id"),
+        ("migrations", batch.migrations, "charger_id"),
     ):
         if given:
             rows[name] = _json(_latest(given, key))

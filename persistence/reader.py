@@ -194,6 +194,19 @@ class LedgerReader:
         """Logs asked for, newest first, here or not."""
         return await self._page("logs", (charger_id, state), limit, cursor, (datetime, str), orjson.loads)
 
+    async def migrations(
+        self,
+        *,
+        state: str | None = None,
+        cohort: str | None = None,
+        family: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """The chargers' migration cases, newest first."""
+        filters = (state, cohort, family)
+        return await self._page("migrations", filters, limit, cursor, (datetime, str), orjson.loads)
+
     async def log(self, log_id: str) -> Body | None:
         """What is known of one log; its content is in the log store."""
         return await self._one("log", log_id)

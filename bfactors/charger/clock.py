@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import inventory, key_rotation, log_collection, operator_call, request
+from bfactors.charger import inventory, key_rotation, log_collection, migration, operator_call, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
 from bfactors.charger.pending_key import ROTATE_KEY
-from bfactors.charger.state import COLLECT_LOG, CertificateRecord, ChargerState, JobState, open_issue
+from bfactors.charger.state import COLLECT_LOG, MIGRATE, CertificateRecord, ChargerState, JobState, open_issue
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
 from bfactors.policy import Policy, effective
 from bfactors.purpose import session_purpose
 
-_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY)
+_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY, MIGRATE)
 _RESTING = (RESTING, key_rotation.AWAITS_PROFILE)
 
 
@@ -30,6 +30,7 @@ def rang(draft: Draft) -> None:
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
     operator_call.rang(draft)
+    migration.rang(draft, draft.policy(session_purpose().name))
 
 
 def _job_due(draft: Draft, job: JobState) -> None:
@@ -43,6 +44,9 @@ def _job_due(draft: Draft, job: JobState) -> None:
         draft.retry(job, "no-csr", "the charger was asked for a CSR and sent none")
     elif job.action == ROTATE_KEY and job.stage == "awaiting-reconnect":
         _overdue(draft, job, *key_rotation.LATE)
+    elif job.action == MIGRATE:
+        late = "the charger was told to reset and has not come back with its new profile; the old one keeps working"
+        _overdue(draft, job, job.reason_code or "not-reconnected", job.reason_message or late)
     elif job.stage == "awaiting-reconnect":
         _overdue(
             draft,
@@ -160,6 +164,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     listing = inventory.due_at(state, policy)
     if listing is not None:
         yield listing
+    yield from migration.moments(state, policy)
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue

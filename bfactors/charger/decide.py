@@ -17,6 +17,7 @@ from bfactors.charger import (
     issuance,
     key_rotation,
     log_collection,
+    migration,
     operator_call,
     plan,
     report,
@@ -38,6 +39,8 @@ ChargerCommand = (
     | c.StartTrace
     | c.SetSpokenFor
     | c.RequestJob
+    | c.OpenMigration
+    | c.ReleaseMigration
     | c.RequestLog
     | c.RotateKey
     | c.CancelJob
@@ -86,6 +89,10 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = spokesman.named(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
+        case c.OpenMigration():
+            outcome = migration.opened(draft, command)
+        case c.ReleaseMigration():
+            outcome = migration.released(draft, command)
         case c.RequestLog():
             outcome = log_collection.requested(draft, command)
         case c.RotateKey():

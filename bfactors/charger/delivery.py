@@ -11,10 +11,11 @@ from bfactors.charger import (
     inventory,
     key_rotation,
     log_collection,
+    migration_step,
     operator_call,
     trust_gate,
 )
-from bfactors.charger.draft import Draft, back_off
+from bfactors.charger.draft import Draft, back_off, described
 from bfactors.charger.state import InstructionState
 from bfactors.instruction import (
     RESEND,
@@ -71,6 +72,9 @@ def answered(draft: Draft, body: v.InstructionAnswered) -> None:
         return
     if isinstance(instruction.body, WriteAuthorizationKey):
         key_rotation.answered(draft, instruction, instruction.body, body.session_id, body.outcome)
+        return
+    if migration_step.owns(draft.state, instruction):
+        migration_step.answered(draft, instruction, body.outcome)
         return
     match body.outcome:
         case Answered() if body.outcome.status in _DONE:
@@ -135,7 +139,7 @@ def _listed(draft: Draft, instruction: InstructionState, outcome: Answered) -> N
 
 
 def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | CallFailed) -> None:
-    detail = _described(outcome)
+    detail = described(outcome)
     is_call_error = isinstance(outcome, CallFailed)
     draft.settle(instruction, "call-error" if is_call_error else "rejected", detail)
     job = draft.state.jobs.get(instruction.job_id or "")
@@ -202,10 +206,3 @@ def _unknown(draft: Draft, instruction: InstructionState, outcome: Outcome) -> N
             draft.fail(job, f"{kind}-unanswered", f"the charger never answered {kind}")
         return
     draft.repeat_instruction(instruction, delay=back_off(instruction.decision))
-
-
-def _described(outcome: Answered | CallFailed) -> str:
-    if isinstance(outcome, CallFailed):
-        return f"{outcome.code} {outcome.description}".strip()[:200]
-    parts = [outcome.status, outcome.reason_code or "", outcome.detail or ""]
-    return " ".join(part for part in parts if part)[:200]

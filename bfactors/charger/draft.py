@@ -11,6 +11,7 @@ from bfactors.charger.evolve import evolve
 from bfactors.charger.state import ChargerState, InstructionState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import OperationalKind, kind_name
+from bfactors.ocpp import Answered, CallFailed
 from bfactors.policy import Policy, effective
 
 
@@ -134,7 +135,9 @@ class Draft:
 
     # ------------------------------------------------------------ instructions
 
-    def open_instruction(self, job: JobState, body: OperationalKind) -> None:
+    def open_instruction(
+        self, job: JobState, body: OperationalKind, *, delay: timedelta | None = None
+    ) -> None:
         """Want something done for a job, unless the same is outstanding already; after a failure, with back-off.
 
         Only the step that failed backs off (its job is `requested` again): those that follow it have failed nobody.
@@ -148,7 +151,8 @@ class Draft:
                 (self.state.charger_id, job.job_id, kind_name(body), str(self.state.revision))
             ).encode()
         ).hexdigest()[:32]
-        delay = back_off(job.failures) if job.stage == "requested" else timedelta(0)
+        if delay is None:
+            delay = back_off(job.failures) if job.stage == "requested" else timedelta(0)
         self.record(
             e.InstructionOpened(
                 charger_id=self.state.charger_id,
@@ -193,6 +197,14 @@ class Draft:
             if instruction.job_id == job_id and isinstance(instruction.body, kind):
                 return instruction
         return None
+
+
+def described(outcome: Answered | CallFailed) -> str:
+    """How a charger said no, in its own words, as short as a person needs."""
+    if isinstance(outcome, CallFailed):
+        return f"{outcome.code} {outcome.description}".strip()[:200]
+    parts = [outcome.status, outcome.reason_code or "", outcome.detail or ""]
+    return " ".join(part for part in parts if part)[:200]
 
 
 def back_off(failures: int) -> timedelta:

@@ -11,6 +11,7 @@ from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_ou
 from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown, told
 from bfactors.charger.evolve_log import log_changed
+from bfactors.charger.evolve_migration import migration_changed, offered, profile_reached, step_settled
 from bfactors.charger.evolve_report import reported
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
@@ -18,27 +19,11 @@ from bfactors.charger.state import (
     BundleConfirmation,
     ChargerState,
     InstructionState,
-    MigrationState,
     SessionFact,
 )
 from bfactors.frame_trace import TraceOrder
-from bfactors.instruction import (
-    DeleteCertificate,
-    InstallLeaf,
-    RaiseSecurityProfile,
-    Reboot,
-    SetNetworkProfile,
-    SetProfilePriority,
-    kind_name,
-)
+from bfactors.instruction import DeleteCertificate, InstallLeaf
 
-_STEP_DONE: dict[type, tuple[str, ...]] = {
-    SetNetworkProfile: ("accepted",),
-    SetProfilePriority: ("accepted",),
-    RaiseSecurityProfile: ("accepted",),
-    # a charger that resets before its answer is out has done what was wanted
-    Reboot: ("accepted", "unknown", "observed"),
-}
 NODE_LOST = "node-lost"
 """Why a session ended that its node may still hold, cut off from us for a while."""
 
@@ -133,7 +118,19 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
         case e.ChargerResumed():
             return replace(state, paused_reason=None)
         case e.SecurityProfileMigrated():
-            return replace(state, security_profile=event.to_profile, migration=None)
+            return profile_reached(state, event)
+        case (
+            e.MigrationOpened()
+            | e.MigrationHeld()
+            | e.MigrationCertificateWanted()
+            | e.MigrationStarted()
+            | e.MigrationSlotsChosen()
+            | e.MigrationSetBack()
+            | e.MigrationQuarantined()
+            | e.MigrationReleased()
+            | e.MigrationCompleted()
+        ):
+            return migration_changed(state, event, now)
         case e.InstalledCertificatesReported():
             return listed(state, event, now)
         case e.CertificateDeleted():
@@ -164,7 +161,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
         case e.InstructionDispatched():
             return _instruction_dispatched(state, event, now)
         case e.InstructionSettled():
-            return _instruction_settled(state, event)
+            return _instruction_settled(state, event, now)
         case (
             e.CertificateRequested()
             | e.CertificateRenewalStarted()
@@ -246,6 +243,7 @@ def _instruction_opened(state: ChargerState, event: e.InstructionOpened, now: da
         unknown=before is not None and (before.unknown or before.sent_session is not None),
     )
     state = told(asked_to_list(state, event, now), instruction, now)
+    state = offered(state, event.body)
     return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
@@ -259,7 +257,7 @@ def _instruction_dispatched(
     return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
-def _instruction_settled(state: ChargerState, event: e.InstructionSettled) -> ChargerState:
+def _instruction_settled(state: ChargerState, event: e.InstructionSettled, now: datetime) -> ChargerState:
     settled = state.instructions.get(event.instruction_id)
     if settled is None:
         return state
@@ -272,10 +270,7 @@ def _instruction_settled(state: ChargerState, event: e.InstructionSettled) -> Ch
     job = state.jobs.get(settled.job_id or "")
     if job is not None and job.action == ROTATE_KEY:
         return rebooted(state, settled, event.outcome)
-    if event.outcome in _STEP_DONE.get(type(settled.body), ()) and settled.job_id is not None:
-        step = MigrationState(job_id=settled.job_id, step=kind_name(settled.body))
-        return replace(state, migration=step)
-    return state
+    return step_settled(state, settled, event.outcome, now)
 
 
 def _delivery_settled(

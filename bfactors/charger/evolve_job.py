@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from bfactors import event as e
 from bfactors.charger.evolve_key import told_again
+from bfactors.charger.evolve_migration import job_ended
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     COLLECT_LOG,
@@ -66,7 +67,6 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
             return _renewal_started(state, event)
         case e.CertificateIssueRequested():
             job = replace(job, attempt=_attempt(event), attempts=event.attempt, certificate_id=None)
-            state = _without_migration(state, job)
         case e.IssuanceReferenceRecorded() | e.IssuanceAdopted():
             if job.attempt is not None and job.attempt.number == event.attempt:
                 named = replace(job.attempt, external_ref=event.external_ref, is_reconciling=False)
@@ -112,16 +112,8 @@ def _staged(state: ChargerState, job: JobState, event: e.CertificateJobStageChan
         carried_out=job.carried_out and not event.failed,
     )
     if event.failed:
-        state = told_again(
-            _without_migration(state, job), job.job_id
-        )  # both start again from their first step
+        state = told_again(state, job.job_id)  # it starts again from its first step
     return replace(state, jobs={**state.jobs, job.job_id: staged})
-
-
-def _without_migration(state: ChargerState, job: JobState) -> ChargerState:
-    if state.migration is None or state.migration.job_id != job.job_id:
-        return state
-    return replace(state, migration=None)
 
 
 def _without_log(state: ChargerState, job: JobState) -> ChargerState:
@@ -138,7 +130,7 @@ def _without_log(state: ChargerState, job: JobState) -> ChargerState:
 
 
 def _ended(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
-    state = _without_log(_without_migration(state, job), job)
+    state = job_ended(_without_log(state, job), job.job_id, now)
     if job.action == ROTATE_KEY:
         state = replace(state, key_rests_until=now + _KEY_RESTS)
     jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}

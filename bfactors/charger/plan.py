@@ -13,10 +13,12 @@ from bfactors.charger import (
     key_rotation,
     log_collection,
     migration,
+    migration_step,
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
+from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
@@ -30,6 +32,16 @@ def plan(draft: Draft) -> None:
     _follow_admission_rule(draft)
     _follow_capabilities(draft)
     inventory.ask_if_due(draft)
+    _plan_jobs(draft)
+    migration_step.pursue(draft)
+    if migration_step.want_certificate(draft):
+        _plan_jobs(draft)
+    if draft.state.pending_keys:
+        key_rotation.follow(draft)
+    inventory.follow(draft)
+
+
+def _plan_jobs(draft: Draft) -> None:
     for job_id in list(draft.state.jobs):
         job = draft.state.jobs.get(job_id)
         if job is None:
@@ -47,9 +59,6 @@ def plan(draft: Draft) -> None:
                 log_collection.plan(draft, job)
             case _:
                 pass  # with somebody else, whose evidence moves it on
-    if draft.state.pending_keys:
-        key_rotation.follow(draft)
-    inventory.follow(draft)
 
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
@@ -210,15 +219,11 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
     if not spec.is_session_credential:
         draft.stage(job, "awaiting-activation", waiting_for="evidence")
         return
-    if state.security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
-        if state.target_security_profile < migration.CLIENT_CERTIFICATE_PROFILE:
+    if state.security_profile < CLIENT_CERTIFICATE_PROFILE:
+        if state.target_security_profile < CLIENT_CERTIFICATE_PROFILE:
             draft.stage(job, "awaiting-activation", waiting_for=migration.RESTING)
-            return
-        held = holder(draft, job)
-        if held is not None and (state.migration is None or state.migration.step != "reboot"):
-            draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
-            return
-        migration.pursue(draft, job)
+        else:
+            migration.follow(draft, job)
         return
     due = job.due_at
     if due is None or job.stage != "awaiting-reconnect":

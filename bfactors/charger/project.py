@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import key_rotation
+from bfactors.charger import key_rotation, migration_view
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
     CertificateRecord,
@@ -18,7 +18,15 @@ from bfactors.charger.state import (
 from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import is_repeatable, kind_name
-from bfactors.ledger_row import CertificateRow, ChargerRow, EffectRow, InstructionRow, JobRow, LogRow
+from bfactors.ledger_row import (
+    CertificateRow,
+    ChargerRow,
+    EffectRow,
+    InstructionRow,
+    JobRow,
+    LogRow,
+    MigrationRow,
+)
 from bfactors.purpose import purpose
 from bfactors.x509 import join_chain, split_chain
 
@@ -34,6 +42,7 @@ class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
     instructions: list[InstructionRow]
     effects: list[EffectRow]
     logs: list[LogRow] = []
+    migrations: list[MigrationRow] = []
 
 
 def project(
@@ -64,7 +73,18 @@ def project(
         instructions=instructions,
         effects=_effect_rows(before, after, facts),
         logs=_log_rows(before, after),
+        migrations=_migration_rows(before, after),
     )
+
+
+def _migration_rows(before: ChargerState | None, after: ChargerState) -> list[MigrationRow]:
+    """The case's row if it may differ: what is outstanding tells how far one under way is."""
+    case = after.migration
+    is_same = before is not None and before.migration is case and before.cohort == after.cohort
+    if case is None or (is_same and not case.is_under_way):
+        return []
+    row = migration_view.row(after)
+    return [row] if row is not None else []
 
 
 def _log_rows(before: ChargerState | None, after: ChargerState) -> list[LogRow]:
@@ -150,7 +170,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
             for key, value in state.bundles.items()
         ],
         "authorization_key": key_body(state) if state.keys or state.pending_keys else None,
-        "migration": _migration_body(state),
+        "migration": migration_view.body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
         "spoken_for_by": list(state.spoken_for_by),
         "capabilities": msgspec.structs.asdict(state.capabilities),
@@ -246,18 +266,6 @@ def log_body(state: ChargerState, log: LogRequest) -> dict[str, Any]:
         "sha256": log.sha256,
         "size_bytes": log.size_bytes,
         "remote_address": log.remote_address,
-    }
-
-
-def _migration_body(state: ChargerState) -> dict[str, Any] | None:
-    migration = state.migration
-    if migration is None:
-        return None
-    job = state.jobs.get(migration.job_id)
-    return {
-        "state": "pending",
-        "step": migration.step,
-        "reason": job.reason_message if job is not None else None,
     }
 
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
-from bfactors.charger import activation, inventory, key_rotation, operator_call
+from bfactors.charger import activation, inventory, key_rotation, migration, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
-from bfactors.charger.migration import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.pending_key import ROTATE_KEY
+from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import (
     CertificateRecord,
     JobState,
@@ -60,6 +60,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
         key_rotation.seen(draft, body, is_reconnect=not is_restated)
         if not is_restated:
             _reconnected(draft, body)
+            if not is_spoken_for(body.flags):
+                migration.came_back(draft, body)
     return displaced
 
 
@@ -126,6 +128,7 @@ def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
                 evidence_ref=draft.context.cause,
             )
         )
+        migration.reached(draft)
 
 
 def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
@@ -152,14 +155,7 @@ def _came_back_unchanged(draft: Draft, job: JobState, body: v.SessionOpened) -> 
     if certificate is None or certificate.state != "installed":
         return
     if body.security_profile < CLIENT_CERTIFICATE_PROFILE:
-        migration = draft.state.migration
-        if migration is not None and migration.job_id == job.job_id and migration.step == "reboot":
-            draft.retry(
-                job,
-                "fell-back-to-old-profile",
-                "the charger came back with its old profile instead of profile 3",
-            )
-        return
+        return  # its migration's affair
     draft.stage(
         job,
         "awaiting-reconnect",

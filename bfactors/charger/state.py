@@ -1,6 +1,7 @@
 """What the ledger remembers of one charger. Folded from events only; stored as one JSON row."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -38,6 +39,13 @@ class BootFact(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     serial_number: str | None
     firmware_version: str | None
+
+
+class ClockFact(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the charger's clock was off ours (positive: ahead), as a message in a session showed."""
+
+    offset_s: int
+    observed_at: datetime
 
 
 class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,12 +187,55 @@ class BundleConfirmation(msgspec.Struct, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+MigrationPhase = Literal["pending", "active", "rollback", "quarantine", "completed", "cancelled"]
+MIGRATE = "migrate"
+"""The action of the job that a migration case is."""
+
+
 class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a profile migration stands: the job that carries it and the last step that is done."""
+    """A migration case: from one security profile to another, by a job of its own. An ended one stays until the next.
+
+    `to_profile` is the way's present stage, `target_profile` its end: from 1 to 3 a charger may go by 2.
+    """
 
     job_id: str
     step: str
-    """The last one the charger accepted: `set-network-profile`, `set-profile-priority`, `raise-security-profile`, `reboot`."""
+    """The last one that is done: `read-settings`, `clear-priority`, `set-network-profile`, `set-profile-priority`,
+    `raise-security-profile`, `reboot`; empty: none yet."""
+    state: MigrationPhase = "active"
+    from_profile: int = 2
+    to_profile: int = 3
+    target_profile: int = 3
+    opened_at: datetime | None = None
+    ended_at: datetime | None = None
+    missing: tuple[str, ...] = ()
+    """Codes of the prerequisites that were not met when they were last looked at."""
+    failures: int = 0
+    """How often the present stage failed: a step was refused, or the charger fell back."""
+    not_before: datetime | None = None
+    """The next try starts then."""
+    reset_at: datetime | None = None
+    """When the reset was answered, or shown by what followed."""
+    reason_code: str | None = None
+    reason_message: str | None = None
+    certificate_job_id: str | None = None
+    """The job that was opened to bring the certificate this way needs."""
+    priority: tuple[int, ...] = ()
+    """The charger's network slots in use, most wanted first, as far as known."""
+    old_slot: int = 0
+    new_slot: int = 0
+    """0: not chosen yet."""
+    refused_slots: tuple[int, ...] = ()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Neither reached nor given up."""
+        return self.state not in ("completed", "cancelled")
+
+    @property
+    def awaits_reconnect(self) -> bool:
+        """Everything is said; the charger is to come back with its new profile."""
+        return self.state == "active" and self.step == "reboot"
 
 
 class SecurityWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,6 +359,10 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     differences: dict[str, int] = {}
     """How many of each, by code."""
     migration: MigrationState | None = None
+    clock: ClockFact | None = None
+    """As its latest session showed; None: nothing showed that it is wrong."""
+    offered_profile: int = 0
+    """The highest security profile that the charger was told to connect with: it may do so at any time."""
     security_windows: dict[str, SecurityWindow] = {}
     """By kind, those of the last hour; a few at most."""
     security_events: tuple[RecentSecurityEvent, ...] = ()

@@ -11,7 +11,7 @@ import msgspec
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import JobState
+from bfactors.charger.state import ChargerState, JobState
 from bfactors.fleet.state import Authority, Bundle
 from bfactors.instruction import InstallAnchor, ListCertificates
 from bfactors.inventory.listed import listed_anchors
@@ -45,7 +45,7 @@ def gate(draft: Draft, job: JobState) -> GateClosed | None:
                 f"no trust anchor bundle exists for {spec.anchor_bundle}",
                 "operator",
             )
-        if not _confirmed(draft, bundle, draft.policy(job.purpose).confirm_rung):
+        if not is_confirmed(draft.state, bundle, draft.policy(job.purpose).confirm_rung):
             return GateClosed(
                 "trust-anchor-not-confirmed",
                 f"bundle {bundle.purpose} version {bundle.version} is not confirmed on the charger",
@@ -78,8 +78,9 @@ def _gateways(draft: Draft, authority: Authority) -> GateClosed | None:
     )
 
 
-def _confirmed(draft: Draft, bundle: Bundle, rung: str) -> bool:
-    confirmation = draft.state.bundles.get(bundle.purpose)
+def is_confirmed(state: ChargerState, bundle: Bundle, rung: str) -> bool:
+    """Whether every anchor of exactly this bundle is confirmed on the charger, by that rung or a higher one."""
+    confirmation = state.bundles.get(bundle.purpose)
     return (
         confirmation is not None
         and confirmation.bundle_id == bundle.bundle_id
@@ -174,7 +175,7 @@ def kept_reason(job: JobState) -> tuple[str, str] | None:
 def confirm(draft: Draft, bundle: Bundle, counts: str) -> None:
     """Every anchor is there, by the rung that policy lets count; recorded if that is news."""
     rung = "accepted" if counts == "accepted" else "listed"
-    if not _confirmed(draft, bundle, rung):
+    if not is_confirmed(draft.state, bundle, rung):
         _confirm(draft, bundle, rung)
 
 
@@ -193,7 +194,7 @@ def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
 def confirm_from_list(draft: Draft) -> None:
     """After a list of certificates: confirm every current bundle whose anchors are all in it."""
     for bundle in draft.context.facts.bundles.values():
-        if _confirmed(draft, bundle, "listed"):
+        if is_confirmed(draft.state, bundle, "listed"):
             continue
         if len(listed_anchors(draft.state.reported, bundle)) == len(bundle.anchors):
             _confirm(draft, bundle, "listed")

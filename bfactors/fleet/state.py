@@ -49,6 +49,8 @@ class NodeTrust(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     incarnation: str
     fingerprints: frozenset[str]
+    server_anchors: frozenset[str] = frozenset()
+    """The anchors that its own server certificates lead to, by fingerprint; empty: it has not said."""
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from gateways.admin.health import Health
 from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
 from gateways.admin.log import Logs
+from gateways.admin.migration import Migrations
 from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
@@ -56,7 +57,8 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
     reader = dependencies.reader
     fleet = Fleet(reader)
     commands = Commands(dependencies.commands, dependencies.clock)
-    jobs = Jobs(reader, commands, dependencies.clock)
+    migrations = Migrations(reader, commands, dependencies.clock)
+    jobs = Jobs(reader, commands, dependencies.clock, migrations)
     resources = (
         Chargers(dependencies, commands),
         jobs,
@@ -68,6 +70,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         OperatorCalls(dependencies, commands),
         Traces(dependencies, commands),
         LocalControllers(commands),
+        migrations,
         Logs(dependencies, commands),
         Families(fleet, commands),
         Purposes(),

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from bfactors.admission import KeyVerifier
 from bfactors.charger.inventory_view import inventory_body
+from bfactors.charger.migration_view import prerequisites
 from bfactors.charger.state import ChargerState
 from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
@@ -97,6 +98,7 @@ class Chargers:
         self._mint = dependencies.keys
         self._commands = commands
         self._last_seen = dependencies.last_seen
+        self._clock = dependencies.clock
         self._unshown = UnshownKeys(dependencies.clock)
 
     def routes(self) -> tuple[Route, ...]:
@@ -225,7 +227,10 @@ class Chargers:
         self._show_last_seen(charger)
         row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
         if row is not None:
-            charger |= inventory_body(_STATE.decode(row.state), (await self._fleet.state()).facts)
+            state, facts = _STATE.decode(row.state), (await self._fleet.state()).facts
+            charger |= inventory_body(state, facts)
+            if charger["migration"] is not None:
+                charger["migration"]["prerequisites"] = prerequisites(state, facts, self._clock.now())
         charger["firmware_update"] = await last_update(self._reader, charger_id)
         return Answer(charger)
 

@@ -15,6 +15,7 @@ from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Slot = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 _KeyType = Literal["ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 
@@ -35,6 +36,8 @@ class CapabilitiesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     no_ping: bool = False
     assume_version: Literal["1.6", "2.0.1", "2.1"] | None = None
     key_types: Annotated[list[_KeyType], msgspec.Meta(max_length=8)] = []
+    network_slots: Annotated[list[_Slot], msgspec.Meta(max_length=16)] = []
+    allows_downgrade: bool = False
     may_connect_expired: bool = False
 
 
@@ -196,4 +199,5 @@ class Families:
 
 def _capabilities(given: CapabilitiesBody) -> Capabilities:
     values = msgspec.structs.asdict(given)
-    return Capabilities(**{**values, "key_types": tuple(given.key_types)})
+    lists = {"key_types": tuple(given.key_types), "network_slots": tuple(given.network_slots)}
+    return Capabilities(**values | lists)

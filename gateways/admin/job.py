@@ -1,24 +1,27 @@
 """Certificate jobs: asked for here, decided by the ledger, followed through their timeline."""
 
-from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.certificate_hash import HashData
+from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.command import CancelJob, RequestJob
 from bfactors.ports import Clock
+from bfactors.purpose import purposes
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.inbound import given
+from gateways.admin.migration import Migrations, TargetProfile
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
 from gateways.admin.role import MAY_OPEN_JOB
 from gateways.admin.route import Answer, Call, Route
+from gateways.admin.worn_key import refuse_worn_key
 
-Action = Literal["issue", "renew", "revoke", "deactivate", "delete", "install-anchor"]
+Action = Literal["issue", "renew", "revoke", "deactivate", "delete", "install-anchor", "migrate"]
 RevocationReason = Literal[
     "key_compromise",
     "superseded",
@@ -27,8 +30,6 @@ RevocationReason = Literal[
     "affiliation_changed",
     "unspecified",
 ]
-KEYS_REMEMBERED = timedelta(hours=24)
-"""How long the ledger keeps its answer to an Idempotency-Key."""
 
 
 class ReportedRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +51,8 @@ class OpenJobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     certificate_id: field.Id | None = None
     reason: field.Reason
     revocation_reason: RevocationReason | None = None
+    target_profile: TargetProfile | None = None
+    """For migrate; 3 if absent."""
     reported_ref: ReportedRef | None = None
     fingerprint_sha256: field.Fingerprint | None = None
 
@@ -75,7 +78,8 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Jobs:
     """`/api/v1/jobs`, and the way every other resource opens one."""
 
-    def __init__(self, reader: Reader, commands: Commands, clock: Clock) -> None:
+    def __init__(self, reader: Reader, commands: Commands, clock: Clock, migrations: Migrations) -> None:
+        self._migrations = migrations
         self._reader = reader
         self._commands = commands
         self._clock = clock
@@ -135,6 +139,8 @@ class Jobs:
             raise Problem.of_field(
                 "fingerprint_sha256", "belongs to the actions delete and install-anchor only"
             )
+        if body.target_profile is not None and body.action != "migrate":
+            raise Problem.of_field("target_profile", "belongs to the action migrate only")
         if body.action == "delete" and _names_given(body) != 1:
             raise Problem.of_field(
                 "reported_ref", "give one of reported_ref, certificate_id and fingerprint_sha256"
@@ -143,6 +149,12 @@ class Jobs:
         if role not in MAY_OPEN_JOB[body.action]:
             raise Problem(403, "forbidden", f"the role {role!r} may not {body.action} certificates")
         charger_id = body.charger_id or await self._charger_of(body.managed_identity_id or "")
+        if body.action == "migrate":
+            spec = purposes().get(body.purpose)
+            if spec is None or not spec.is_session_credential:
+                raise Problem.of_field("purpose", "a migration is about the certificate that opens sessions")
+            target = body.target_profile or CLIENT_CERTIFICATE_PROFILE
+            return await self._migrations.request(call, charger_id, target, body.reason)
         return await self.request(
             call,
             charger_id=charger_id,
@@ -170,7 +182,7 @@ class Jobs:
     ) -> Answer:
         """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
-        await self._refuse_worn_key(job_id)
+        await refuse_worn_key(self._reader, self._clock, job_id)
         command = RequestJob(
             job_id=job_id,
             charger_id=charger_id,
@@ -201,18 +213,6 @@ class Jobs:
         if job is None:
             raise Problem.unknown("job", call.path["job_id"])
         return job
-
-    async def _refuse_worn_key(self, job_id: str) -> None:
-        """The ledger forgets a key after 24 h, the id made from it would name an ended job a second time."""
-        known = await self._reader.job(job_id)
-        if known is None or known["state"] == "open":
-            return
-        if self._clock.now() - datetime.fromisoformat(known["created_at"]) > KEYS_REMEMBERED:
-            raise Problem.of_field(
-                "Idempotency-Key",
-                f"was used for job {job_id} more than 24 hours ago",
-                "idempotency-key-reused",
-            )
 
     async def _charger_of(self, managed_identity_id: str) -> str:
         found = await self._reader.chargers(q=managed_identity_id, decommissioned=True, limit=500)

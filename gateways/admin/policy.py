@@ -23,7 +23,7 @@ SECONDS_AT_MOST = 10 * 365 * 86_400
 _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
-    *("log_silence_s", "log_claim_grace_s"),
+    *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
 }
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),

@@ -116,6 +116,15 @@ class Reader(Protocol):
         cursor: str | None = None,
     ) -> Body | Refusal: ...
     async def log(self, log_id: str) -> Body | None: ...
+    async def migrations(
+        self,
+        *,
+        state: str | None = None,
+        cohort: str | None = None,
+        family: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
     async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `family, cohort, count`, the largest first; retired chargers left out."""

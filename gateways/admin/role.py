@@ -38,6 +38,9 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.set_spoken_for": _PKI,
     "chargers.trace": _PKI,
     "chargers.traced": _PKI,
+    "migrations.open": _OPERATION,
+    "migrations.release": _PKI,
+    "migrations.list": _EVERYONE,
     "logs.request": _OPERATION,
     "logs.list": _TRAIL,
     "logs.get": _TRAIL,
@@ -85,6 +88,7 @@ MAY: Mapping[str, frozenset[str]] = {
 MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
     "issue": _OPERATION,
     "renew": _OPERATION,
+    "migrate": _OPERATION,
     "deactivate": _OPERATION,
     "revoke": _PKI,
     "delete": _PKI,

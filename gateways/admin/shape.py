@@ -149,12 +149,31 @@ class KeyFact(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: list[KeyInDoubt] = []
 
 
-class Migration(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a change of security profile stands."""
+class Prerequisite(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the things that must hold before a charger is told to change its profile; what nobody knows counts as met."""
 
-    state: str
+    code: str
+    met: bool
+    message: str
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a change of security profile stands. `missing` names prerequisites that are not met."""
+
+    job_id: str
+    state: Literal["pending", "active", "rollback", "quarantine", "completed", "cancelled"]
     step: str
     reason: str | None
+    reason_code: str | None = None
+    from_profile: int
+    to_profile: int
+    target_profile: int
+    missing: list[str] = []
+    prerequisites: list[Prerequisite] | msgspec.UnsetType = msgspec.UNSET
+    failures: int = 0
+    opened_at: datetime | None
+    ended_at: datetime | None
+    next_try_at: datetime | None = None
 
 
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,15 @@ SELECT number, log_id, charger_id, request_id, log, state, secret_id, decode(tic
        credential_hash text, max_bytes bigint, requested_at timestamptz, expires_at timestamptz, doc text)
 ON CONFLICT (log_id) DO UPDATE SET state = excluded.state, doc = excluded.doc;
 
+-- name: migrations
+INSERT INTO migration_case (partition, charger_id, family, cohort, state, opened_at, doc)
+SELECT number, charger_id, family, cohort, state, opened_at, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       charger_id text, family text, cohort text, state text, opened_at timestamptz, doc text)
+ON CONFLICT (charger_id) DO UPDATE SET
+    partition = excluded.partition, family = excluded.family, cohort = excluded.cohort, state = excluded.state,
+    opened_at = excluded.opened_at, doc = excluded.doc;
+
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
 INSERT INTO idempotency (key, request_hash, answer)

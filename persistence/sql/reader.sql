@@ -88,6 +88,14 @@ SELECT requested_at, log_id, doc FROM charger_log
 -- name: log
 SELECT doc FROM charger_log WHERE log_id = $1;
 
+-- name: migrations
+SELECT opened_at, charger_id, doc FROM migration_case
+ WHERE ($1::text IS NULL OR state = $1)
+   AND ($2::text IS NULL OR cohort = $2)
+   AND ($3::text IS NULL OR family = $3)
+   AND ($4::timestamptz IS NULL OR (opened_at, charger_id) < ($4, $5::text))
+ ORDER BY opened_at DESC, charger_id DESC LIMIT $6;
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

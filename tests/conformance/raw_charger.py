@@ -131,6 +131,8 @@ class Charger:
     address: str = "127.0.0.1"
     """Where it connects from."""
     pending_key: ec.EllipticCurvePrivateKey | None = None
+    variables: dict[str, str] = field(default_factory=lambda: {"NetworkConfigurationPriority": "1"})
+    """Its device model, as far as anybody asked."""
     request_id: int | None = None
     """Of the newest SignCertificate (2.1)."""
 
@@ -289,7 +291,11 @@ class Charger:
                 assert call.payload.get("requestId") == self.request_id, "else it is no answer (A02.FR.26)"
                 self.chain_pem = call.payload["certificateChain"]
                 self.key, self.pending_key = self.pending_key, None
+            case "GetVariables":
+                return {"getVariableResult": [self.told_of(each) for each in call.payload["getVariableData"]]}
             case "SetVariables":
+                for each in call.payload["setVariableData"]:
+                    self.variables[each["variable"]["name"]] = each["attributeValue"]
                 return {
                     "setVariableResult": [
                         {
@@ -311,6 +317,14 @@ class Charger:
             for root in self.roots.values()
         ]
         return {"status": "Accepted", "certificateHashDataChain": entries}
+
+    def told_of(self, asked: Payload) -> Payload:
+        """One variable, as GetVariables is answered."""
+        name = {"component": asked["component"], "variable": asked["variable"]}
+        value = self.variables.get(asked["variable"]["name"])
+        if value is None:
+            return {"attributeStatus": "UnknownVariable", **name}
+        return {"attributeStatus": "Accepted", "attributeValue": value, **name}
 
     def deleted(self, wanted: Payload) -> Payload:
         """Forget the root that exactly this hash data names."""

@@ -45,7 +45,14 @@ REFUSED_FOR_THEIR_MEANING = {
     # characters no schema can name; two fields that must fit each other
     "invalid-value": {
         *("charger_id", "serial_number"),
-        *("target_security_profile", "managed_identity_id", "revocation_reason", "latest"),
+        *(
+            "target_profile",
+            "purpose",
+            "target_security_profile",
+            "managed_identity_id",
+            "revocation_reason",
+            "latest",
+        ),
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

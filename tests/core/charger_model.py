@@ -167,6 +167,11 @@ class Model(World):
                 assert job.reason_code, job
             case "reconnect" | "upload" | "receiver":
                 assert job.due_at is not None or job.overdue, job
+            case "migration":
+                case = state.migration
+                assert case is not None, job
+                assert case.is_under_way, job
+                assert case.state != "quarantine", job
             case "profile-migration":
                 assert state.target_security_profile < 3, job
             case None:

@@ -6,6 +6,7 @@ from bfactors.instruction import (
     ListCertificates,
     ObtainCsr,
     RaiseSecurityProfile,
+    ReadSettings,
     Reboot,
     SetNetworkProfile,
     SetProfilePriority,
@@ -33,7 +34,7 @@ def test_a_charger_walks_from_profile_2_to_a_leaf_seen_live() -> None:
     assert [type(o) for o in world.orders()] == [InstallLeaf]
     world.carry_out()
     assert world.charger.certificates[certificate.certificate_id].state == "installed"
-    for step in (SetNetworkProfile, SetProfilePriority, Reboot):
+    for step in (ReadSettings, SetNetworkProfile, SetProfilePriority, Reboot):
         assert [type(o) for o in world.orders()] == [step]
         world.carry_out()
     assert world.charger.jobs[job_id].stage == "awaiting-reconnect"

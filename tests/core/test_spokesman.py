@@ -136,8 +136,7 @@ def test_a_spoken_for_session_activates_no_certificate_and_no_profile(spoken_for
     """Even one that showed the charger's own leaf; the other half proves that the same session without the flag would."""
     world = World()
     certificate = world.to_installed()
-    for _ in range(3):
-        world.carry_out()
+    world.to_reset()
     comes(world, certificate.fingerprint_sha256, profile=3, spoken_for=spoken_for)
     names = world.names()
     assert ("CertificateActivated" in names, "SecurityProfileMigrated" in names) == (
@@ -149,10 +148,9 @@ def test_a_spoken_for_session_activates_no_certificate_and_no_profile(spoken_for
 def test_a_controllers_leaf_is_neither_adopted_nor_a_stranger_nor_an_old_certificate() -> None:
     world = World()
     world.to_installed()
-    for _ in range(3):
-        world.carry_out()
+    world.to_reset()
     before = dict(world.charger.certificates)
-    (job,) = world.charger.jobs.values()
+    job = next(iter(world.charger.jobs.values()))
     comes(world, CONTROLLER.fingerprint, profile=2)
     assert world.charger.certificates == before
     assert list(inventory.seen(world.charger)) == []

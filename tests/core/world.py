@@ -13,7 +13,7 @@ from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import IssueCertificate
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.state import FleetFacts, FleetState
-from bfactors.instruction import InstructionKind, is_repeatable
+from bfactors.instruction import InstructionKind, ListCertificates, Reboot, is_repeatable
 from bfactors.ocpp import Answered, Outcome
 from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
@@ -162,6 +162,11 @@ class World:
         )
         return session_id
 
+    def lose_session(self) -> None:
+        """The charger is gone."""
+        assert self.charger.session is not None
+        self.tell(v.SessionClosed(session_id=self.charger.session.session_id, reason="gone"))
+
     def orders(self) -> list[InstructionKind]:
         return [order.body for order in outgoing.orders(self.charger, self.facts, self.now)]
 
@@ -185,6 +190,13 @@ class World:
         bundle = self.facts.bundles["backend_server"]
         listed = tuple(ReportedCertificate("CSMSRootCertificate", a.hash_data[0]) for a in bundle.anchors)
         return self.carry_out(listed=listed)
+
+    def list_on_its_own(self) -> None:
+        """The charger is asked for its list for no job, and has every anchor."""
+        self.wait(days=40)
+        while not isinstance(self.orders()[0], ListCertificates):
+            self.carry_out()
+        self.list_all_anchors()
 
     def confirm_trust(self) -> None:
         for _ in self.facts.bundles["backend_server"].anchors:
@@ -229,11 +241,18 @@ class World:
         self.carry_out()
         return self.charger.certificates[certificate.certificate_id]
 
+    def to_reset(self) -> list[InstructionKind]:
+        """Carry out every step of a migration up to its reset."""
+        steps = [self.carry_out()]
+        while not isinstance(steps[-1], Reboot):
+            self.wait_for_order()
+            steps.append(self.carry_out())
+        return steps
+
     def to_active(self) -> CertificateRecord:
         """From nothing to a leaf seen live over profile 3."""
         certificate = self.to_installed()
-        for _ in range(3):
-            self.carry_out()
+        self.to_reset()
         self.connect(3, certificate.fingerprint_sha256)
         return self.charger.certificates[certificate.certificate_id]
 

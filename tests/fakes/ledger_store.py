@@ -21,6 +21,7 @@ from bfactors.ledger_row import (
     JobRow,
     Lease,
     LogRow,
+    MigrationRow,
     QuarantineRow,
     SecurityEventRow,
 )
@@ -65,6 +66,7 @@ class FakeLedgerStore:
         self.key_owners: dict[str, str] = {}
         self.security_events: dict[str, SecurityEventRow] = {}
         self.logs: dict[str, LogRow] = {}
+        self.migrations: dict[str, MigrationRow] = {}
         self.idempotency: dict[str, IdempotencyRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
 
@@ -228,6 +230,7 @@ class FakeLedgerStore:
         for log in batch.logs:
             asked = self.logs.get(log.log_id, log)
             self.logs[log.log_id] = msgspec.structs.replace(asked, state=log.state, doc=log.doc)
+        self.migrations.update((row.charger_id, row) for row in batch.migrations)
         _keep_first(self.quarantine, ((row.evidence_id, row) for row in batch.quarantine))
         self.idempotency.update((row.key, row) for row in batch.idempotency)
 

@@ -185,6 +185,7 @@ class LedgerDoor:
             certificates=rows.certificates,
             jobs=rows.jobs,
             instructions=rows.instructions,
+            migrations=rows.migrations,
         )
         memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
         memory.facts = world.facts
@@ -268,6 +269,13 @@ class StoreReader:
         return self._page(
             "logs", [row for row in rows if _fits(row, filters)], lambda row: row.log_id, limit, cursor
         )
+
+    async def migrations(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = sorted(
+            self._store.migrations.values(), key=lambda row: (row.opened_at, row.charger_id), reverse=True
+        )
+        rows = [row for row in rows if _fits(row, filters)]
+        return self._page("migrations", rows, lambda row: row.charger_id, limit, cursor)
 
     async def log(self, log_id: str) -> Any:
         return self._one(self._store.logs.get(log_id))
