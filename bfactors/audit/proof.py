@@ -15,7 +15,31 @@ Block = tuple[int, int]
 """(height, number): the 256 kept nodes of that height from `number * 256` on; height 0 are the leaves."""
 
 Lookup = Callable[[int, int], bytes]
-"""The hash of a kept node by (height, index); height 0: of a leaf."""
+"""The hash of a complete subtree by (height, index)."""
+
+
+class Subtrees:
+    """A `Lookup` over the blocks that were read: each is hashed up once, however many proofs go through it."""
+
+    def __init__(self) -> None:
+        self._levels: dict[Block, list[list[bytes]]] = {}
+
+    def __contains__(self, block: Block) -> bool:
+        return block in self._levels
+
+    def put(self, block: Block, nodes: list[bytes]) -> None:
+        """Up to 256 kept nodes of one height; fewer at the end of the tree."""
+        levels = [nodes]
+        while len(levels) < OCTAVE and len(levels[-1]) > 1:
+            below = iter(levels[-1])
+            levels.append([node_hash(left, right) for left, right in zip(below, below, strict=False)])
+        self._levels[block] = levels
+
+    def __call__(self, height: int, index: int) -> bytes:
+        """Raises LookupError for one that is not whole in what was read."""
+        block = _block_of(height, index)
+        level = height % OCTAVE
+        return self._levels[block][level][index - (block[1] << OCTAVE - level)]
 
 
 def inclusion_plan(index: int, size: int) -> list[LeafRange]:
@@ -60,9 +84,7 @@ def blocks_of(plan: Sequence[LeafRange]) -> set[Block]:
     """What has to be at hand to put a planned proof together."""
     needed: set[Block] = set()
     for leaves in plan:
-        for height, index in _subtrees(leaves):
-            base, first = _children(height, index)
-            needed.add((base, first >> OCTAVE))
+        needed |= {_block_of(height, index) for height, index in _subtrees(leaves)}
     return needed
 
 
@@ -85,20 +107,16 @@ def _subtrees(leaves: LeafRange) -> Iterator[tuple[int, int]]:
         begin += 1 << height
 
 
-def _children(height: int, index: int) -> tuple[int, int]:
-    """The kept height at or below, and the first kept node of a subtree; all its kept nodes lie in one block."""
-    base = height - height % OCTAVE
-    return base, index << (height - base)
+def _block_of(height: int, index: int) -> Block:
+    """Where the kept nodes below a subtree lie: always in one block."""
+    level = height % OCTAVE
+    return height - level, index << level >> OCTAVE
 
 
 def _range_hash(leaves: LeafRange, lookup: Lookup) -> bytes:
     found: bytes | None = None
     for height, index in reversed(list(_subtrees(leaves))):
-        base, first = _children(height, index)
-        level = [lookup(base, child) for child in range(first, first + (1 << height - base))]
-        while len(level) > 1:
-            nodes = iter(level)
-            level = [node_hash(left, right) for left, right in zip(nodes, nodes, strict=True)]
-        found = level[0] if found is None else node_hash(level[0], found)
+        node = lookup(height, index)
+        found = node if found is None else node_hash(node, found)
     assert found is not None
     return found

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bfactors.errors import SettingsError, Unavailable
-from deploy.command import connect, core, ctl, demo, fleet, token, up, verify
+from deploy.command import audit, connect, core, ctl, demo, fleet, token, up, verify
 from deploy.embedded.errors import EmbeddedError
 
 TITLE = "BetterFleet's certificate control plane for EV charging fleets"
@@ -18,7 +18,7 @@ start here:
 Settings: flags, then BF_* environment variables, then --config FILE (TOML), then defaults; docs/settings.md lists them.
 """
 
-_COMMANDS = (up, core, connect, demo, fleet, verify, token, ctl)
+_COMMANDS = (up, core, connect, demo, fleet, verify, audit, token, ctl)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,13 +5,17 @@ import asyncio
 import sys
 from pathlib import Path
 
+from bfactors.audit.pack import CHECKPOINT, is_key
+from bfactors.audit.pack_check import check_pack
 from bfactors.audit.series import Series
 from bfactors.errors import SettingsError
 from bfactors.settings import Settings
+from deploy.audit.pack import files_of
 from deploy.command.option import add_settings_flags, settings_of
 from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.postgres import EmbeddedPostgres
-from gateways.checkpoint.collection import series_in
+from gateways.checkpoint.collection import keys_in, names_in, series_in
+from gateways.checkpoint.public_key import Keyring, read_keys
 from persistence.chain import VerificationReport
 from persistence.verification import export, verify_database, verify_export
 
@@ -27,6 +31,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument("--export", type=Path, metavar="FILE", help="verify an export instead of a database")
     parser.add_argument("--write-export", type=Path, metavar="FILE", help="write an export and stop")
+    parser.add_argument(
+        "--pack", type=Path, metavar="FILE", help="verify the evidence pack of a charger instead"
+    )
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -51,6 +58,8 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(options: argparse.Namespace) -> int:
     """0, 1 or 2. Raises SettingsError, Unavailable."""
+    if options.pack is not None:
+        return _check_pack(options.pack, options.public_key)
     if options.export is not None:
         series = _series(options.checkpoints, options)
         try:
@@ -67,6 +76,31 @@ def run(options: argparse.Namespace) -> int:
     if not settings.embeds_postgres:
         return _check(settings.postgres_reader_dsn, options.write_export, series)
     return _check_embedded(settings, options.write_export, series)
+
+
+def _check_pack(pack: Path, key_files: list[Path]) -> int:
+    files = files_of(pack)
+    names = names_in(files[name].decode("utf-8", "replace") for name in (CHECKPOINT,) if name in files)
+    if key_files:
+        keys = keys_in(key_files, names)
+    else:
+        inside = [content.decode("utf-8", "replace") for name, content in files.items() if is_key(name)]
+        keys = [key for content in inside for name in names for key in read_keys(content, name)]
+        sys.stdout.write("the keys inside the pack are believed; --public-key names one you trust\n")
+    report = check_pack(files, Keyring(keys))
+    for line in report.problems:
+        sys.stdout.write(f"{line}\n")
+    for line in report.notices:
+        sys.stdout.write(f"note: {line}\n")
+    found = report.description
+    if found is not None:
+        sys.stdout.write(
+            f"charger {found.charger_id}: {found.events} events and {len(found.certificates)} certificates, under the "
+            f"checkpoint of {found.tree_size} rows of partition {found.partition} of {found.origin}"
+            f"{f'; {found.events_behind} later events left out' if found.events_behind else ''}\n"
+        )
+    sys.stdout.write("the pack holds\n" if report.intact else "NOT INTACT\n")
+    return 0 if report.intact else 1
 
 
 def _series(place: Path | None, options: argparse.Namespace) -> Series | None:

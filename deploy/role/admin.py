@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bfactors.errors import SettingsError
+from deploy.audit.desk import AuditDesk
 from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper
 from deploy.role.event_feed import StreamFeed
@@ -44,6 +45,7 @@ class AdminRole:
             last_seen=core.seen.last_seen,
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             logs=logs,
+            proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),
             traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )

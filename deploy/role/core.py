@@ -13,6 +13,7 @@ from bfactors.fleet.control import PAUSES, read_pauses
 from bfactors.fleet.state import FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_fold import FLEET_KEY
+from bfactors.ports import NoteSigner
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
 from deploy.role.certificate_desk import CertificateDesk, issuers_in
@@ -184,6 +185,11 @@ class CoreRole:
                 await asyncio.sleep(WAIT_S)
             else:
                 return
+
+    @property
+    def signer(self) -> NoteSigner | None:
+        """Who signs for the ledger, if anybody does."""
+        return self.checkpoints.signer if self.checkpoints is not None else None
 
     def missing(self) -> list[str]:
         """What keeps this node from being ready."""

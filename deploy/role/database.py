@@ -10,6 +10,7 @@ from persistence.ca_desk import PostgresCaDesk
 from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
+from persistence.proof import ProofReader
 from persistence.reader import LedgerReader
 from persistence.role import OWNER, READER, WRITER, ensure_roles
 from persistence.secret import PostgresSecretStore
@@ -30,6 +31,7 @@ class Database:
     uploads: PostgresUploadTickets
     ca_desk: PostgresCaDesk
     certificates: PostgresCertificateIndex
+    proofs: ProofReader
 
     @classmethod
     async def open(cls, settings: Settings, passwords: dict[str, str], custody: KeyCustody) -> "Database":
@@ -46,7 +48,8 @@ class Database:
         uploads = await PostgresUploadTickets.reach(settings.postgres_writer_dsn)
         ca_desk = await PostgresCaDesk.reach(settings.postgres_writer_dsn)
         certificates = await PostgresCertificateIndex.reach(settings.postgres_reader_dsn)
-        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates)
+        proofs = await ProofReader.open(settings.postgres_reader_dsn)
+        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates, proofs)
 
     async def close(self) -> None:
         await self.store.close()
@@ -56,6 +59,7 @@ class Database:
         await self.uploads.close()
         await self.ca_desk.close()
         await self.certificates.close()
+        await self.proofs.close()
 
 
 def _passwords_in(settings: Settings) -> dict[str, str]:

@@ -21,6 +21,7 @@ from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
 from gateways.admin.policy_preview import PolicyPreviews
+from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -76,6 +77,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Purposes(),
         FirmwareTrust(reader, commands),
         Trail(reader),
+        Proven(dependencies),
         stream,
         Health(dependencies),
         description,

@@ -9,6 +9,7 @@ from gateways.admin.ports import (
     KeyMint,
     LastSeen,
     LogDesk,
+    Proofs,
     Reader,
     ReadinessOf,
     Statuses,
@@ -40,6 +41,8 @@ class AdminDependencies:
     events: EventFeed | None = None
     logs: LogDesk | None = None
     """None: this process takes no logs in, and asking for one answers 409."""
+    proofs: Proofs | None = None
+    """None: this process proves nothing, and asking for it answers 409."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     version: str = "0.1.0"
     heartbeat_s: float = 15.0

@@ -66,7 +66,9 @@ def _kinds(kind: type) -> dict[str, type]:
     """Which parameters are numbers or truth values; every other stays a text."""
     found: dict[str, type] = {}
     for parameter in msgspec.structs.fields(kind):
-        for choice in (parameter.type, *get_args(parameter.type)):
+        choices = [parameter.type]
+        for choice in choices:  # a union of annotated types is two levels deep
+            choices += get_args(choice)
             if choice in (int, bool):
                 found[parameter.name] = choice
     return found

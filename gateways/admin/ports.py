@@ -158,6 +158,20 @@ class LogDesk(Protocol):
         ...
 
 
+class Proofs(Protocol):
+    """What an outsider can check: checkpoints, proofs, evidence packs. Raises Unavailable."""
+
+    async def checkpoints(
+        self, *, partition: int | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Body | Refusal: ...
+    async def keys(self) -> Body: ...
+    async def inclusion(self, partition: int, sequence: int, size: int | None = None) -> Body | Refusal: ...
+    async def consistency(self, partition: int, first: int, second: int) -> Body | Refusal: ...
+    async def evidence_pack(self, charger_id: str) -> bytes | Refusal:
+        """A signed zip archive of everything the ledger holds of a charger."""
+        ...
+
+
 class KeyMint(Protocol):
     """Makes AuthorizationKeys and what they are verified with; the pepper stays inside."""
 

@@ -17,6 +17,7 @@ PUBLIC: frozenset[str] = frozenset()
 _FIRMWARE = frozenset({"firmware-admin"})
 _EVERYONE = ROLES - _FIRMWARE
 _TRAIL = frozenset({"operator", "pki-admin", "auditor"})
+_AUDIT = frozenset({"pki-admin", "auditor"})
 _OPERATION = frozenset({"operator", "pki-admin"})
 _ROLLOUT = frozenset({"operator", "pki-admin", "rollout-manager"})
 _PKI = frozenset({"pki-admin"})
@@ -70,6 +71,11 @@ MAY: Mapping[str, frozenset[str]] = {
     "policies.set": _PKI,
     "purposes.list": _EVERYONE,
     "audit.list": _TRAIL,
+    "audit.checkpoints": _TRAIL,
+    "audit.keys": _TRAIL,
+    "audit.inclusion": _TRAIL,
+    "audit.consistency": _TRAIL,
+    "chargers.evidence_pack": _AUDIT,
     "security_events.list": _TRAIL,
     "events.follow": _TRAIL | _ROLLOUT,
     "firmware_trust.record": _FIRMWARE,

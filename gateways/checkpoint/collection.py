@@ -1,12 +1,13 @@
 """Checkpoints and keys as an outsider has them: a directory, a bucket copied to one, or a single file of notes."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bfactors.audit.checkpoint import SignedCheckpoint
-from bfactors.audit.note import NoteKey
+from bfactors.audit.note import NoteKey, parse_note
 from bfactors.audit.series import Series, series_of
-from bfactors.errors import SettingsError
+from bfactors.errors import MalformedNote, SettingsError
 from gateways.checkpoint.directory_store import read_checkpoints
 from gateways.checkpoint.public_key import Keyring, read_keys
 
@@ -34,6 +35,15 @@ def keys_in(files: Iterable[Path], names: Iterable[str]) -> list[NoteKey]:
             for key in read_keys(content, name):
                 found[key.name, key.der] = key
     return list(found.values())
+
+
+def names_in(notes: Iterable[str]) -> list[str]:
+    """The names that notes are signed under; what is no note has none."""
+    found: set[str] = set()
+    for note in notes:
+        with contextlib.suppress(MalformedNote):
+            found |= {line.name for line in parse_note(note).signatures}
+    return sorted(found)
 
 
 def series_in(place: Path, key_files: Sequence[Path], origin: str = "") -> Series:

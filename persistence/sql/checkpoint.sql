@@ -24,6 +24,13 @@ SELECT string_agg(hash, ''::bytea ORDER BY sequence)
 -- name: notes
 SELECT size, note FROM checkpoint WHERE origin = $1 AND partition = $2 AND size > $3 ORDER BY size LIMIT $4;
 
+-- name: last_notes
+SELECT note FROM checkpoint WHERE origin = $1 AND partition = $2 ORDER BY size DESC LIMIT $3;
+
+-- name: all_notes
+SELECT origin, partition, size, note FROM checkpoint
+ WHERE (origin, partition, size) > ($1, $2::smallint, $3::bigint) ORDER BY origin, partition, size LIMIT $4;
+
 -- name: keep_key
 INSERT INTO checkpoint_key (name, key_id, algorithm, der) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
@@ -51,7 +58,7 @@ SELECT origin FROM checkpoint WHERE partition = $1 ORDER BY made_at DESC, size D
 SELECT partition, sequence, event, schema_version, recorded_at, actor, cause, policy_version, fleet_sequence, charger_id,
        managed_identity_id, purpose, variant, job_id, certificate_id, payload, encode(previous_hash, 'hex') AS previous_hash,
        encode(hash, 'hex') AS hash
-  FROM event WHERE charger_id = $1 ORDER BY recorded_at, partition, sequence LIMIT $2;
+  FROM event WHERE charger_id = $1 AND partition = $2 ORDER BY recorded_at, sequence LIMIT $3;
 
 -- name: charger_certificates
 SELECT certificate_id, doc FROM certificate WHERE charger_id = $1 ORDER BY not_before, certificate_id;

@@ -29,7 +29,7 @@ from bfactors.ledger_row import AggregateRow, Batch, EventRow
 from bfactors.refusal import Refusal
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
-from gateways.admin.ports import EventFeed, LogDesk, Readiness
+from gateways.admin.ports import EventFeed, LogDesk, Proofs, Readiness
 from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
@@ -364,6 +364,7 @@ class AdminWorld:
     traced: dict[tuple[str, str], Sequence[TracedFrame]] = field(default_factory=dict)
     events: EventFeed | None = None
     logs: LogDesk | None = None
+    proofs: Proofs | None = None
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
@@ -391,6 +392,7 @@ class AdminWorld:
             traced_frames=lambda charger_id, trace_id: self.traced.get((charger_id, trace_id), ()),
             events=self.events,
             logs=self.logs,
+            proofs=self.proofs,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,
         )

@@ -1,0 +1,1 @@
+"""What auditors are given: proofs over the API, and evidence packs as archives."""
