@@ -89,6 +89,8 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_checkpoints_total", "counter", "Checkpoints by what became of them", ("outcome",)),
     MetricSpec("bf_ledger_events_total", "counter", "Ledger events recorded", ("event",)),
     MetricSpec("bf_ca_calls_total", "counter", "Calls to a CA", ("operation", "outcome")),
+    MetricSpec("bf_server_certificate_end_seconds", "gauge", "When it ends (Unix time)", ("key",)),
+    MetricSpec("bf_server_certificates_kept_back", "gauge", "Server certificates that are not shown"),
     MetricSpec("bf_aws_role_findings", "gauge", "Things a role could do that it must not", ("duty",)),
     MetricSpec("bf_aws_role_verified", "gauge", "1 if AWS told what the role may do", ("duty",)),
     MetricSpec("bf_ca_call_seconds", "histogram", "Duration of a call to a CA", ("operation",), _CALL_S),

@@ -246,6 +246,19 @@ class LedgerReader:
         async with unavailable_when_lost():
             return [dict(row) for row in await self._pool.fetch(_SQL["active_ending_in"], purpose, *columns)]
 
+    async def anchor_holders(
+        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, rung, count, examples`: chargers by how surely they hold one of these bundles.
+
+        `rung` None: they do not. Only chargers from this security profile up. Reads every charger's row.
+        """
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(
+                _SQL["anchor_holders"], purpose, list(bundle_ids), from_profile, examples
+            )
+        return [dict(row) for row in rows]
+
     async def incarnations(self) -> Sequence[tuple[str, str]]:
         """(node, incarnation) of every connect node that the ledger believes to hold a live session."""
         return [(row["node"], row["incarnation"]) for row in await self._rows("incarnations")]

@@ -14,7 +14,7 @@ from deploy.role.runtime import Runtime
 from deploy.role.standing import everywhere
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
-from gateways.admin.ports import LogDesk, Readiness
+from gateways.admin.ports import LogDesk, Readiness, ShownOnNode
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.ledger_feed import LedgerFeed
@@ -43,6 +43,8 @@ class AdminRole:
             readiness=lambda: Readiness(not missing(), tuple(missing())),
             statuses=partial(everywhere, runtime.tree.statuses, core.live_nodes),
             last_seen=core.seen.last_seen,
+            server_forecast=core.server_trust.forecast,
+            server_certificates=lambda: [ShownOnNode(each.node, each.server) for each in core.live_nodes()],
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             logs=logs,
             proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),

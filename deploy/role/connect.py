@@ -13,6 +13,7 @@ from bfactors.errors import SettingsError
 from bfactors.fleet.control import CLIENT_TRUST, PAUSES, read_client_trust, read_pauses
 from bfactors.fleet.state import SupervisorPause
 from bfactors.identity_rule import VerifyKey
+from bfactors.server_certificate import Presented
 from deploy.role.runtime import Runtime
 from deploy.role.standing import family_standings
 from deploy.role.tree_pauses import TreePauses
@@ -120,6 +121,10 @@ class ConnectRole:
     def present(self, identities: Sequence[ServerIdentity]) -> None:
         """Present these server certificates from the next connection on. Raises SettingsError, changing nothing."""
         self._tls.replace_identities(identities)
+
+    def tell_server(self, presented: Presented) -> None:
+        """Let core know what is shown here."""
+        self._presence.server(presented)
 
     def missing(self) -> list[str]:
         """What keeps this node from being ready."""

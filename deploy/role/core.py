@@ -28,6 +28,7 @@ from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
 from deploy.role.node_reports import NodeReports
 from deploy.role.runtime import Runtime, cancel
+from deploy.role.server_trust import ServerTrust
 from deploy.role.tree_pauses import TreePauses
 from gateways.nats.command_door import NatsCommandDoor
 from gateways.nats.control_view import NatsControlView
@@ -72,6 +73,7 @@ class CoreRole:
     secrets: CoreSecrets = field(init=False)
     separation: FirmwareSeparation = field(init=False)
     desk: CertificateDesk = field(init=False)
+    server_trust: ServerTrust = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -81,6 +83,7 @@ class CoreRole:
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
         self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
         self.separation = FirmwareSeparation(self.database.reader)
+        self.server_trust = ServerTrust(self.database.reader)
         self.desk = CertificateDesk(
             self.nats.connection,
             self.runtime.clock,

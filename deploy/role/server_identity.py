@@ -65,7 +65,7 @@ async def _one(
     clock: Clock,
 ) -> ServerIdentity:
     identity = ServerIdentity(folder / f"{kind}.chain.pem", folder / f"{kind}.key.pem")
-    if _is_good(identity, names, described, clock.now()):
+    if is_good(identity, names, described, clock.now()):
         return identity
     key: Key = (
         ec.generate_private_key(ec.SECP256R1())
@@ -109,9 +109,10 @@ def _is_whole(identity: ServerIdentity) -> bool:
     return key.public_key() == leaf.public_key()
 
 
-def _is_good(
+def is_good(
     identity: ServerIdentity, names: ServerNames, described: AuthorityDescription, now: datetime
 ) -> bool:
+    """Whether it names us, comes from this CA and is good for a month more."""
     if not _is_whole(identity):
         return False
     chain = parse_certificates(identity.chain_path.read_text(encoding="ascii"))

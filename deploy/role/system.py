@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bfactors.ca import CaError
-from bfactors.errors import SettingsError
 from bfactors.refusal import Refusal
 from bfactors.settings import Settings
-from deploy.role import server_identity
 from deploy.role.admin import AdminRole
 from deploy.role.authority import CaClients, open_authorities
 from deploy.role.checkpointing import CheckpointMeans
@@ -29,15 +26,12 @@ from deploy.role.log_receiver import LogReceiverRole
 from deploy.role.nats_numbers import keep_measuring
 from deploy.role.runtime import Runtime, cancel, open_nats
 from deploy.role.sealing import Sealing
+from deploy.role.server_desk import ServerDesk
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
-from gateways.ocpp.tls import ServerIdentity
 
 _LOG = logging.getLogger(__name__)
 STOP_BUDGET_S = 10.0
-SERVER_RENEWAL_CHECK_S = 6 * 3600.0
-SERVER_RENEWAL_WAIT_S = 10.0
-"""How long a renewal may hold up a start, while the certificates there are still serve."""
 START_BUDGET_S = 60.0
 ADMIN_TOKEN_NAME = "first-start"  # noqa: S105 - a name, not a token
 FIRMWARE_TOKEN_NAME = "first-start-firmware"  # noqa: S105 - a name, not a token
@@ -58,6 +52,7 @@ class System:
     ca: CaClients | None = None
     sealing: Sealing | None = None
     checkpoints: CheckpointMeans | None = None
+    server_certificates: ServerDesk = field(init=False)
     _nats: list[NatsGateway] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -78,15 +73,16 @@ class System:
         pepper = Pepper.load(settings.pepper_file, create="core" in roles)
         if "core" in roles:
             self.ca = await open_authorities(settings, self.runtime)
+        self.server_certificates = ServerDesk(settings, self.ca, self.runtime.clock, self.metrics)
         if "connect" in roles:
             await self._start_connect(pepper)
         if "core" in roles:
             await self._start_core(pepper, passwords)
-            if not settings.server_chain_files and (self.connect is not None or self.logs is not None):
-                self._keep(self._renew_server_identities(), "renew server certificates")
         elif settings.health_port >= 0:
             self.health = HealthServer(self.metrics, self.missing)
             await self.health.start(settings.health_host, settings.health_port)
+        if self.server_certificates.shown:
+            self._keep(self.server_certificates.run(), "look after the server certificates")
 
     async def _start_connect(self, pepper: Pepper) -> None:
         settings = self.settings
@@ -97,51 +93,14 @@ class System:
             host=settings.ocpp_host,
             port=settings.ocpp_port,
             plain_port=settings.ocpp_plain_port if settings.ocpp_plain_port >= 0 else None,
-            identities=await self._server_identities(),
+            identities=await self.server_certificates.first(),
             verify_key=pepper.verify_key(),
             authorize_default=settings.authorize_default,
         )
         connect = ConnectRole(self.runtime, nats, options)
         await connect.start()
         self.connect = connect
-
-    async def _renew_server_identities(self) -> None:
-        """Have the certificates we made ourselves made again in time, and present them without dropping anybody."""
-        while True:
-            await asyncio.sleep(SERVER_RENEWAL_CHECK_S)
-            try:
-                identities = await self._server_identities()
-                if self.connect is not None:
-                    self.connect.present(identities)
-                if self.logs is not None:
-                    self.logs.present(identities)
-            except (CaError, SettingsError) as problem:
-                _LOG.error("the server certificates could not be looked after: %s", problem)
-
-    async def _server_identities(self) -> list[ServerIdentity]:
-        settings = self.settings
-        if settings.server_chain_files:
-            return server_identity.given(settings.server_chain_files, settings.server_key_files)
-        folder = settings.data_dir / "server"
-        names = server_identity.ServerNames(fqdn=settings.server_name, addresses=("127.0.0.1",))
-        kept = server_identity.usable(folder, names, self.runtime.clock.now())
-        authority = self.ca.authorities.get("backend_server") if self.ca is not None else None
-        described = self.ca.described.get("backend_server") if self.ca is not None else None
-        if authority is None or described is None:
-            # A CA that is away keeps no charger from being shown the certificate of yesterday.
-            if kept is not None:
-                return kept
-            raise SettingsError(
-                "server_chain_files are needed, or aws_backend_server_ca_arn and a CA that answers to have them made"
-            )
-        if kept is None:
-            return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
-        try:
-            async with asyncio.timeout(SERVER_RENEWAL_WAIT_S):
-                return await server_identity.obtain(folder, authority, described, names, self.runtime.clock)
-        except (TimeoutError, CaError) as problem:
-            _LOG.warning("the server certificates stay as they are for now: %s", type(problem).__name__)
-            return kept
+        self.server_certificates.add(connect.present, connect.tell_server)
 
     async def _start_core(self, pepper: Pepper, passwords: dict[str, str]) -> None:
         settings = self.settings
@@ -166,6 +125,7 @@ class System:
             checkpoints=self.checkpoints,
         )
         await self.core.start()
+        self.server_certificates.trust = self.core.server_trust
         self._keep(keep_counting(database, self.metrics), "count the fleet")
         await self._first_token(database)
         desk = await self._start_log_receiver()
@@ -178,7 +138,8 @@ class System:
         if settings.log_port < 0 or (self.connect is None and not settings.log_url) or self.core is None:
             return None
         self.logs = LogReceiverRole(self.runtime, self.core, settings, self.metrics)
-        await self.logs.start(await self._server_identities())
+        await self.logs.start(self.server_certificates.shown or await self.server_certificates.first())
+        self.server_certificates.add(self.logs.present)
         return self.logs.desk
 
     async def _open_nats(self, role: str, seed_file: Path, name: str) -> NatsGateway:

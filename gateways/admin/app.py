@@ -24,6 +24,7 @@ from gateways.admin.policy_preview import PolicyPreviews
 from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
 from gateways.admin.route import Route
+from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
 from gateways.admin.supervisor import Supervisors
 from gateways.admin.trace import Traces
@@ -75,6 +76,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Logs(dependencies, commands),
         Families(fleet, commands),
         Purposes(),
+        ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),
         Trail(reader),
         Proven(dependencies),

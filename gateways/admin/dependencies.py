@@ -12,6 +12,8 @@ from gateways.admin.ports import (
     Proofs,
     Reader,
     ReadinessOf,
+    ServerForecast,
+    ShownServerCertificates,
     Statuses,
     TokenStore,
     TracedFrames,
@@ -35,8 +37,11 @@ class AdminDependencies:
     metrics: Metrics
     exposition: Exposition
     readiness: ReadinessOf
+    server_forecast: ServerForecast
     statuses: Statuses = tuple
     last_seen: LastSeen = lambda charger_id: None
+    server_certificates: ShownServerCertificates = tuple
+    """What each live connect node shows chargers."""
     traced_frames: TracedFrames = lambda charger_id, trace_id: ()
     events: EventFeed | None = None
     logs: LogDesk | None = None

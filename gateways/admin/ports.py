@@ -12,6 +12,8 @@ from bfactors.errors import BetterFleetError
 from bfactors.frame_trace import TracedFrame
 from bfactors.ledger_row import AggregateRow
 from bfactors.refusal import Refusal
+from bfactors.server_certificate import Forecast, Presented
+from bfactors.x509 import Certificate
 
 Body = dict[str, Any]
 """A JSON object as the API answers it; a list is `{"items": [...], "next_cursor": str | None}`."""
@@ -239,5 +241,17 @@ LastSeen = Callable[[str], datetime | None]
 """When a connect node last said that a charger is connected; None if that is not known here."""
 TracedFrames = Callable[[str, str], Sequence[TracedFrame]]
 """What a trace (charger id, trace id) has seen so far, as far as this process heard."""
+
+
+class ShownOnNode(NamedTuple):
+    """What one connect node shows chargers."""
+
+    node: str
+    presented: Presented
+
+
+ShownServerCertificates = Callable[[], Sequence[ShownOnNode]]
+ServerForecast = Callable[[Sequence[Certificate]], Awaitable[Forecast]]
+"""Who would still verify us under a chain, leaf first. Raises Unavailable."""
 Exposition = Callable[[], tuple[bytes, str]]
 """The Prometheus page and its content type."""

@@ -70,6 +70,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "policies.preview": _EVERYONE,
     "policies.set": _PKI,
     "purposes.list": _EVERYONE,
+    "server_certificates.list": _EVERYONE,
+    "server_certificates.forecast": _EVERYONE,
     "audit.list": _TRAIL,
     "audit.checkpoints": _TRAIL,
     "audit.keys": _TRAIL,

@@ -8,6 +8,7 @@ import msgspec
 
 from bfactors import subject
 from bfactors.errors import Unavailable
+from bfactors.server_certificate import Presented
 from gateways.nats.background import begun, ended
 from gateways.nats.connection import NatsConnection
 from gateways.nats.publication import NotStored, Publication
@@ -32,13 +33,14 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """One incarnation of a connect node.
 
     `trust`: fingerprints of the anchors and issuers it verifies just now. `families`: those it knows, a pause it carries out
-    included.
+    included. `server`: the certificates it shows chargers.
     """
 
     node: str
     incarnation: str
     trust: tuple[str, ...] = ()
     families: tuple[FamilyStanding, ...] = ()
+    server: Presented = Presented()
     leaving: bool = False
 
 
@@ -72,6 +74,11 @@ class NodePresence:
     def trust(self, fingerprints: tuple[str, ...]) -> None:
         """Tell what this node's client trust verifies from now on."""
         self._presence = msgspec.structs.replace(self._presence, trust=fingerprints)
+        self._now.set()
+
+    def server(self, presented: Presented) -> None:
+        """Tell which certificates this node shows chargers from now on."""
+        self._presence = msgspec.structs.replace(self._presence, server=presented)
         self._now.set()
 
     async def leave(self) -> None:

@@ -7,9 +7,11 @@ Source: A00.FR.306-322, A00.FR.409-425; MECHANISMS "TLS and identity".
 """
 
 import contextlib
+import os
 import ssl
+import tempfile
 from _ssl import ENCODING_DER
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +46,21 @@ class ServerIdentity:
     key_path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A server identity as it was read: a file that changes later changes nothing until it is presented."""
+
+    path: Path
+    chain: bytes
+    key: bytes
+
+
 class FrontTls:
     """What the next connection is met with. Called on the I/O lane."""
 
     def __init__(self, identities: Sequence[ServerIdentity], client_trust: Iterable[str]) -> None:
         """`identities`: one RSA and one ECDSA certificate serve every charger. Raises SettingsError."""
-        self._identities = tuple(identities)
+        self._identities = _loaded(identities)
         self._trust = _trust_of(client_trust)
         self._context = _context(self._identities, self._trust)
 
@@ -65,8 +76,8 @@ class FrontTls:
 
     def replace_identities(self, identities: Sequence[ServerIdentity]) -> None:
         """Present these server certificates from the next connection on. Raises SettingsError, changing nothing."""
-        self._context = _context(tuple(identities), self._trust)
-        self._identities = tuple(identities)
+        loaded = _loaded(identities)
+        self._context, self._identities = _context(loaded, self._trust), loaded
 
     def new_stream(self) -> "TlsStream":
         """The server's end of one new connection."""
@@ -80,7 +91,19 @@ def _trust_of(client_trust: Iterable[str]) -> TrustSet:
         raise SettingsError(f"client trust: {problem}") from problem
 
 
-def _context(identities: tuple[ServerIdentity, ...], trust: TrustSet) -> ssl.SSLContext:
+def _loaded(identities: Sequence[ServerIdentity]) -> tuple[_Loaded, ...]:
+    found = []
+    for identity in identities:
+        try:
+            found.append(
+                _Loaded(identity.chain_path, identity.chain_path.read_bytes(), identity.key_path.read_bytes())
+            )
+        except OSError as problem:
+            raise SettingsError(f"server certificate {identity.chain_path}: {problem}") from problem
+    return tuple(found)
+
+
+def _context(identities: tuple[_Loaded, ...], trust: TrustSet) -> ssl.SSLContext:
     if not identities:
         raise SettingsError("the charger port needs a server certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -94,14 +117,32 @@ def _context(identities: tuple[ServerIdentity, ...], trust: TrustSet) -> ssl.SSL
     context.set_ciphers(CIPHERS)
     for identity in identities:
         try:
-            context.load_cert_chain(identity.chain_path, identity.key_path)
+            with _as_file(identity.chain) as chain, _as_file(identity.key) as key:
+                context.load_cert_chain(chain, key)
         except (OSError, ssl.SSLError) as problem:
-            raise SettingsError(f"server certificate {identity.chain_path}: {problem}") from problem
+            raise SettingsError(f"server certificate {identity.path}: {problem}") from problem
     if trust.certificates:
         context.load_verify_locations(
             cadata=join_chain(certificate.der for certificate in trust.certificates)
         )
     return context
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path that reads as these bytes, for OpenSSL, which takes nothing else; in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("bf-server-identity", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile(prefix="bf-server-identity") as file:  # made with mode 0600
+        file.write(content)
+        file.flush()
+        yield file.name
 
 
 class TlsStream:

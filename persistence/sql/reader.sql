@@ -130,3 +130,13 @@ SELECT number, owner, epoch, lease_until > clock_timestamp() AS live, sequence, 
        evidence_position, (SELECT count(*) FROM quarantined_evidence q WHERE q.partition = number) AS quarantined,
        clock_timestamp() AS database_now
   FROM partition ORDER BY number;
+
+-- name: anchor_holders
+-- Chargers that meet us over TLS, by how surely they hold a bundle of $1 that is among $2. Reads every charger's body.
+SELECT family, cohort, rung, count(*) AS count, (array_agg(charger_id ORDER BY charger_id))[1:$4::int] AS examples
+  FROM (SELECT charger_id, family, cohort,
+               (SELECT held ->> 'rung'
+                  FROM json_array_elements(convert_from(doc, 'UTF8')::json -> 'trust_anchors') AS held
+                 WHERE held ->> 'purpose' = $1 AND held ->> 'bundle_id' = ANY ($2::text[]) LIMIT 1) AS rung
+          FROM charger WHERE NOT decommissioned AND security_profile >= $3::smallint) AS each
+ GROUP BY family, cohort, rung ORDER BY family, cohort, rung NULLS FIRST;

@@ -37,7 +37,7 @@ REFUSED_FOR_THEIR_MEANING = {
     "invalid-cursor": {"cursor"},
     "unknown-purpose": {"purpose"},
     "wrong-identity": {"purpose"},
-    "malformed-certificate": {"anchors"},
+    "malformed-certificate": {"anchors", "chain_pem"},
     "contradiction": {"validity_days", "renew_before_days", "escalate_before_days"},
     "realm-rule": {"validity_days", "key_algorithms"},
     "authority-cannot": {"validity_days"},

@@ -424,3 +424,40 @@ async def test_the_nodes_believed_to_hold_sessions_are_named_once(
     ]
     await put(postgres_ledger_store, chargers=rows)
     assert await reader.incarnations() == [("north", "i1")]
+
+
+# ---------------------------------------------------------------- who holds an anchor
+
+
+def confirmed(charger_id: str, *held: tuple[str, str, str], **fields: Any) -> Any:
+    anchors = [
+        {"purpose": purpose, "bundle_id": bundle_id, "rung": rung} for purpose, bundle_id, rung in held
+    ]
+    doc = json.dumps({"charger_id": charger_id, "trust_anchors": anchors}).encode()
+    return charger(charger_id, doc=doc, **fields)
+
+
+async def test_chargers_are_counted_by_how_surely_they_hold_one_of_the_bundles(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    rows = [
+        confirmed("a", ("backend_server", "b1", "listed"), family="F1"),
+        confirmed(
+            "b", ("backend_server", "b2", "accepted"), ("charging_station", "b1", "listed"), family="F1"
+        ),
+        confirmed("c", ("backend_server", "b9", "listed"), family="F1"),
+        confirmed("d", family="F1"),
+        confirmed("e", ("charging_station", "b1", "listed"), family="F2"),
+        confirmed("f", family="F1", decommissioned=True),
+        confirmed("g", family="F1", security_profile=1),
+    ]
+    await put(postgres_ledger_store, chargers=rows)
+    found = await reader.anchor_holders("backend_server", ["b1", "b2"], from_profile=2, examples=1)
+    assert [(r["family"], r["rung"], r["count"], r["examples"]) for r in found] == [
+        ("F1", None, 2, ["c"]),
+        ("F1", "accepted", 1, ["b"]),
+        ("F1", "listed", 1, ["a"]),
+        ("F2", None, 1, ["e"]),
+    ]
+    nobody = await reader.anchor_holders("backend_server", [], from_profile=2)
+    assert {r["rung"] for r in nobody} == {None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,9 +28,10 @@ from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow
 from bfactors.refusal import Refusal
+from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
-from gateways.admin.ports import EventFeed, LogDesk, Proofs, Readiness
+from gateways.admin.ports import EventFeed, LogDesk, Proofs, Readiness, ShownOnNode
 from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
@@ -291,6 +293,25 @@ class StoreReader:
         )
         return [{"family": f, "cohort": c, "count": n} for (f, c), n in groups.most_common()]
 
+    async def anchor_holders(
+        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+    ) -> Any:
+        self._check()
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for charger_id, row in sorted(self._store.chargers.items()):
+            if row.decommissioned or row.security_profile < from_profile:
+                continue
+            held = [
+                each["rung"]
+                for each in json.loads(row.doc)["trust_anchors"]
+                if each["purpose"] == purpose and each["bundle_id"] in bundle_ids
+            ]
+            groups.setdefault((row.family, row.cohort, held[0] if held else ""), []).append(charger_id)
+        return [
+            {"family": f, "cohort": c, "rung": rung or None, "count": len(ids), "examples": ids[:examples]}
+            for (f, c, rung), ids in sorted(groups.items())
+        ]
+
     async def active_ending_in(self, purpose: str, spans: Any) -> Any:
         self._check()
         groups: Counter[tuple[str, str]] = Counter()
@@ -360,6 +381,7 @@ class AdminWorld:
     metrics: PrometheusMetrics = field(default_factory=lambda: PrometheusMetrics(strict=True))
     readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
     statuses: Sequence[Any] = ()
+    shown: Sequence[ShownOnNode] = ()
     seen: dict[str, datetime] = field(default_factory=dict)
     traced: dict[tuple[str, str], Sequence[TracedFrame]] = field(default_factory=dict)
     events: EventFeed | None = None
@@ -388,6 +410,8 @@ class AdminWorld:
             exposition=self.metrics.exposition,
             readiness=lambda: self.readiness,
             statuses=lambda: self.statuses,
+            server_forecast=ServerTrust(self.reader).forecast,
+            server_certificates=lambda: self.shown,
             last_seen=self.seen.get,
             traced_frames=lambda charger_id, trace_id: self.traced.get((charger_id, trace_id), ()),
             events=self.events,

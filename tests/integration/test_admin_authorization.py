@@ -66,6 +66,8 @@ EXPECTED = {
     "policies.preview": "vopra",
     "policies.set": "p",
     "purposes.list": "vopra",
+    "server_certificates.list": "vopra",
+    "server_certificates.forecast": "vopra",
     "audit.list": "opa",
     "audit.checkpoints": "opa",
     "audit.keys": "opa",
