@@ -171,7 +171,7 @@ async def test_a_finding_makes_core_unready_until_it_is_gone(tmp_path: Path) -> 
     account = PeerConfig(tmp_path).account_id
     async with peer_with(tmp_path, role) as peer:
         roles = watch(peer.url, issuing(peer), charger_issuer=role_arn(account, role))
-        clients = CaClients({}, {}, roles)
+        clients = CaClients({}, {}, CallLimits(monotonic=lambda: 0.0), roles)
         assert clients.missing() == []  # nothing is known before it is asked
         probe = roles._probes[0]
         assert await roles.look(probe)

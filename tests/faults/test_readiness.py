@@ -11,6 +11,7 @@ import pytest
 from bfactors.errors import Unavailable
 from deploy.role.authority import CaClients
 from deploy.role.core_health import CoreHealth
+from gateways.ca.call_limits import CallLimits
 
 AT = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 
@@ -41,7 +42,11 @@ class Partitions:
 
 
 def health(rows: Sequence[Mapping[str, Any]] | None) -> CoreHealth:
-    return CoreHealth(Partitions(rows), CaClients(authorities={}, arns={}), StillClock())
+    return CoreHealth(
+        Partitions(rows),
+        CaClients(authorities={}, arns={}, limits=CallLimits(monotonic=lambda: 0.0)),
+        StillClock(),
+    )
 
 
 def rows(*, ownerless: tuple[int, ...] = (), apart_s: float = 0.0) -> list[dict[str, Any]]:

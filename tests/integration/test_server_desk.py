@@ -19,6 +19,7 @@ from bfactors.settings import Settings
 from bfactors.x509 import Certificate, fingerprint_sha256
 from deploy.role.authority import CaClients
 from deploy.role.server_desk import ServerDesk
+from gateways.ca.call_limits import CallLimits
 from gateways.ocpp.tls import FrontTls, TlsStream
 from tests.core.pki import ca as pki_ca
 from tests.core.x509_maker import Authority, Pair
@@ -241,7 +242,11 @@ class Made:
         self.metrics = CountedMetrics()
 
     async def start(self) -> Made:
-        self.clients = CaClients({"backend_server": self.authority}, {"backend_server": self.authority.arn})  # type: ignore[dict-item]
+        self.clients = CaClients(
+            {"backend_server": self.authority},  # type: ignore[dict-item]
+            {"backend_server": self.authority.arn},
+            CallLimits(monotonic=self.time.monotonic),
+        )
         self.clients.described["backend_server"] = await self.authority.describe(self.authority.arn)
         self.desk = ServerDesk(Settings(data_dir=self.folder), self.clients, self.time, self.metrics)
         self.front = FrontTls(await self.desk.first(), ())
