@@ -549,6 +549,36 @@ class CertificateJobOverdue(_Event, frozen=True, kw_only=True):
     reason_message: str
 
 
+class ReconnectStepTaken(_Event, frozen=True, kw_only=True):
+    """The charger took its leaf and stays on a session without it: `close-socket` or `reset` was decided, once each."""
+
+    job_id: str
+    certificate_id: str
+    step: str
+    session_id: str
+
+
+class ReconnectedWithOldCertificate(_Event, frozen=True, kw_only=True):
+    """The charger took its new leaf and came back with the one before; by itself that proves nothing yet."""
+
+    job_id: str
+    certificate_id: str
+    session_id: str
+
+
+class CertificateDiscarded(_Event, frozen=True, kw_only=True):
+    """The charger does not use the leaf it took: its job begins again with another key.
+
+    `source`: `reconnects` (policy counted them, or the time), or `security-event` (its own word).
+    """
+
+    job_id: str
+    certificate_id: str
+    source: str
+    reason: str
+    evidence_ref: str
+
+
 class CertificateJobFailed(_Event, frozen=True, kw_only=True):
     """The job ended without its certificate."""
 
@@ -949,6 +979,9 @@ ChargerEvent = (
     | CertificateRenewalStarted
     | CertificateJobStageChanged
     | CertificateJobOverdue
+    | ReconnectStepTaken
+    | ReconnectedWithOldCertificate
+    | CertificateDiscarded
     | CertificateJobFailed
     | CertificateJobSucceeded
     | CertificateJobCancelled

@@ -231,6 +231,11 @@ def is_repeatable(kind: InstructionKind) -> bool:
     return RESEND[type(kind)] in _HARMLESS
 
 
+def is_reset(kind: InstructionKind) -> bool:
+    """Whether it resets the charger, by a job's wish or an operator's."""
+    return isinstance(kind, Reboot) or (isinstance(kind, CallAction) and kind.action == "Reset")
+
+
 def secret_of(kind: InstructionKind) -> str | None:
     """The id of the secret that the frame of this instruction carries; None: it carries none."""
     return kind.secret_id if isinstance(kind, WriteAuthorizationKey | CollectLog) else None

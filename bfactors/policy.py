@@ -34,6 +34,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long an instruction may stay unanswered on a live session."""
     reconnect_wait_s: int = 900
     """How long after the install (or the Reset) the new session may take before the job is overdue."""
+    reconnect_close_s: int = 600
+    """A charger that took its leaf and stays on its session this long has its socket closed; 0: never."""
+    reconnect_reset_s: int = 0
+    """... and this long after that, or after it came back unchanged, it is reset when idle; 0: never."""
+    discarded_reconnects: int = 3
+    """Coming back so often on its old certificate, a charger has discarded the new one; 0: no number says so."""
+    discarded_after_s: int = 86400
+    """So long after it took the leaf, a charger that came back on the old one has discarded it; 0: no time says so."""
     job_deadline_s: int = 7 * 86400
     max_attempts: int = 5
     confirm_rung: str = "listed"
@@ -88,6 +96,10 @@ _NOT_NEGATIVE = (
     "inventory_every_days",
     "key_close_session_s",
     "key_doubt_days",
+    "reconnect_close_s",
+    "reconnect_reset_s",
+    "discarded_reconnects",
+    "discarded_after_s",
 )
 _POSITIVE = (
     "csr_wait_s",

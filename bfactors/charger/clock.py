@@ -5,7 +5,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bfactors import event as e
-from bfactors.charger import inventory, key_rotation, log_collection, migration, operator_call, request
+from bfactors.charger import (
+    discard,
+    inventory,
+    key_rotation,
+    log_collection,
+    migration,
+    operator_call,
+    reconnect,
+    request,
+)
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
 from bfactors.charger.pending_key import ROTATE_KEY
@@ -144,10 +153,23 @@ def next_due(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime 
     return min(_moments(state, facts, now), default=None)
 
 
+def _reconnect_moments(
+    state: ChargerState, facts: FleetFacts, job: JobState, now: datetime
+) -> Iterator[datetime]:
+    policy = effective(facts.policies, purpose=job.purpose, cohort=state.cohort, family=state.family)
+    rung = reconnect.next_rung(state, facts, policy, job, now)
+    if rung is not None:
+        yield rung.at
+    given_up_at = discard.given_up_at(state, policy, job)
+    if given_up_at is not None:
+        yield given_up_at
+
+
 def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[datetime]:
     for job in state.jobs.values():
         if job.due_at is not None:
             yield job.due_at
+        yield from _reconnect_moments(state, facts, job, now)
         if job.action == COLLECT_LOG or (not job.overdue and _has_deadline(job)):
             yield job.deadline_at
     for instruction in state.instructions.values():

@@ -13,6 +13,7 @@ from bfactors.charger import (
     log_collection,
     migration_step,
     operator_call,
+    reconnect,
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off, described
@@ -159,7 +160,7 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
     if isinstance(instruction.body, DeleteCertificate):
         deletion.refused(draft, job, outcome, detail)
         return
-    if job is None:
+    if job is None or reconnect.refused(draft, job, instruction, detail):
         return
     if isinstance(instruction.body, InstallLeaf) and _is_conclusive(draft, instruction.body, outcome):
         draft.record(

@@ -22,7 +22,7 @@ from bfactors.charger.state import (
     SessionFact,
 )
 from bfactors.frame_trace import TraceOrder
-from bfactors.instruction import DeleteCertificate, InstallLeaf
+from bfactors.instruction import DeleteCertificate, InstallLeaf, is_reset
 
 NODE_LOST = "node-lost"
 """Why a session ended that its node may still hold, cut off from us for a while."""
@@ -167,6 +167,9 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateRenewalStarted()
             | e.CertificateJobStageChanged()
             | e.CertificateJobOverdue()
+            | e.ReconnectStepTaken()
+            | e.ReconnectedWithOldCertificate()
+            | e.CertificateDiscarded()
             | e.CertificateJobFailed()
             | e.CertificateJobSucceeded()
             | e.CertificateJobCancelled()
@@ -254,6 +257,8 @@ def _instruction_dispatched(
     if before is None or before.decision != event.decision:
         return state
     instruction = replace(before, sent_session=event.session_id, sent_at=now)
+    if is_reset(before.body):
+        state = replace(state, reset_session=event.session_id)
     return replace(state, instructions={**state.instructions, event.instruction_id: instruction})
 
 
@@ -263,6 +268,8 @@ def _instruction_settled(state: ChargerState, event: e.InstructionSettled, now: 
         return state
     instructions = {key: value for key, value in state.instructions.items() if key != event.instruction_id}
     state = replace(state, instructions=instructions)
+    if is_reset(settled.body) and event.outcome in ("rejected", "call-error"):
+        state = replace(state, reset_session=None)
     if isinstance(settled.body, InstallLeaf):
         return _delivery_settled(state, settled, settled.body, event.outcome)
     if isinstance(settled.body, DeleteCertificate) and event.outcome == "accepted":

@@ -70,7 +70,9 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
         case e.CertificateInstalled():
             certificate = replace(certificate, state="installed", installed_at=now)
         case e.CertificateActivated():
-            certificate = replace(certificate, state="active", activated_at=event.activated_at)
+            certificate = replace(
+                certificate, state="active", activated_at=event.activated_at, admit_until=None
+            )
             slot = Slot(current=certificate_id, next=_unless(slot.next, certificate_id))
         case e.CertificateSuperseded():
             certificate = replace(certificate, state="superseded", admit_until=event.admit_until)

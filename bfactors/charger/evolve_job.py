@@ -22,6 +22,9 @@ JobEvent = (
     | e.CertificateRenewalStarted
     | e.CertificateJobStageChanged
     | e.CertificateJobOverdue
+    | e.ReconnectStepTaken
+    | e.ReconnectedWithOldCertificate
+    | e.CertificateDiscarded
     | e.CertificateJobFailed
     | e.CertificateJobSucceeded
     | e.CertificateJobCancelled
@@ -59,6 +62,12 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
                 reason_message=event.reason_message,
                 due_at=job.due_at if job.due_at is not None and job.due_at > now else None,
             )
+        case e.ReconnectStepTaken():
+            job = replace(job, ladder=(*job.ladder, event.step), ladder_at=now)
+        case e.ReconnectedWithOldCertificate():
+            job = replace(job, old_reconnects=job.old_reconnects + 1)
+        case e.CertificateDiscarded():
+            job = _from_the_beginning(job)
         case e.CertificateJobFailed() | e.CertificateJobCancelled():
             return _renewal_rests(_ended(state, job, now), job, now)
         case e.CertificateJobSucceeded():
@@ -66,7 +75,7 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
         case e.CertificateRenewalStarted():
             return _renewal_started(state, event)
         case e.CertificateIssueRequested():
-            job = replace(job, attempt=_attempt(event), attempts=event.attempt, certificate_id=None)
+            job = replace(_from_the_beginning(job), attempt=_attempt(event), attempts=event.attempt)
         case e.IssuanceReferenceRecorded() | e.IssuanceAdopted():
             if job.attempt is not None and job.attempt.number == event.attempt:
                 named = replace(job.attempt, external_ref=event.external_ref, is_reconciling=False)
@@ -79,6 +88,11 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
         case e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():
             return state
     return replace(state, jobs={**state.jobs, job.job_id: job})
+
+
+def _from_the_beginning(job: JobState) -> JobState:
+    """Without the leaf it had, and what was done to have that used."""
+    return replace(job, certificate_id=None, ladder=(), ladder_at=None, old_reconnects=0)
 
 
 def _opened(event: e.CertificateRequested, now: datetime, revision: int) -> JobState:

@@ -72,11 +72,20 @@ def ended(draft: Draft, instruction: InstructionState, body: CallAction, outcome
                 _note_listing(draft, body, outcome)
             elif body.action == deletion.ACTION:
                 deletion.by_hand(draft, body, outcome)
-            _settle(draft, instruction, body, "answered", _kept(payload), None)
+            settled = "rejected" if outcome.status == "Rejected" else "accepted"
+            _settle(draft, instruction, body, "answered", _kept(payload), None, settled)
         case CallFailed():
             if body.action == deletion.ACTION:
                 deletion.by_hand(draft, body, outcome)
-            _settle(draft, instruction, body, "error", None, f"{outcome.code} {outcome.description}".strip())
+            _settle(
+                draft,
+                instruction,
+                body,
+                "error",
+                None,
+                f"{outcome.code} {outcome.description}".strip(),
+                "call-error",
+            )
         case Silent():
             _settle(draft, instruction, body, "timeout", None, None)
         case Disconnected():
@@ -106,8 +115,9 @@ def _settle(
     outcome: str,
     payload: str | None,
     error: str | None,
+    settled: str = "unknown",
 ) -> None:
-    draft.settle(instruction, "accepted" if outcome == "answered" else "unknown", outcome)
+    draft.settle(instruction, settled, outcome)
     draft.record(
         e.OperatorCallAnswered(
             charger_id=draft.state.charger_id,

@@ -4,18 +4,25 @@ from datetime import datetime, timedelta
 
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, JobState, slot_key
+from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy
 
 
 def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
     """Which pause holds new steps of this job, as (held_by, reason); none inside the last-safe days."""
-    if is_urgent(draft.state, job, draft.policy(job.purpose), draft.now):
+    return holder_of(draft.state, draft.context.facts, draft.policy(job.purpose), job, draft.now)
+
+
+def holder_of(
+    state: ChargerState, facts: FleetFacts, policy: Policy, job: JobState, now: datetime
+) -> tuple[str, str] | None:
+    """As `holder`, where no decision is being made."""
+    if is_urgent(state, job, policy, now):
         return None
-    if draft.state.paused_reason is not None:
-        return f"charger/{draft.state.charger_id}", draft.state.paused_reason
-    pauses = draft.context.facts.pauses
-    for key in (f"family/{draft.state.family}", f"cohort/{draft.state.cohort}", f"purpose/{job.purpose}"):
-        pause = pauses.get(key)
+    if state.paused_reason is not None:
+        return f"charger/{state.charger_id}", state.paused_reason
+    for key in (f"family/{state.family}", f"cohort/{state.cohort}", f"purpose/{job.purpose}"):
+        pause = facts.pauses.get(key)
         if pause is not None:
             return key, pause.reason
     return None

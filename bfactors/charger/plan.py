@@ -8,12 +8,14 @@ from bfactors.charger import (
     activation,
     anchor_job,
     deletion,
+    discard,
     inventory,
     issuance,
     key_rotation,
     log_collection,
     migration,
     migration_step,
+    reconnect,
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off
@@ -99,6 +101,8 @@ def _plan_issue(draft: Draft, job: JobState) -> None:
     match certificate.state:
         case "issued":
             _plan_install(draft, job, certificate)
+        case "installed" if discard.judge(draft, job):
+            _plan_without_certificate(draft, draft.state.jobs[job.job_id])
         case "installed":
             _plan_activation(draft, job)
         case "active":
@@ -234,6 +238,7 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
         else None
     )
     draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", reason=reason, due_at=due)
+    reconnect.climb(draft, draft.state.jobs[job.job_id])
 
 
 def _plan_listing(draft: Draft, job: JobState) -> None:

@@ -321,7 +321,15 @@ def job_body(state: ChargerState, job: JobState) -> dict[str, Any]:
         "created_at": job.created_at,
         "deadline_at": job.deadline_at,
         "due_at": job.due_at,
+        "reconnect": _reconnect_body(job),
     }
+
+
+def _reconnect_body(job: JobState) -> dict[str, Any] | None:
+    """What was done so that the charger uses the leaf it took, and how often it came back without."""
+    if job.stage != "awaiting-reconnect":
+        return None
+    return {"steps": list(job.ladder), "with_old_certificate": job.old_reconnects}
 
 
 # ---------------------------------------------------------------- rows

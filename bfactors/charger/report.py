@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.charger import discard
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve_report import ENTRIES_PER_WINDOW, KINDS_COUNTED, is_open, window_of
 from bfactors.charger.state import JobState
@@ -26,6 +27,7 @@ def security_event(draft: Draft, body: v.SecurityEventReported) -> None:
         charger_time=body.charger_time,
         critical=is_critical(body.event_type, version),
     )
+    discard.reported(draft, body)
 
 
 def refused_at_the_edge(draft: Draft, body: v.ConnectionRefused) -> None:

@@ -5,7 +5,15 @@ from datetime import datetime
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
-from bfactors.charger import activation, inventory, key_rotation, migration, operator_call
+from bfactors.charger import (
+    activation,
+    discard,
+    inventory,
+    key_rotation,
+    migration,
+    operator_call,
+    reconnect,
+)
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.pending_key import ROTATE_KEY
@@ -88,9 +96,13 @@ def _credential_seen(draft: Draft, body: v.SessionOpened) -> None:
 
 def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> None:
     """A session opened with this leaf: install evidence if the charger's answer was lost, and activation."""
-    if certificate.revocation_requested_at is not None or certificate.state not in ("issued", "installed"):
+    if certificate.revocation_requested_at is not None:
         return
     if purpose(certificate.purpose).active_rung != "seen-live":
+        return
+    if certificate.state == "superseded":
+        discard.seen_after_all(draft, certificate, at)
+    if certificate.state not in ("issued", "installed"):
         return
     job = _job_of(draft, certificate)
     if certificate.state == "issued":
@@ -135,7 +147,7 @@ def _reconnected(draft: Draft, body: v.SessionOpened) -> None:
     """What was sent on an older session is looked at again, by the rule of its kind."""
     operator_call.end_all(draft, "disconnected")
     for instruction in list(draft.state.instructions.values()):
-        if instruction.sent_session is None:
+        if reconnect.reconnected(draft, instruction) or instruction.sent_session is None:
             continue
         if isinstance(instruction.body, Reboot | CloseSession):
             draft.settle(instruction, "observed", "reconnected")
@@ -156,13 +168,7 @@ def _came_back_unchanged(draft: Draft, job: JobState, body: v.SessionOpened) -> 
         return
     if body.security_profile < CLIENT_CERTIFICATE_PROFILE:
         return  # its migration's affair
-    draft.stage(
-        job,
-        "awaiting-reconnect",
-        waiting_for="reconnect",
-        reason=("reconnected-with-old-certificate", "the charger came back with its old certificate"),
-        due_at=job.due_at,
-    )
+    discard.came_back_unchanged(draft, job, body)
 
 
 def closed(draft: Draft, session_id: str, reason: str) -> None:

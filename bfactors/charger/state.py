@@ -141,6 +141,12 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """How many CA attempts were opened."""
     failures: int = 0
     """How often the charger or its CSR failed this job."""
+    ladder: tuple[str, ...] = ()
+    """What was done, step by step, so that the charger reconnects with the leaf it took; of this leaf only."""
+    ladder_at: datetime | None = None
+    """When the latest of it was."""
+    old_reconnects: int = 0
+    """How often it came back with its old certificate since it took the leaf."""
     request_id: int | None = None
     """The number of the charger's newest request for this certificate (2.1)."""
     target: ReportedCertificate | None = None
@@ -328,6 +334,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     lost_session_id: str | None = None
     """The live session, if it ended only because its node was lost: the node may state it again."""
     session_generation: int = 0
+    reset_session: str | None = None
+    """The session on which a Reset was last sent and not refused: no other is sent before a reconnect."""
     last_seen_at: datetime | None = None
     boot: BootFact | None = None
     slots: dict[str, Slot] = {}

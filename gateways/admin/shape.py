@@ -218,6 +218,13 @@ class JobReason(msgspec.Struct, frozen=True):
     message: str | None
 
 
+class Reconnect(msgspec.Struct, frozen=True):
+    """What was done so that the charger uses the leaf it took (`close-socket`, `reset`), and how often it came back without."""
+
+    steps: list[str]
+    with_old_certificate: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The work that takes a slot from wanted to active, or a certificate to its end."""
 
@@ -237,6 +244,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     deadline_at: datetime
     due_at: datetime | None = None
+    reconnect: Reconnect | None = None
 
 
 class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):

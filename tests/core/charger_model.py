@@ -16,7 +16,15 @@ from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import Effect, IssueCertificate, ReconcileIssuance, RevokeCertificate
-from bfactors.instruction import DeleteCertificate, InstallLeaf, InstructionOrder, ListCertificates
+from bfactors.instruction import (
+    CallAction,
+    DeleteCertificate,
+    InstallLeaf,
+    InstructionOrder,
+    ListCertificates,
+    is_reset,
+)
+from bfactors.ocpp import Answered, CallFailed, Outcome
 from tests.core import pki
 from tests.core.world import World, fleet_facts
 
@@ -37,6 +45,7 @@ class Model(World):
         self.issued: set[str] = set()
         self.ended: set[str] = set()
         self.has_used_profile_3 = False
+        self.reset_on: set[str] = set()
         self.told: list[v.EvidenceBody] = []
         super().__init__(
             fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
@@ -105,6 +114,8 @@ class Model(World):
             assert job.state == "open"
             assert job.job_id not in self.ended, f"{job.job_id} has ended and is open"
             self._check_moving(state, job)
+        for instruction in state.instructions.values():
+            assert instruction.job_id is None or instruction.job_id in state.jobs, instruction
         for ended in decision.jobs.values():
             if ended.state != "open":
                 self.ended.add(ended.job_id)
@@ -118,11 +129,25 @@ class Model(World):
                 assert known.state == "revoked"
         self._check_not_locked_out(state)
 
+    def note_reset(self, order: InstructionOrder, outcome: Outcome) -> None:
+        """A Reset leaves: none that was not refused may have left on that session before."""
+        if not is_reset(order.body):
+            return
+        job = self.charger.jobs.get(self.charger.instructions[order.instruction_id].job_id or "")
+        if job is not None and job.action in ("issue", "renew"):  # the ladder's; others answer for themselves
+            assert order.session_id not in self.reset_on, "two resets without a reconnect between"
+        if not isinstance(outcome, CallFailed) and outcome != Answered("Rejected"):
+            self.reset_on.add(order.session_id)
+
     def _check_event(self, event: e.ChargerEvent) -> None:
         text = e.payload_of(event)
         assert VERIFIER not in text
         if isinstance(event, e.CertificateIssued):
             self.issued.add(event.certificate_id)
+        if isinstance(event, e.CertificateDiscarded):
+            assert self.before is not None
+            for key, slot in self.before.slots.items():
+                assert slot.current in (None, self.charger.slots[key].current), "the live one was lost"
         if isinstance(event, e.CertificateActivated):
             certificate = self.charger.certificates[event.certificate_id]
             assert certificate.certificate_id in self.issued
@@ -187,7 +212,7 @@ class Model(World):
         for order in outgoing.orders(state, self.facts, self.now):
             instruction = state.instructions[order.instruction_id]
             if instruction.job_id is None:
-                assert isinstance(order.body, ListCertificates)
+                assert isinstance(order.body, ListCertificates | CallAction)
                 continue
             job = state.jobs[instruction.job_id]
             assert job.stage != "held"

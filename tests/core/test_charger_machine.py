@@ -1,5 +1,6 @@
 """A charger under any interleaving of commands, evidence, time and fleet facts keeps every promise at every step."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from hypothesis import HealthCheck, settings
@@ -37,7 +38,15 @@ DURATIONS = st.sampled_from(
     [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
 )
 POLICIES = st.sampled_from(
-    [{}, {"subject_match": "contains"}, {"confirm_rung": "accepted"}, {"superseded_grace_days": 30}]
+    [
+        {},
+        {"subject_match": "contains"},
+        {"confirm_rung": "accepted"},
+        {"superseded_grace_days": 30},
+        {"reconnect_close_s": 60, "reconnect_reset_s": 60},
+        {"reconnect_close_s": 0, "reconnect_reset_s": 2, "discarded_reconnects": 1},
+        {"reconnect_close_s": 0, "discarded_reconnects": 0, "discarded_after_s": 60},
+    ]
 )
 
 
@@ -55,6 +64,25 @@ class ChargerMachine(RuleBasedStateMachine):
         if steps:
             self.ask_for_a_certificate("issue")
             self.behave_well(steps)
+
+    @initialize(renews=st.booleans(), values=POLICIES)
+    def begin_with_a_renewed_leaf_taken(self, renews: bool, values: dict[str, object]) -> None:
+        """It runs after the other, or before: then the way is longer than a case would walk by chance."""
+        self.change_the_policy(values)
+        if not renews:
+            return
+        if not self.model.charger.jobs:
+            self.ask_for_a_certificate("issue")
+        self._until(lambda: self.model.charger.security_profile == 3)
+        if not self.model.charger.jobs:
+            self.ask_for_a_certificate("renew")
+        self._until(lambda: any(j.stage == "awaiting-reconnect" for j in self.model.charger.jobs.values()))
+
+    def _until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(40):
+            if reached():
+                return
+            self._step_well(self.model)
 
     # ------------------------------------------------------------ operators
 
@@ -130,6 +158,50 @@ class ChargerMachine(RuleBasedStateMachine):
             profile, fingerprint = ways[which % len(ways)]
             self.model.connect(profile, fingerprint)
 
+    @precondition(lambda self: self.model.charger.security_profile == 3)
+    @rule(times=st.integers(1, 4), says_so=st.booleans())
+    def come_back_with_the_certificate_in_use(self, times: int, says_so: bool) -> None:
+        """Whatever it was given: what it used is let in, and a leaf that it took is not held against it."""
+        state = self.model.charger
+        current = next((slot.current for slot in state.slots.values() if slot.current), None)
+        if current is None:
+            return
+        old = state.certificates[current]
+        if (3, old.fingerprint_sha256) not in self._admissible():
+            return
+        for _ in range(times):
+            self.model.connect(3, old.fingerprint_sha256)
+        session = self.model.charger.session
+        assert session is not None
+        if says_so:
+            self.model.tell(
+                v.SecurityEventReported(
+                    session_id=session.session_id,
+                    event_type="DiscardedRenewedClientCertificate",
+                    charger_time="then",
+                )
+            )
+        assert self.model.charger.certificates[current].state == "active"
+
+    @precondition(lambda self: self.model.charger.session is not None)
+    @rule(then_waits=st.booleans())
+    def an_operator_resets_it(self, then_waits: bool) -> None:
+        self.jobs += 1
+        payload = '{"type":"OnIdle"}'
+        call = c.CallCharger(call_id=f"call-{self.jobs}", charger_id="CP-1", action="Reset", payload=payload)
+        self.model.command(call)
+        for _ in range(3):
+            self.carry_out_an_order(Answered("Accepted"), True)
+        if then_waits:
+            self.it_stays_where_it_is(16)
+            self.carry_out_an_order(Answered("Accepted"), True)
+
+    @precondition(lambda self: self.model.charger.jobs)
+    @rule(minutes=st.sampled_from([1, 11, 16, 60 * 25]))
+    def it_stays_where_it_is(self, minutes: int) -> None:
+        """Silence: no call is made, no session opens."""
+        self.model.advance(timedelta(minutes=minutes))
+
     @precondition(lambda self: self.model.charger.session is not None)
     @rule(restated=st.booleans(), lost=st.booleans())
     def lose_the_session(self, restated: bool, lost: bool) -> None:
@@ -158,6 +230,7 @@ class ChargerMachine(RuleBasedStateMachine):
             return
         order = orders[0]
         self.model.sent.append(order)
+        self.model.note_reset(order, outcome)
         key = (order.instruction_id, order.decision, order.session_id)
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
@@ -334,7 +407,8 @@ class ChargerMachine(RuleBasedStateMachine):
         stages = {job_id: job.stage for job_id, job in self.model.charger.jobs.items()}
         body = v.SecurityEventReported(session_id="s", event_type=kind, charger_time="then", count=count)
         self.model.tell(body)
-        assert stages == {job_id: job.stage for job_id, job in self.model.charger.jobs.items()}
+        if kind != "DiscardedRenewedClientCertificate":
+            assert stages == {job_id: job.stage for job_id, job in self.model.charger.jobs.items()}
 
     # ------------------------------------------------------------ CAs
 
