@@ -9,6 +9,7 @@ from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
+from bfactors.notice import Channel, Severity
 from bfactors.refusal import Refusal
 
 
@@ -218,6 +219,26 @@ class QualifyFamily(_Command, frozen=True, kw_only=True):
     report: str
 
 
+class SetSubscription(_Command, frozen=True, kw_only=True):
+    """Have notices sent to an address (fleet), sealed under `secret_id`; replaces the subscription of the same id."""
+
+    subscription_id: str
+    channel: Channel
+    target: str
+    role: str
+    secret_id: str
+    least_severity: Severity = "warning"
+    kinds: tuple[str, ...] = ()
+    cohorts: tuple[str, ...] = ()
+
+
+class RemoveSubscription(_Command, frozen=True, kw_only=True):
+    """Send nothing there any more (fleet)."""
+
+    subscription_id: str
+    reason: str
+
+
 Command = (
     RegisterCharger
     | ChangeCharger
@@ -238,6 +259,8 @@ Command = (
     | SetPolicy
     | SetFamilyFacts
     | QualifyFamily
+    | SetSubscription
+    | RemoveSubscription
     | FirmwareCommand
 )
 

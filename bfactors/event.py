@@ -931,6 +931,26 @@ class NodeForgotten(_Event, frozen=True, kw_only=True):
     incarnation: str
 
 
+class NotificationSubscriptionSet(_Event, frozen=True, kw_only=True):
+    """Notices go to an address from now on. The address is sealed, not here; `target` is its host or domain."""
+
+    subscription_id: str
+    channel: str
+    target: str
+    role: str
+    secret_id: str
+    least_severity: str
+    kinds: tuple[str, ...]
+    cohorts: tuple[str, ...]
+
+
+class NotificationSubscriptionRemoved(_Event, frozen=True, kw_only=True):
+    """Nothing is sent there any more."""
+
+    subscription_id: str
+    reason: str
+
+
 ChargerEvent = (
     ChargerRegistered
     | ChargerChanged
@@ -1020,6 +1040,8 @@ FleetEvent = (
     | NodeForgotten
     | FamilyFactsSet
     | FamilyQualified
+    | NotificationSubscriptionSet
+    | NotificationSubscriptionRemoved
     | SecurityEventRecorded
     | EvidenceQuarantined
 )

@@ -18,6 +18,7 @@ from bfactors.instruction import InstructionOrder
 from bfactors.known_certificate import KnownCertificate
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadTicket
+from bfactors.notice import NotifierLease, SealedTarget, Telling
 from bfactors.ocpp import Inbound, Outbound
 from bfactors.secret import OpenedSecret, SealingKey, SecretName
 
@@ -283,9 +284,58 @@ class Egress(Protocol):
     """The one way out to addresses that are not in settings. One loop."""
 
     async def fetch(
-        self, url: str, *, size_bytes: int, within_s: float, body: bytes | None = None, content_type: str = ""
+        self,
+        url: str,
+        *,
+        size_bytes: int,
+        within_s: float,
+        body: bytes | None = None,
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """What lies at an address of the public Internet; POSTs `body` if there is one. Raises NotFetched."""
+        """What lies at an address of the public Internet; POSTs `body` if there is one, which any 2xx answers well.
+
+        Raises NotFetched.
+        """
+        ...
+
+
+class NotificationStore(Protocol):
+    """Notices on their way, and which core goes through the events. I/O lane; every method may raise Unavailable."""
+
+    async def hold(self, owner: str, lease_time: timedelta) -> NotifierLease | None:
+        """Become or stay the one that goes through the events; None while another one is."""
+        ...
+
+    async def release(self, lease: NotifierLease) -> None: ...
+    async def take(self, lease: NotifierLease, position: int, tellings: Sequence[Telling]) -> None:
+        """Note how far the events have been gone through, with what they led to; twice the same is once. Raises Fenced."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Telling]: ...
+    async def settled(self, telling: Telling, state: str, at: datetime, error: str | None = None) -> None:
+        """It is `delivered`, `given-up` or `withdrawn`."""
+        ...
+
+    async def failed(self, telling: Telling, next_at: datetime, error: str) -> None: ...
+    async def forget(self, settled_before: datetime) -> int: ...
+
+
+class PublishedEvents(Protocol):
+    """The ledger's published events with their positions. I/O lane; raises Unavailable."""
+
+    async def bounds(self) -> tuple[int, int]:
+        """The first position there still is, and the last."""
+        ...
+
+    def read(self, after: int) -> AsyncGenerator[tuple[int, EventRow], None]: ...
+
+
+class NoticeSender(Protocol):
+    """One channel on which notices leave."""
+
+    async def send(self, target: SealedTarget, telling: Telling) -> None:
+        """Returns once it has been taken. Raises NotFetched: it was not, or nobody knows."""
         ...
 
 

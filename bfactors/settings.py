@@ -5,7 +5,7 @@ The defaults give the embedded system: PostgreSQL, NATS JetStream and the AWS pe
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -15,6 +15,7 @@ from bfactors.errors import SettingsError
 from bfactors.purpose import Realm
 
 PREFIX = "BF_"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 AUTHORIZE_DEFAULTS = ("Accepted", "Blocked", "Expired", "Invalid", "Unknown")
 """Those of OCPP's authorization statuses that can be said of a token nobody has looked at."""
 
@@ -129,6 +130,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     egress_allowed_hosts: tuple[str, ...] = ()
     """Hosts that chargers and certificates may name although they do not lie on the public Internet."""
 
+    smtp_host: str = ""
+    """The mail relay that notices by e-mail are handed to; empty: none."""
+    smtp_port: int = 587
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` only for a relay on this machine."""
+    smtp_user: str = ""
+    smtp_password_file: Path = Path()
+    smtp_sender: str = ""
+    """The address notices come from."""
+
     revocation_issuers_file: Path = Path()
     """PEM of CAs whose revocation answers chargers ask us about; others are looked for where the answers say."""
 
@@ -240,5 +251,11 @@ def _check(settings: Settings) -> None:
             raise SettingsError(
                 f"aws_audit_buckets names {realm!r}; the realms are {', '.join(get_args(Realm))}"
             )
+    if not 1 <= settings.smtp_port <= 65535:
+        raise SettingsError("smtp_port must lie between 1 and 65535")
+    if settings.smtp_host and "@" not in settings.smtp_sender:
+        raise SettingsError("smtp_host needs smtp_sender, the address that notices come from")
+    if settings.smtp_host and settings.smtp_tls == "none" and settings.smtp_host not in _LOOPBACK:
+        raise SettingsError("smtp_tls none is for a relay on this machine only")
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")

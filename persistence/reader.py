@@ -211,6 +211,19 @@ class LedgerReader:
         """What is known of one log; its content is in the log store."""
         return await self._one("log", log_id)
 
+    async def notifications(
+        self,
+        *,
+        state: str | None = None,
+        subscription_id: str | None = None,
+        charger_id: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """What was told to whom, or is to be, newest first."""
+        filters = (state, subscription_id, charger_id)
+        return await self._page("notifications", filters, limit, cursor, (datetime, str), orjson.loads)
+
     # ------------------------------------------------------------ states and numbers
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:

@@ -9,7 +9,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.fleet import family, policy
+from bfactors.fleet import family, policy, subscription
 from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
@@ -22,10 +22,19 @@ FleetCommand = (
     | c.SetPolicy
     | c.SetFamilyFacts
     | c.QualifyFamily
+    | c.SetSubscription
+    | c.RemoveSubscription
 )
 _PAST_KEPT = 16
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 _STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
+_KEPT_HERE = (
+    e.SecurityEventRecorded,
+    e.EvidenceQuarantined,
+    e.NotificationSubscriptionSet,
+    e.NotificationSubscriptionRemoved,
+)
+"""What changes nothing that another partition decides by."""
 _KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
 
 
@@ -54,6 +63,14 @@ def decide_command(state: FleetState, command: FleetCommand, actor: str, now: da
             return _of_family(state, command.family, said, now)
         case c.QualifyFamily():
             return _of_family(state, command.family, family.qualified(command, actor, now), now)
+        case c.SetSubscription():
+            return _subscribed(state, command, now)
+        case c.RemoveSubscription():
+            gone = subscription.removed(state.subscriptions, command)
+            if isinstance(gone, Refusal):
+                return FleetDecision(state=state, refusal=gone)
+            secret_id = state.subscriptions[command.subscription_id].secret_id
+            return _decided(state, now, gone, result={"secret_id": secret_id})
         case _:
             assert_never(command)
 
@@ -111,6 +128,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     replace = msgspec.structs.replace
     facts = state.facts
     history = state.history
+    subscriptions = state.subscriptions
     match event:
         case e.AuthorityRegistered():
             facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
@@ -149,6 +167,8 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
         case e.FamilyFactsSet() | e.FamilyQualified():
             facts = replace(facts, families={**facts.families, event.family: family.known(facts, event)})
+        case e.NotificationSubscriptionSet() | e.NotificationSubscriptionRemoved():
+            subscriptions = subscription.changed(state.subscriptions, event, now)
         case e.NodeForgotten():
             nodes = {key: node for key, node in facts.nodes.items() if key != event.incarnation}
             facts = replace(facts, nodes=nodes)
@@ -156,7 +176,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             pass
         case _:
             assert_never(event)
-    return FleetState(facts=facts, history=history, revision=state.revision + 1)
+    return FleetState(facts=facts, history=history, subscriptions=subscriptions, revision=state.revision + 1)
 
 
 def _past(current: dict[str, Bundle], history: dict[str, Bundle]) -> tuple[Bundle, ...]:
@@ -179,7 +199,7 @@ def with_sequence(state: FleetState, sequence: int) -> FleetState:
 
 def changes_facts(events: tuple[e.FleetEvent, ...]) -> bool:
     """Whether the other partitions must be told."""
-    return any(not isinstance(event, e.SecurityEventRecorded | e.EvidenceQuarantined) for event in events)
+    return any(not isinstance(event, _KEPT_HERE) for event in events)
 
 
 def _decided(state: FleetState, now: datetime, *events: e.FleetEvent, result: Any = None) -> FleetDecision:
@@ -339,6 +359,15 @@ def _set_policy(state: FleetState, command: c.SetPolicy, now: datetime) -> Fleet
     if outcome is None:
         return FleetDecision(state=state, result={"version": state.facts.policies.version})
     return _decided(state, now, outcome, result={"version": outcome.version})
+
+
+def _subscribed(state: FleetState, command: c.SetSubscription, now: datetime) -> FleetDecision:
+    outcome = subscription.subscribed(state.subscriptions, command)
+    if isinstance(outcome, Refusal):
+        return FleetDecision(state=state, refusal=outcome)
+    decided = _decided(state, now, *([] if outcome is None else [outcome]))
+    since = decided.state.subscriptions[command.subscription_id].since
+    return msgspec.structs.replace(decided, result={"since": since})
 
 
 def _of_family(

@@ -6,6 +6,7 @@ import msgspec
 
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.event import Anchor
+from bfactors.notice import Subscription
 from bfactors.policy import PolicySet
 
 
@@ -105,8 +106,10 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet partition's one aggregate: the facts, and every bundle there ever was."""
+    """The fleet partition's one aggregate: the facts, every bundle there ever was, and what no other partition needs."""
 
     facts: FleetFacts = FleetFacts()
     history: dict[str, Bundle] = {}
+    subscriptions: dict[str, Subscription] = {}
+    """Who is told of what, by id."""
     revision: int = 0

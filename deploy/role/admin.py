@@ -48,6 +48,7 @@ class AdminRole:
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             logs=logs,
             proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),
+            notifications=core.notifying,
             traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )

@@ -27,6 +27,7 @@ from deploy.role.lane_index import LaneIndex
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
 from deploy.role.node_reports import NodeReports
+from deploy.role.notifying import Notifying
 from deploy.role.runtime import Runtime, cancel
 from deploy.role.server_trust import ServerTrust
 from deploy.role.tree_pauses import TreePauses
@@ -36,6 +37,7 @@ from gateways.nats.evidence_log import NatsEvidenceLog
 from gateways.nats.evidence_reader import NatsEvidenceReader
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.layout import NatsLayout
+from gateways.nats.ledger_feed import LedgerFeed
 from gateways.nats.outbox import NatsOutbox
 from gateways.nats.presence import Presence
 from gateways.nats.seen import SeenWatch
@@ -74,6 +76,7 @@ class CoreRole:
     separation: FirmwareSeparation = field(init=False)
     desk: CertificateDesk = field(init=False)
     server_trust: ServerTrust = field(init=False)
+    notifying: Notifying = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -91,6 +94,14 @@ class CoreRole:
             allowed_hosts=self.settings.egress_allowed_hosts,
             issuers=issuers_in(self.settings.revocation_issuers_file),
         )
+        self.notifying = Notifying(
+            owner=self.owner,
+            settings=self.settings,
+            database=self.database,
+            feed=LedgerFeed(self.nats.connection, self.nats.replies),
+            clock=self.runtime.clock,
+            metrics=self.runtime.metrics,
+        )
 
     async def start(self) -> None:
         """Begin; the actors wait by themselves for what is away."""
@@ -103,6 +114,7 @@ class CoreRole:
         await self.traces.start()
         await self.secrets.start()
         await self.desk.start()
+        self.notifying.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
@@ -219,6 +231,7 @@ class CoreRole:
         await self.traces.stop()
         await self.secrets.stop()
         await self.desk.stop()
+        await self.notifying.stop()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._control is not None:

@@ -10,6 +10,7 @@ from persistence.ca_desk import PostgresCaDesk
 from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
+from persistence.notification import PostgresNotifications
 from persistence.proof import ProofReader
 from persistence.reader import LedgerReader
 from persistence.role import OWNER, READER, WRITER, ensure_roles
@@ -32,6 +33,7 @@ class Database:
     ca_desk: PostgresCaDesk
     certificates: PostgresCertificateIndex
     proofs: ProofReader
+    notifications: PostgresNotifications
 
     @classmethod
     async def open(cls, settings: Settings, passwords: dict[str, str], custody: KeyCustody) -> "Database":
@@ -49,7 +51,8 @@ class Database:
         ca_desk = await PostgresCaDesk.reach(settings.postgres_writer_dsn)
         certificates = await PostgresCertificateIndex.reach(settings.postgres_reader_dsn)
         proofs = await ProofReader.open(settings.postgres_reader_dsn)
-        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates, proofs)
+        notifications = await PostgresNotifications.reach(settings.postgres_writer_dsn)
+        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates, proofs, notifications)
 
     async def close(self) -> None:
         await self.store.close()
@@ -60,6 +63,7 @@ class Database:
         await self.ca_desk.close()
         await self.certificates.close()
         await self.proofs.close()
+        await self.notifications.close()
 
 
 def _passwords_in(settings: Settings) -> dict[str, str]:

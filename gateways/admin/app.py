@@ -17,6 +17,7 @@ from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
 from gateways.admin.log import Logs
 from gateways.admin.migration import Migrations
+from gateways.admin.notification import Notifications
 from gateways.admin.openapi import OpenApi
 from gateways.admin.operator_call import OperatorCalls
 from gateways.admin.policy import Policies
@@ -75,6 +76,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         migrations,
         Logs(dependencies, commands),
         Families(fleet, commands),
+        Notifications(dependencies, fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

@@ -9,6 +9,7 @@ from gateways.admin.ports import (
     KeyMint,
     LastSeen,
     LogDesk,
+    NotificationDesk,
     Proofs,
     Reader,
     ReadinessOf,
@@ -48,6 +49,8 @@ class AdminDependencies:
     """None: this process takes no logs in, and asking for one answers 409."""
     proofs: Proofs | None = None
     """None: this process proves nothing, and asking for it answers 409."""
+    notifications: NotificationDesk | None = None
+    """None: this process sends no notices."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     version: str = "0.1.0"
     heartbeat_s: float = 15.0

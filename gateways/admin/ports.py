@@ -11,6 +11,7 @@ from bfactors.admission import KeyVerifier
 from bfactors.errors import BetterFleetError
 from bfactors.frame_trace import TracedFrame
 from bfactors.ledger_row import AggregateRow
+from bfactors.notice import SealedTarget, Subscription
 from bfactors.refusal import Refusal
 from bfactors.server_certificate import Forecast, Presented
 from bfactors.x509 import Certificate
@@ -127,6 +128,15 @@ class Reader(Protocol):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
+    async def notifications(
+        self,
+        *,
+        state: str | None = None,
+        subscription_id: str | None = None,
+        charger_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
     async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `family, cohort, count`, the largest first; retired chargers left out."""
@@ -171,6 +181,24 @@ class Proofs(Protocol):
     async def consistency(self, partition: int, first: int, second: int) -> Body | Refusal: ...
     async def evidence_pack(self, charger_id: str) -> bytes | Refusal:
         """A signed zip archive of everything the ledger holds of a charger."""
+        ...
+
+
+class NotificationDesk(Protocol):
+    """Seals addresses and tries them out. Raises Unavailable."""
+
+    def target_of(self, address: str) -> str | None:
+        """What of an address may be shown: its host or domain. None: nothing may be sent there."""
+        ...
+
+    async def seal(self, secret_id: str, target: SealedTarget) -> bool:
+        """For a while, until `keep`. False: the same request sealed one already, which stays."""
+        ...
+
+    async def keep(self, secret_id: str) -> None: ...
+    async def forget(self, secret_id: str) -> None: ...
+    async def test(self, subscription: Subscription) -> str | None:
+        """Send a trial notice; what went wrong, or None."""
         ...
 
 

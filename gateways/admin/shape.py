@@ -13,6 +13,7 @@ CertificateState = Literal[
     "issued", "installed", "active", "superseded", "inactive", "expired", "revoked", "rejected", "deleted"
 ]
 Mode = Literal["managed", "brokered", "tracked-only"]
+NotificationState = Literal["pending", "delivered", "given-up", "withdrawn"]
 JobStage = Literal[
     "requested",
     "held",

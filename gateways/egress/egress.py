@@ -6,7 +6,7 @@ No redirect is followed, no proxy or cookie used, nothing unpacked; what is read
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -25,6 +25,8 @@ AT_ONCE = 64
 _CHUNK_BYTES = 64 * 1024
 _CANNOT = 500
 _OK = 200
+_TAKEN = range(200, 300)
+"""How a POST may be answered well."""
 _HOSTS_FAULT = frozenset({"unreachable", "timeout", "server-error"})
 
 
@@ -63,15 +65,23 @@ class HttpEgress:
         await self._session.close()
 
     async def fetch(
-        self, url: str, *, size_bytes: int, within_s: float, body: bytes | None = None, content_type: str = ""
+        self,
+        url: str,
+        *,
+        size_bytes: int,
+        within_s: float,
+        body: bytes | None = None,
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """What lies at an address; POSTs `body` if there is one. Raises NotFetched."""
+        """What lies at an address; POSTs `body` if there is one, which any 2xx answers well. Raises NotFetched."""
+        sent = {**(headers or {}), **({"Content-Type": content_type} if content_type else {})}
         outcome = "cut"
         began_s = self._monotonic()
         try:
             checked = checked_url(url, self._allowed_hosts)
             async with asyncio.timeout(within_s):
-                found = await self._ask(checked, size_bytes, body, content_type)
+                found = await self._ask(checked, size_bytes, body, sent)
             outcome = "answered"
             return found
         except NotFetched as problem:
@@ -85,22 +95,22 @@ class HttpEgress:
             self._metrics.count("egress_requests_total", outcome=outcome)
             self._metrics.observe("egress_seconds", self._monotonic() - began_s)
 
-    async def _ask(self, url: URL, size_bytes: int, body: bytes | None, content_type: str) -> bytes:
+    async def _ask(self, url: URL, size_bytes: int, body: bytes | None, headers: dict[str, str]) -> bytes:
         host = self._hosts.of(url.host or "", url.port or 0)
         if host.is_left_alone(self._monotonic()):
             raise NotFetched("left-alone", f"{url.host} has failed too often")
         host.in_use += 1
         try:
             async with host.places, self._places:
-                return await self._counted(host, url, size_bytes, body, content_type)
+                return await self._counted(host, url, size_bytes, body, headers)
         finally:
             host.in_use -= 1
 
     async def _counted(
-        self, host: Host, url: URL, size_bytes: int, body: bytes | None, content_type: str
+        self, host: Host, url: URL, size_bytes: int, body: bytes | None, headers: dict[str, str]
     ) -> bytes:
         try:
-            found = await self._exchange(url, size_bytes, body, content_type)
+            found = await self._exchange(url, size_bytes, body, headers)
         except NotFetched as problem:
             if problem.reason in _HOSTS_FAULT:
                 host.failed(self._monotonic())
@@ -113,14 +123,15 @@ class HttpEgress:
         host.succeeded()
         return found
 
-    async def _exchange(self, url: URL, size_bytes: int, body: bytes | None, content_type: str) -> bytes:
-        headers = {"Content-Type": content_type} if content_type else {}
+    async def _exchange(
+        self, url: URL, size_bytes: int, body: bytes | None, headers: dict[str, str]
+    ) -> bytes:
         method = "GET" if body is None else "POST"
         try:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                if response.status != _OK:
+                if response.status != _OK and not (body is not None and response.status in _TAKEN):
                     reason = "server-error" if response.status >= _CANNOT else "not-ok"
                     raise NotFetched(reason, f"{url.host} answered {response.status}")
                 found = bytearray()

@@ -96,6 +96,21 @@ SELECT opened_at, charger_id, doc FROM migration_case
    AND ($4::timestamptz IS NULL OR (opened_at, charger_id) < ($4, $5::text))
  ORDER BY opened_at DESC, charger_id DESC LIMIT $6;
 
+-- name: notifications
+SELECT created_at, notice_id || '/' || subscription_id AS place,
+       json_build_object(
+           'notice_id', notice_id, 'subscription_id', subscription_id, 'kind', kind,
+           'severity', said ->> 'severity', 'text', said ->> 'text', 'charger_id', charger_id, 'job_id', said ->> 'job_id',
+           'state', state, 'attempts', attempts, 'created_at', created_at,
+           'next_at', CASE WHEN state = 'pending' THEN next_at END, 'settled_at', settled_at, 'last_error', last_error
+       )::text AS doc
+  FROM notification, LATERAL (SELECT convert_from(notice, 'UTF8')::json AS said) AS decoded
+ WHERE ($1::text IS NULL OR state = $1)
+   AND ($2::text IS NULL OR subscription_id = $2)
+   AND ($3::text IS NULL OR charger_id = $3)
+   AND ($4::timestamptz IS NULL OR (created_at, notice_id || '/' || subscription_id) < ($4, $5::text))
+ ORDER BY created_at DESC, notice_id || '/' || subscription_id DESC LIMIT $6;
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

@@ -53,6 +53,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "revocation_reason",
             "latest",
         ),
+        *("fingerprint_sha256", "reported_ref"),
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

@@ -31,7 +31,7 @@ from bfactors.refusal import Refusal
 from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
-from gateways.admin.ports import EventFeed, LogDesk, Proofs, Readiness, ShownOnNode
+from gateways.admin.ports import EventFeed, LogDesk, NotificationDesk, Proofs, Readiness, ShownOnNode
 from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
@@ -282,6 +282,9 @@ class StoreReader:
     async def log(self, log_id: str) -> Any:
         return self._one(self._store.logs.get(log_id))
 
+    async def notifications(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        return self._page("notifications", [], lambda row: str(row), limit, cursor)
+
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
         return self._store.aggregates.get((partition, key))
@@ -387,6 +390,7 @@ class AdminWorld:
     events: EventFeed | None = None
     logs: LogDesk | None = None
     proofs: Proofs | None = None
+    notifications: NotificationDesk | None = None
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
@@ -417,6 +421,7 @@ class AdminWorld:
             events=self.events,
             logs=self.logs,
             proofs=self.proofs,
+            notifications=self.notifications,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,
         )
