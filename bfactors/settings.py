@@ -66,6 +66,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """PEM chain of the admin API's certificate; off loopback it is served over TLS only."""
     admin_key_file: Path = Path()
 
+    oidc_issuer: str = ""
+    """An identity provider whose tokens open the admin API, beside the local ones; empty: none."""
+    oidc_audience: str = ""
+    """What its tokens must be meant for."""
+    oidc_jwks_url: str = ""
+    """Where its keys are; empty: as its discovery document says."""
+    oidc_roles_claim: str = "roles"
+    """The claim with somebody's roles; a dotted path reaches inside."""
+    oidc_roles: dict[str, str] = {}
+    """From a value of that claim to a role here, the first that is found counts, e.g. `{"pki": "pki-admin"}`."""
+    oidc_name_claim: str = "sub"
+    """The claim by which somebody stands in the audit trail."""
+
     health_host: str = "127.0.0.1"
     health_port: int = 9081
     """Probes and metrics of a process that runs only connect; 0 takes any free one, -1 none."""
@@ -251,6 +264,8 @@ def _check(settings: Settings) -> None:
             raise SettingsError(
                 f"aws_audit_buckets names {realm!r}; the realms are {', '.join(get_args(Realm))}"
             )
+    if settings.oidc_issuer and not (settings.oidc_audience and settings.oidc_roles):
+        raise SettingsError("oidc_issuer needs oidc_audience and oidc_roles")
     if not 1 <= settings.smtp_port <= 65535:
         raise SettingsError("smtp_port must lie between 1 and 65535")
     if settings.smtp_host and "@" not in settings.smtp_sender:

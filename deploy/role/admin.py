@@ -5,7 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from yarl import URL
+
 from bfactors.errors import SettingsError
+from bfactors.settings import Settings
 from deploy.audit.desk import AuditDesk
 from deploy.role.core import CoreRole
 from deploy.role.custody import Pepper
@@ -14,8 +17,11 @@ from deploy.role.runtime import Runtime
 from deploy.role.standing import everywhere
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
-from gateways.admin.ports import LogDesk, Readiness, ShownOnNode
+from gateways.admin.oidc import OidcSettings, OidcTokens
+from gateways.admin.ports import LogDesk, Readiness, ShownOnNode, TokenStore
+from gateways.admin.role import ROLES
 from gateways.admin.server import AdminServer, serve_admin
+from gateways.egress.egress import HttpEgress
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.ledger_feed import LedgerFeed
 
@@ -32,9 +38,10 @@ class AdminRole:
         missing: Callable[[], list[str]],
         logs: LogDesk | None = None,
     ) -> None:
+        self._egress: HttpEgress | None = None
         self._dependencies = AdminDependencies(
             reader=core.database.reader,
-            tokens=core.database.tokens,
+            tokens=self._tokens(core, runtime, metrics),
             commands=core.commands,
             keys=pepper,
             clock=runtime.clock,
@@ -55,6 +62,15 @@ class AdminRole:
         self._tls = server_context(core.settings.admin_chain_file, core.settings.admin_key_file)
         self._server: AdminServer | None = None
 
+    def _tokens(self, core: CoreRole, runtime: Runtime, metrics: PrometheusMetrics) -> TokenStore:
+        """Our own tokens; with an identity provider in the settings, its as well. Raises SettingsError."""
+        settings = oidc_settings(core.settings)
+        if settings is None:
+            return core.database.tokens
+        hosts = [URL(url).host or "" for url in (settings.issuer, settings.jwks_url) if url]
+        self._egress = HttpEgress(metrics, allowed_hosts=hosts)
+        return OidcTokens(core.database.tokens, settings, self._egress, runtime.clock)
+
     async def start(self, host: str, port: int) -> None:
         """Raises SettingsError for a port that is taken."""
         self._server = await serve_admin(create_app(self._dependencies), host, port, self._tls)
@@ -69,6 +85,30 @@ class AdminRole:
         """Close it."""
         if self._server is not None:
             await self._server.close()
+        if self._egress is not None:
+            await self._egress.close()
+
+
+def oidc_settings(settings: Settings) -> OidcSettings | None:
+    """What an identity provider's tokens are checked by, if there is one. Raises SettingsError."""
+    if not settings.oidc_issuer:
+        return None
+    for name, url in (("oidc_issuer", settings.oidc_issuer), ("oidc_jwks_url", settings.oidc_jwks_url)):
+        if url and not url.startswith("https://") and URL(url).host not in LOOPBACK_HOSTS:
+            raise SettingsError(f"{name} must be an https address")
+    for value, role in settings.oidc_roles.items():
+        if role not in ROLES:
+            raise SettingsError(
+                f"oidc_roles maps {value!r} to {role!r}; the roles are {', '.join(sorted(ROLES))}"
+            )
+    return OidcSettings(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        roles=settings.oidc_roles,
+        roles_claim=settings.oidc_roles_claim,
+        name_claim=settings.oidc_name_claim,
+        jwks_url=settings.oidc_jwks_url,
+    )
 
 
 def server_context(chain_file: Path, key_file: Path) -> ssl.SSLContext | None:

@@ -15,6 +15,7 @@ from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.field import ChargerId
 from gateways.admin.idempotency import Repetition, repetition
 from gateways.admin.inbound import body_of, is_clean, json_value, media_type_problem, no_query, query_of
+from gateways.admin.oidc import JWT_MAX_CHARS
 from gateways.admin.ports import Token
 from gateways.admin.problem import Problem, problem_of_http
 from gateways.admin.role import MAY
@@ -118,11 +119,12 @@ class Entrance:
             raise _unauthorized("send Authorization: Bearer <token>", "")
         scheme, _, text = header.partition(" ")
         text = text.strip()
-        if scheme.lower() != "bearer" or not 1 <= len(text) <= TOKEN_MAX_CHARS or not text.isascii():
+        longest = JWT_MAX_CHARS if text.count(".") == 2 else TOKEN_MAX_CHARS
+        if scheme.lower() != "bearer" or not 1 <= len(text) <= longest or not text.isascii():
             raise _unauthorized("send Authorization: Bearer <token>", ', error="invalid_request"')
         token = await self._dependencies.tokens.verify(text)
         if token is None:
-            raise _unauthorized("the token is unknown or revoked", ', error="invalid_token"')
+            raise _unauthorized("the token is unknown, revoked or expired", ', error="invalid_token"')
         return token
 
     # ------------------------------------------------------------ what
