@@ -5,10 +5,16 @@ from typing import Any
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _END = b"\r\n"
+_SHORT_BYTES = 64 * 1024
+"""A longer payload that comes in pieces is the library's: here its beginning would be copied with every piece."""
 
 
 class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
-    """Takes whole MSG and HMSG off the front; whatever else comes, or comes in pieces, is the library's."""
+    """Takes whole MSG and HMSG off the front, and keeps one that has only begun until the rest is there.
+
+    Whatever else comes is the library's. A message that begins at the end of one read is usual where a stream is read in
+    bulk; left to the library it would take the whole of the next read with it, whose end is another one's beginning.
+    """
 
     async def parse(self, data: bytes = b"") -> None:
         """Raises the library's ProtocolError."""
@@ -19,6 +25,7 @@ class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
         whole = bytes(self.buf) + data if self.buf else data
         self.buf.clear()
         at, length = 0, len(whole)
+        has_begun = False
         try:
             while at < length:
                 has_headers = whole.startswith(b"HMSG ", at)
@@ -34,6 +41,7 @@ class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
                 begins = line_end + 2
                 ends = begins + int(words[-1])
                 if ends + 2 > length:
+                    has_begun = ends - begins <= _SHORT_BYTES
                     break
                 headers, payload_at = None, begins
                 if has_headers:
@@ -46,5 +54,5 @@ class LeanParser(Parser):  # type: ignore[misc]  # the library is untyped
                     await client._process_msg(sid, subject, reply, payload, headers)
         finally:
             self.buf[:] = whole[at:]
-        if self.buf:
+        if self.buf and not has_begun:
             await super().parse(b"")

@@ -16,6 +16,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[Taken | str] = []
+        self.by_the_library = 0
 
     def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> bool:
         if sid % 2:
@@ -26,6 +27,7 @@ class Listener:
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
+        self.by_the_library += 1
         self.heard.append((sid, subject, reply, data, headers))
 
     async def _process_ping(self) -> None:
@@ -65,6 +67,28 @@ async def test_both_parsers_hear_the_same(sent: list[bytes], cuts: list[int]) ->
         assert lean.heard == plain.heard
     assert len(lean.heard) == len([each for each in sent if not each.startswith(b"+OK")])
     assert not ours.buf
+
+
+@pytest.mark.parametrize("piece", range(1, 60))
+async def test_a_message_that_begins_in_one_read_and_ends_in_another_keeps_to_the_short_way(
+    piece: int,
+) -> None:
+    stream = b"".join(b"MSG a.b 2 r 20\r\n%020d\r\n" % number for number in range(20))
+    lean = Listener()
+    parser = LeanParser(lean)
+    for at in range(0, len(stream), piece):
+        await parser.parse(stream[at : at + piece])
+    assert [each[3] for each in lean.heard if not isinstance(each, str)] == [b"%020d" % n for n in range(20)]
+    assert lean.by_the_library == 0
+
+
+async def test_a_long_message_in_pieces_is_left_to_the_library() -> None:
+    stream = b"MSG a.b 2 r 100000\r\n" + b"x" * 100_000 + b"\r\n"
+    lean = Listener()
+    parser = LeanParser(lean)
+    for at in range(0, len(stream), 30_000):
+        await parser.parse(stream[at : at + 30_000])
+    assert len(lean.heard) == lean.by_the_library == 1
 
 
 @pytest.mark.parametrize(
