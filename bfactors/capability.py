@@ -65,7 +65,7 @@ def merged(*layers: Capabilities) -> Capabilities:
     """One set out of several, the later ones stronger: family, charger, learned. A default says nothing."""
     found: dict[str, object] = {}
     for layer in layers:
-        if layer is not NO_CAPABILITIES:
+        if layer != NO_CAPABILITIES:
             found |= {
                 name: value
                 for name, default in _DEFAULTS.items()

@@ -15,6 +15,7 @@ from bfactors.instruction import OperationalKind
 from bfactors.policy import PolicyOverride
 
 SCHEMA_VERSION = 1
+_encode = msgspec.json.Encoder().encode
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -1063,7 +1064,7 @@ def payload_of(event: msgspec.Struct) -> str:
         )
     elif isinstance(event, AuthorizationKeyPrepared):
         event = replace(event, keys=_without_verifiers(event.keys))
-    return msgspec.json.encode(event).decode()
+    return _encode(event).decode()
 
 
 def _without_verifiers(keys: tuple[KeyVerifier, ...]) -> tuple[KeyVerifier, ...]:
