@@ -28,6 +28,7 @@ NAMES = (
     "evidence",
     "enrolment",
     "reconcile",
+    "audit",
 )
 REPORT = Path("build") / "bench.json"
 

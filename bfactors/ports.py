@@ -236,11 +236,11 @@ class Checkpointing(Protocol):
     def every_events(self) -> int: ...
     @property
     def every_s(self) -> float: ...
-    async def checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
+    async def checkpoint(self, lease: Lease, after: int, hashes: bytes) -> int:
         """Bring the checkpoints up to the lease's sequence; returns how far they are now, which may be short of it.
 
-        `hashes` are those of the rows after sequence `after`, as their owner committed them; others are read. Raises
-        Unavailable, Fenced, and LedgerCorrupt when what is stored, here or outside, is not what was signed.
+        `hashes` are those of the rows after sequence `after`, 32 bytes each, as their owner committed them; others are
+        read. Raises Unavailable, Fenced, and LedgerCorrupt when what is stored, here or outside, is not what was signed.
         """
         ...
 

@@ -118,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     checkpoint_s3_prefix: str = "ledger-checkpoints"
     checkpoint_s3_retain_days: int = 0
     """Lock each object for so long (compliance mode); 0: no lock asked for."""
-    checkpoint_every_events: int = 10_000
+    checkpoint_every_events: int = 20_000
     checkpoint_every_s: int = 300
     """A partition gets one after so many events, or so long after the first that is under none."""
 

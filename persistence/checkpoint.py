@@ -76,15 +76,18 @@ class PostgresCheckpoints:
         if held is None:
             raise Fenced(f"partition {lease.partition} has left epoch {lease.epoch}")
 
-    async def row_hashes(self, partition: int, after: int, up_to: int) -> list[bytes]:
-        """The hashes of rows `after + 1` to `up_to` as they are stored. Raises LedgerCorrupt when some are missing."""
+    async def row_hashes(self, partition: int, after: int, up_to: int) -> bytes:
+        """The hashes of rows `after + 1` to `up_to` as they are stored, end to end.
+
+        Raises LedgerCorrupt when some are missing.
+        """
         async with unavailable_when_lost():
-            joined = await self._pool.fetchval(_SQL["row_hashes"], partition, after, up_to) or b""
+            joined: bytes = await self._pool.fetchval(_SQL["row_hashes"], partition, after, up_to) or b""
         if len(joined) != HASH_BYTES * (up_to - after):
             raise LedgerCorrupt(
                 f"{len(joined) // HASH_BYTES} of the rows {partition}:{after + 1} to {up_to} are there"
             )
-        return [joined[at : at + HASH_BYTES] for at in range(0, len(joined), HASH_BYTES)]
+        return joined
 
     async def notes(self, origin: str, partition: int, after: int, limit: int) -> list[SignedCheckpoint]:
         """The next ones by size, as far as they can be read."""

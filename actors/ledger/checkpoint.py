@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from collections import deque
 
 from bfactors.errors import LedgerCorrupt, Unavailable
 from bfactors.ledger_row import EventRow, Lease
 from bfactors.ports import Checkpointing, Clock
 
 _LOG = logging.getLogger(__name__)
-KEPT = 20_000
+KEPT = 50_000
 """Hashes remembered for the next checkpoint; past that they are read back."""
 RETRY_S = 15.0
 
@@ -24,7 +25,8 @@ class Checkpointer:
         self._clock = clock
         self._lease = lease
         self._after = lease.sequence
-        self._hashes: list[bytes] = []
+        self._told: deque[tuple[int, bytes]] = deque()
+        """Rows under no checkpoint by commit: the last sequence, and the rows' hashes, end to end."""
         self._covered = 0
         self._due_s = clock.monotonic() + (desk.every_s if desk is not None else 0.0)
         """When the next one is due if there is anything for it; those of an earlier owner may lack some rows."""
@@ -41,9 +43,9 @@ class Checkpointer:
         self._lease = lease
         if self._desk is None or not rows:
             return
-        self._hashes += [bytes.fromhex(row.hash) for row in rows]
-        if len(self._hashes) > KEPT:
-            self._hashes.clear()
+        self._told.append((lease.sequence, bytes.fromhex("".join([row.hash for row in rows]))))
+        if lease.sequence - self._after > KEPT:
+            self._told.clear()
             self._after = lease.sequence
         self.look()
 
@@ -62,7 +64,8 @@ class Checkpointer:
             self._wake.clear()
             before = self._covered
             try:
-                self._covered = await self._desk.checkpoint(self._lease, self._after, tuple(self._hashes))
+                hashes = b"".join([hashes for _, hashes in self._told])
+                self._covered = await self._desk.checkpoint(self._lease, self._after, hashes)
             except (Unavailable, LedgerCorrupt) as problem:
                 is_away = isinstance(problem, Unavailable)
                 _LOG.log(logging.INFO if is_away else logging.ERROR, "no checkpoint is made: %s", problem)
@@ -76,7 +79,5 @@ class Checkpointer:
 
     def _forget(self) -> None:
         """What lies under a checkpoint is not told again."""
-        covered = min(self._covered - self._after, len(self._hashes))
-        if covered > 0:
-            del self._hashes[:covered]
-            self._after += covered
+        while self._told and self._told[0][0] <= self._covered:
+            self._after, _ = self._told.popleft()

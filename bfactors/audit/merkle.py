@@ -6,6 +6,7 @@ event and, through `previous_hash`, to all before it. Source: RFC 6962 section 2
 
 from collections.abc import Sequence
 from hashlib import sha256
+from struct import iter_unpack
 
 EMPTY_ROOT = sha256(b"").digest()
 HASH_BYTES = 32
@@ -55,12 +56,9 @@ class CompactRange:
         """The roots, largest subtree first: at most 32 bytes for each time the size can be halved."""
         return b"".join([peak for peak in reversed(self._peaks) if peak is not None])
 
-    def extend(self, rows: Sequence[bytes], kept: Nodes | None = None) -> None:
-        """Append leaves. Subtrees of whole octaves completed by this are added to `kept`."""
-        self.grow([sha256(b"\x00" + row).digest() for row in rows], kept)
-
-    def grow(self, level: list[bytes], kept: Nodes | None = None) -> None:
-        """Append leaves that are hashed already."""
+    def extend(self, rows: bytes, kept: Nodes | None = None) -> None:
+        """Append leaves: rows' hashes, end to end. Subtrees of whole octaves completed by this are added to `kept`."""
+        level = [sha256(b"\x00" + row).digest() for (row,) in iter_unpack("32s", rows)]
         start, height = self.size, 0
         self.size += len(level)
         while level:

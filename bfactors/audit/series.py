@@ -78,17 +78,17 @@ class TreeCheck:
     def __init__(self, checkpoints: tuple[Checkpoint, ...]) -> None:
         self._left = list(reversed(checkpoints))
         self._tree = CompactRange()
-        self._rows: list[bytes] = []
+        self._rows: list[str] = []
         self.agreed = 0
         """The size of the last checkpoint that fits."""
         self._stop = self._left[-1].size if self._left else 0
 
     def row(self, sequence: int, hash_: str) -> Checkpoint | None:
         """The next row; the checkpoint that contradicts it or a row since the last that fits."""
-        self._rows.append(bytes.fromhex(hash_))
+        self._rows.append(hash_)
         if sequence != self._stop:
             return None
-        self._tree.extend(self._rows)
+        self._tree.extend(bytes.fromhex("".join(self._rows)))
         self._rows.clear()
         checkpoint = self._left.pop()
         self._stop = self._left[-1].size if self._left else 0

@@ -5,11 +5,12 @@ the database: one that only lies outside (a crash) is adopted if the rows bear i
 directory that was lost, another host) are written outside again. Whatever does not fit is not signed over.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from bfactors.audit.checkpoint import Checkpoint, SignedCheckpoint
-from bfactors.audit.merkle import CompactRange, Nodes
+from bfactors.audit.merkle import HASH_BYTES, CompactRange, Nodes
 from bfactors.audit.note import NoteKey, SignedNote
 from bfactors.errors import LedgerCorrupt, Unavailable
 from bfactors.ledger_row import GENESIS, Lease
@@ -53,7 +54,7 @@ class CheckpointDesk:
         self._compared: dict[int, int] = {}
         """The epoch in which a partition's checkpoints were last compared with those outside."""
 
-    async def checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
+    async def checkpoint(self, lease: Lease, after: int, hashes: bytes) -> int:
         """See the port."""
         try:
             return await self._checkpoint(lease, after, hashes)
@@ -65,7 +66,7 @@ class CheckpointDesk:
             self._metrics.count("bf_checkpoints_total", outcome="refused")
             raise
 
-    async def _checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
+    async def _checkpoint(self, lease: Lease, after: int, hashes: bytes) -> int:
         partition = lease.partition
         if self._verifier is None:
             self._verifier = await self._ready()
@@ -114,24 +115,21 @@ class CheckpointDesk:
         return found
 
     async def _grow(
-        self,
-        tree: CompactRange,
-        partition: int,
-        size: int,
-        nodes: Nodes,
-        after: int = 0,
-        hashes: Sequence[bytes] = (),
+        self, tree: CompactRange, partition: int, size: int, nodes: Nodes, after: int = 0, hashes: bytes = b""
     ) -> bytes:
         """Append rows up to `size`, told ones as they were told; returns the last one's hash."""
         head = bytes.fromhex(GENESIS)
+        told = after + len(hashes) // HASH_BYTES
         while tree.size < size:
-            if after <= tree.size < after + len(hashes):
-                page = list(hashes[tree.size - after : min(tree.size - after + PAGE_ROWS, size - after)])
+            end = min(tree.size + PAGE_ROWS, size)
+            if after <= tree.size < told:
+                page = hashes[(tree.size - after) * HASH_BYTES : (min(end, told) - after) * HASH_BYTES]
+                await asyncio.sleep(0)  # the lane has others to serve
             else:
-                end = min(tree.size + PAGE_ROWS, size, after if after > tree.size else size)
+                end = min(end, after) if tree.size < after else end
                 page = await self._rows.row_hashes(partition, tree.size, end)
             tree.extend(page, nodes)
-            head = page[-1]
+            head = page[-HASH_BYTES:]
         return head
 
     async def _signed(self, partition: int, tree: CompactRange, head: bytes) -> SignedCheckpoint:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +78,7 @@ class LaneCheckpoints:
         self.every_events = settings.checkpoint_every_events
         self.every_s = float(settings.checkpoint_every_s)
 
-    async def checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
+    async def checkpoint(self, lease: Lease, after: int, hashes: bytes) -> int:
         return await run_on(self._io_loop, self._desk.checkpoint(lease, after, hashes), "PostgreSQL")
 
 

@@ -1,7 +1,7 @@
 """When a partition's owner makes checkpoints, what it tells, and what a place that is away does to its work: nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -30,9 +30,10 @@ class Desk:
         self.step = 10**9
         self.covered = 0
 
-    async def checkpoint(self, lease: Lease, after: int, hashes: Sequence[bytes]) -> int:
-        self.asked.append((lease.sequence, after, len(hashes)))
-        self.told |= {after + number: row for number, row in enumerate(hashes, start=1)}
+    async def checkpoint(self, lease: Lease, after: int, hashes: bytes) -> int:
+        rows = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
+        self.asked.append((lease.sequence, after, len(rows)))
+        self.told |= {after + number: row for number, row in enumerate(rows, start=1)}
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure

@@ -89,10 +89,9 @@ class World:
         self.lease = await self.ledger.commit(self.lease, rows, LONG)
         self.hashes += [bytes.fromhex(row.hash) for row in rows.events]
 
-    async def checkpoint(self, hashes: Sequence[bytes] | None = None, lease: Lease | None = None) -> int:
+    async def checkpoint(self, hashes: Sequence[bytes] | None = None) -> int:
         told = self.hashes if hashes is None else hashes
-        lease = lease or self.lease
-        return await self.desk.checkpoint(lease, lease.sequence - len(told), told)
+        return await self.desk.checkpoint(self.lease, self.lease.sequence - len(told), b"".join(told))
 
     async def outside(self, origin: str = ORIGIN) -> list[int]:
         return [signed.checkpoint.size for signed in await self.place.held(origin, PARTITION, 0)]
@@ -129,8 +128,8 @@ async def heads_of_rows(world: World) -> dict[int, str]:
     """The tree heads a plain reading of the stored rows gives, by size."""
     stored = await world.rows.row_hashes(PARTITION, 0, world.lease.sequence)
     tree, found = CompactRange(), {}
-    for row in stored:
-        tree.extend([row])
+    for at in range(0, len(stored), 32):
+        tree.extend(stored[at : at + 32])
         found[tree.size] = tree.root().hex()
     return found
 
@@ -271,7 +270,7 @@ async def test_rows_lost_by_a_restore_are_not_signed_over(world: World) -> None:
     await world.checkpoint()
     await world.commit(5)
     await world.checkpoint()
-    head = (await world.rows.row_hashes(PARTITION, 5, 6))[0].hex()
+    head = (await world.rows.row_hashes(PARTITION, 5, 6)).hex()
     await world.as_intruder(
         "DELETE FROM event WHERE sequence > 6",
         "DELETE FROM checkpoint WHERE size > 6",
@@ -356,10 +355,10 @@ async def test_a_stale_owner_signs_only_what_the_next_one_would_and_then_stops(w
     lease = await world.claim("b")
     other = world.new_desk()
     with pytest.raises(Fenced):
-        await world.desk.checkpoint(stale, 0, told)
+        await world.desk.checkpoint(stale, 0, b"".join(told))
     assert (await world.inside(), await world.outside()) == ([], [5])
     await world.commit(3)
-    assert await other.checkpoint(world.lease, 5, world.hashes) == 8
+    assert await other.checkpoint(world.lease, 5, b"".join(world.hashes)) == 8
     assert await world.inside() == await world.outside() == [5, 8]
     assert lease.epoch == stale.epoch + 1
 

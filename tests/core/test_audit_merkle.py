@@ -48,7 +48,7 @@ def head(rows: Sequence[bytes]) -> bytes:
 def grown(size: int, step: int = 7) -> tuple[CompactRange, Nodes]:
     tree, kept = CompactRange(), {}
     for at in range(0, size, step):
-        tree.extend(ROWS[at : min(at + step, size)], kept)
+        tree.extend(b"".join(ROWS[at : min(at + step, size)]), kept)
     return tree, kept
 
 
@@ -78,7 +78,7 @@ def proved(plan: list[LeafRange]) -> list[bytes]:
 def test_a_tree_grown_in_any_steps_has_the_head_of_the_definition(steps: list[int]) -> None:
     tree = CompactRange()
     for step in steps:
-        tree.extend(ROWS[tree.size : tree.size + step])
+        tree.extend(b"".join(ROWS[tree.size : tree.size + step]))
         tree = CompactRange.restored(tree.size, tree.frontier)  # as after a crash
     assert tree.size == sum(steps)
     assert tree.root() == head(ROWS[: tree.size])

@@ -37,7 +37,7 @@ def unsigned(
     """A checkpoint of made-up rows under a signature that nobody checks, unless some are given."""
     tree = CompactRange()
     rows = [row(number + 10**6 * fork) for number in range(size)]
-    tree.extend(rows)
+    tree.extend(b"".join(rows))
     checkpoint = Checkpoint(
         origin=origin,
         partition=partition,
