@@ -30,7 +30,8 @@ class HeartbeatSent(msgspec.Struct, frozen=True, tag=True):
 
 
 class CsrPresented(msgspec.Struct, frozen=True, tag=True):
-    """SignCertificate: `csr` is the text as sent; `purpose` is what its type means (none given: charging_station).
+    """SignCertificate: `csr` is the text as sent; `purpose` is what its type means (none given: charging_station; empty: no
+    purpose here is for certificates of that type).
 
     `request_id` is to be echoed by CertificateSigned, and `hash_root` names the root the charger wants (both 2.1).
     """

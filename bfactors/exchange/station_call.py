@@ -254,6 +254,10 @@ def _status_of(body: LogStatusReported | FirmwareStatusReported) -> tuple[str, s
 
 
 def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
+    if not csr.purpose:
+        # For good, not for now: the charger may as well stop asking (A02.FR.12, A02.FR.21).
+        waiting.ready(turn, CsrReply(accepted=False, reason="no-such-purpose"))
+        return
     if len(csr.csr) > turn.state.rules.csr_chars:
         waiting.ready(turn, CsrReply(accepted=False, reason="too-large"))
         return

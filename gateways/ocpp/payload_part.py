@@ -19,7 +19,7 @@ from bfactors.ocpp import (
 )
 from bfactors.purpose import purposes, session_purpose
 from gateways.ocpp import phrase
-from gateways.ocpp.dialect import NotSendable, Unsupported
+from gateways.ocpp.dialect import NotSendable
 from gateways.ocpp.frame import Payload
 
 # ---------------------------------------------------------------- what chargers call
@@ -41,10 +41,7 @@ def heartbeat(_: Payload) -> HeartbeatSent:
 
 
 def certificate_request(payload: Payload, use_of: Callable[[str], str]) -> CsrPresented:
-    """SignCertificate. Without a type it is for the charger's own identity, and never for two realms at once.
-
-    Raises Unsupported.
-    """
+    """SignCertificate. Without a type it is for the charger's own identity, and never for two realms at once."""
     root = payload.get("hashRootCertificate")
     return CsrPresented(
         purpose=_purpose_for(payload.get("certificateType"), use_of),
@@ -65,7 +62,7 @@ def _purpose_for(use: str | None, use_of: Callable[[str], str]) -> str:
                 return spec.name
         except NotSendable:
             continue
-    raise Unsupported(f"no certificate purpose uses {use}")
+    return ""
 
 
 def security_event(payload: Payload) -> SecurityEventNotified:

@@ -35,6 +35,10 @@ HASH = {
 # ---------------------------------------------------------------- requests for a certificate
 
 
+def jobs_of(charger: Charger) -> str:
+    return f"/api/v1/jobs?charger_id={charger.charger_id}"
+
+
 async def asked_for_a_csr(charger: Charger, session: Session) -> None:
     """The charger has what it needs and was triggered."""
     await charger.boot(session)
@@ -100,6 +104,24 @@ def issuing_root(system: ControlPlane, charger: Charger) -> x509.Certificate:
     roots = [x509.load_pem_x509_certificate(pem.encode()) for pem in system.anchors]
     [root] = [root for root in roots if root.subject == issuer]
     return root
+
+
+@IN_BOTH_VERSIONS
+async def test_a_certificate_of_a_kind_nobody_issues_here_is_rejected_and_never_signed_as_another(
+    system: ControlPlane, tmp_path: Path
+) -> None:
+    """A02.FR.12: Rejected, for good; the charger's own identity is asked for and signed apart."""
+    charger = await Charger.registered(system, tmp_path)
+    job_id = await system.order(charger.charger_id)
+    async with charger.connected(authorization=charger.basic()) as session:
+        await asked_for_a_csr(charger, session)
+        csr = charger.new_csr()
+        told = await session.call("SignCertificate", charger.signing(csr, "V2GCertificate"))
+        assert (told["status"], told["statusInfo"]["additionalInfo"]) == ("Rejected", "no-such-purpose")
+        assert await session.call("SignCertificate", charger.signing(csr)) == {"status": "Accepted"}
+        signed = await session.expect("CertificateSigned")
+        assert signed.payload["certificateType"] == "ChargingStationCertificate"
+    assert [job["job_id"] for job in await system.until_items(jobs_of(charger), bool)] == [job_id]
 
 
 @IN_21

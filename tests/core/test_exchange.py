@@ -299,6 +299,12 @@ def test_a_csr_longer_than_any_charger_may_send_is_rejected() -> None:
     assert bench.reply == CsrReply(accepted=False, reason="too-large")
 
 
+def test_a_csr_no_purpose_is_for_is_rejected_and_goes_nowhere() -> None:
+    bench = Bench.introduced().call(CsrPresented("", "x"), "7")
+    assert bench.reply == CsrReply(accepted=False, reason="no-such-purpose")
+    assert not [body for body in bench.recorded if isinstance(body, v.CsrReceived)]
+
+
 def test_a_security_event_is_answered_after_it_is_stored() -> None:
     bench = Bench.introduced().call(TAMPERED, "7")
     assert bench.replies == []

@@ -48,7 +48,7 @@ from bfactors.ocpp import (
     SecurityEventNotified,
 )
 from bfactors.purpose import purposes
-from gateways.ocpp.dialect import NotSendable, Unsupported, loaded_dialects, subprotocol
+from gateways.ocpp.dialect import NotSendable, loaded_dialects, subprotocol
 from gateways.ocpp.v201 import DIALECT, Ocpp201
 
 PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
@@ -517,11 +517,11 @@ def test_what_a_car_waits_for_is_asked_about_within_its_time(action: str) -> Non
     assert asked.wait_s <= 4.5
 
 
-def test_a_signing_use_without_a_purpose_is_not_supported() -> None:
+def test_a_signing_use_without_a_purpose_is_a_request_for_none() -> None:
     if any(spec.realm == "iso15118" and spec.identity_kind == "evse" for spec in purposes().values()):
         pytest.skip("a purpose for V2G leaves is loaded")
-    with pytest.raises(Unsupported):
-        DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"})
+    asked = DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"})
+    assert asked == CsrPresented("", "x")
 
 
 def test_other_traffic_is_relayed_as_it_came_and_transactions_are_confirmed() -> None:

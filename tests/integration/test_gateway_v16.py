@@ -670,11 +670,12 @@ def test_an_envelope_that_cannot_be_opened_is_passed_on_and_answered_with_its_st
     assert DIALECT.schemas.response_violation(effective, reply) is None
 
 
-def test_a_v2g_request_without_a_purpose_for_it_is_rejected_as_an_envelope() -> None:
+def test_a_v2g_request_without_a_purpose_for_it_is_rejected_inside_its_envelope() -> None:
     if any(spec.realm == "iso15118" and spec.identity_kind == "evse" for spec in purposes().values()):
         pytest.skip("a purpose for V2G leaves is loaded")
     payload = enveloped("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"})
-    assert DIALECT.effective_action("DataTransfer", payload) == "DataTransfer:Rejected"
+    assert DIALECT.effective_action("DataTransfer", payload) == "DataTransfer:SignCertificate"
+    assert DIALECT.message_of("DataTransfer", payload) == CsrPresented("", "x")
 
 
 def test_no_action_of_a_frame_is_an_effective_one() -> None:

@@ -44,7 +44,7 @@ from bfactors.ocpp import (
 from bfactors.ports import Session
 from bfactors.purpose import purposes
 from gateways.ocpp import v201
-from gateways.ocpp.dialect import NotSendable, Unsupported, loaded_dialects
+from gateways.ocpp.dialect import NotSendable, loaded_dialects
 from gateways.ocpp.v21 import DIALECT
 from tests.core.x509_maker import NOW
 from tests.integration.gateway_world import World, answer, ask, event_loop_policy, world
@@ -134,13 +134,13 @@ def test_a_csr_comes_with_its_number_and_the_root_it_wants() -> None:
     assert DIALECT.message_of("SignCertificate", payload) == CsrPresented("charging_station", "x", 0, root)
 
 
-def test_a_csr_for_a_use_without_a_purpose_is_not_supported_rather_than_signed_for_another() -> None:
+def test_a_csr_for_a_use_without_a_purpose_is_for_none_rather_than_for_another() -> None:
     known = {spec.name for spec in purposes().values() if spec.identity_kind == "evse"}
     for use in ("V2GCertificate", "V2G20Certificate"):
         if known:
             pytest.skip("purposes for the charger's SECC are loaded")
-        with pytest.raises(Unsupported):
-            DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": use})
+        asked = DIALECT.message_of("SignCertificate", {"csr": "x", "certificateType": use})
+        assert asked == CsrPresented("", "x")
 
 
 PURPOSE_FILE = '''"""A purpose of ISO 15118, for the test."""
