@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from bfactors.admission import KeyVerifier
 from bfactors.charger.inventory_view import inventory_body
 from bfactors.charger.migration_view import prerequisites
+from bfactors.charger.project import job_body
 from bfactors.charger.state import ChargerState
 from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
@@ -231,6 +232,7 @@ class Chargers:
             charger |= inventory_body(state, facts)
             if charger["migration"] is not None:
                 charger["migration"]["prerequisites"] = prerequisites(state, facts, self._clock.now())
+            charger["open_jobs"] = [job_body(state, job) for job in state.jobs.values()]
         charger["firmware_update"] = await last_update(self._reader, charger_id)
         return Answer(charger)
 

@@ -177,41 +177,6 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None = None
 
 
-class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything known of a charger but its key."""
-
-    charger_id: str
-    managed_identity_id: str
-    serial_number: str
-    family: str
-    site: str
-    cohort: str
-    organization: str | None = None
-    expected_common_name: str | None = None
-    security_profile: int
-    target_security_profile: int
-    ocpp_versions: list[str] = []
-    registered_at: datetime
-    session: Session | None
-    slots: list[Slot]
-    reported_certificates: list[dict[str, Any]]
-    inventory: dict[str, Any] = {}
-    outstanding: list[Outstanding]
-    trust_anchors: list[dict[str, Any]] = []
-    spoken_for_by: list[Speaker] = []
-    capabilities: dict[str, Any] = {}
-    migration: Migration | None
-    security_events: list[RecentSecurityEvent] = []
-    firmware_update: FirmwareUpdate | None = None
-    last_seen_at: datetime | None
-
-
-class Charger(ChargerFacts, frozen=True, kw_only=True):
-    """A charger with everything known of it."""
-
-    authorization_key: KeyFact | None
-
-
 class JobReason(msgspec.Struct, frozen=True):
     """Why a job stands or failed: a stable code, and words for a person."""
 
@@ -246,6 +211,53 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     deadline_at: datetime
     due_at: datetime | None = None
     reconnect: Reconnect | None = None
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the charger said of itself when it last booted."""
+
+    vendor: str
+    model: str
+    serial_number: str | None
+    firmware_version: str | None
+
+
+class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known of a charger but its key."""
+
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    family: str
+    site: str
+    cohort: str
+    organization: str | None = None
+    expected_common_name: str | None = None
+    security_profile: int
+    target_security_profile: int
+    ocpp_versions: list[str] = []
+    registered_at: datetime
+    session: Session | None
+    slots: list[Slot]
+    reported_certificates: list[dict[str, Any]]
+    inventory: dict[str, Any] = {}
+    outstanding: list[Outstanding]
+    open_jobs: list[Job] = []
+    boot: Boot | None = None
+    paused_reason: str | None = None
+    trust_anchors: list[dict[str, Any]] = []
+    spoken_for_by: list[Speaker] = []
+    capabilities: dict[str, Any] = {}
+    migration: Migration | None
+    security_events: list[RecentSecurityEvent] = []
+    firmware_update: FirmwareUpdate | None = None
+    last_seen_at: datetime | None
+
+
+class Charger(ChargerFacts, frozen=True, kw_only=True):
+    """A charger with everything known of it."""
+
+    authorization_key: KeyFact | None
 
 
 class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ STATION_CERTIFICATE = "ChargingStationCertificate"
 LOG_URL = "https://logs.example/upload/"
 
 NO_ROTATION_YET = "no rotation job behind POST /authorization-key yet"
-NO_SECC_YET = "comes with ISO 15118: it takes the SECC's own identity (its SECCID), a V2G CA and its anchors; until then Rejected"
+NO_SECC_YET = "comes with ISO 15118: it takes the SECC's own identity (its SECCID), a V2G CA and its anchors; refused till then"
 LISTED_APART = (
     "by decision: the admin API's contract keeps ManufacturerRootCertificate out of calls by hand, and firmware trust lists it "
     "alone; certification does not ask for the case"

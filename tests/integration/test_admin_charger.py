@@ -176,6 +176,18 @@ async def test_a_charger_on_its_way_is_shown_with_session_slots_and_certificate(
     assert shown["security_profile"] == 3
 
 
+async def test_open_work_is_shown_with_why_it_waits_though_nothing_is_outstanding(world: AdminWorld) -> None:
+    core = CoreWorld()
+    core.request()
+    await world.adopt(core)
+    shown = (await world.ask("GET", "/api/v1/chargers/CP-1")).body
+    assert (shown["session"], shown["outstanding"]) == (None, [])
+    (job,) = shown["open_jobs"]
+    assert (job["action"], job["state"], job["waiting_for"]) == ("issue", "open", "connection")
+    assert job == (await world.ask("GET", "/api/v1/jobs?charger_id=CP-1")).body["items"][0]
+    assert "open_jobs" not in (await world.ask("GET", "/api/v1/chargers")).body["items"][0]
+
+
 async def test_the_command_names_the_caller_and_its_role(world: AdminWorld) -> None:
     await world.register()
     sent = world.door.asked[-1]
