@@ -6,7 +6,7 @@ Source: A00.FR.001-005, A00.FR.204/207, A00.FR.303/324, A00.FR.403-407, A00.FR.4
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 
 import msgspec
@@ -34,6 +34,8 @@ _NOBODY = KeyVerifier(generation=0, pepper_id="", verifier="0" * 64, state="acti
 _VERIFICATIONS = 3
 """Every Basic attempt costs this many verifications at least, so that its time does not tell which part was wrong."""
 
+ENDED = frozenset({"revoked", "inactive", "rejected"})
+"""States of a leaf that also cut the sessions it has opened."""
 _BASIC_MESSAGE = "user or password refused"
 _SUPERSEDED = "superseded-credential"
 _EXPIRED = "expired-credential"
@@ -58,8 +60,10 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
     password: bytes | None = None
     credential: PresentedCredential | None = None
     forgive_expired_leaf: bool = False
-    controllers: frozenset[str] = frozenset()
+    controllers: Set[str] = frozenset()
     """Fingerprints of local controllers that speak for some charger, whichever."""
+    ended: Mapping[str, str] = {}
+    """Leaves that the inventory has of any charger and that may not be used any more: state by fingerprint."""
 
     @property
     def security_profile(self) -> int:
@@ -210,9 +214,28 @@ def _credential_unknown(upgrade: Upgrade) -> Problem | None:
 
 def _credential_state(upgrade: Upgrade) -> Problem | None:
     known = known_credential(upgrade)
-    if known is None or (known.state == "expired" and upgrade.forgive_expired_leaf):
+    if known is None:
+        return _controller_state(upgrade)
+    if known.state == "expired" and upgrade.forgive_expired_leaf:
         return None
     return credential_problem(known, upgrade.now)
+
+
+def _controller_state(upgrade: Upgrade) -> Problem | None:
+    """A controller's leaf may be in the inventory too, as another charger's: revoked there it speaks for nobody."""
+    spoken = speaker(upgrade)
+    state = upgrade.ended.get(spoken.fingerprint_sha256) if spoken is not None else None
+    return ended_problem(state) if state is not None else None
+
+
+def ended_problem(state: str) -> Problem:
+    """Why a session of a local controller may not begin or go on, by the state its leaf has as another charger's."""
+    return Problem(f"credential-{state}", "the local controller's certificate may no longer be used")
+
+
+def ended_in(record: AdmissionRecord) -> dict[str, str]:
+    """The charger's leaves that nobody may use any more: state by fingerprint."""
+    return {one.fingerprint_sha256: one.state for one in record.credentials if one.state in ENDED}
 
 
 def credential_problem(known: KnownCredential, now: datetime) -> Problem | None:
@@ -353,7 +376,7 @@ def cut_problem(
     if fingerprint_sha256 is not None:
         for known in record.credentials:
             if known.fingerprint_sha256 == fingerprint_sha256:
-                if known.state in ("revoked", "inactive", "rejected"):
+                if known.state in ENDED:
                     return Problem(
                         f"credential-{known.state}", "the session's certificate may no longer be used"
                     )

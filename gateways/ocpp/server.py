@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from bfactors.admission import AdmissionRecord, SessionInfo
 from bfactors.errors import SettingsError
-from bfactors.identity_rule import VerifyKey, cut_problem
+from bfactors.identity_rule import VerifyKey, cut_problem, ended_problem
 from bfactors.path import TrustSet
 from bfactors.ports import AdmissionView, ChargerDoor, Clock, EdgeReporter, Metrics, TraceSink
 from gateways.ocpp.connection import WIRE_LOG, Connection, abort_all
@@ -201,7 +201,9 @@ class Gateway:
     # ------------------------------------------------------------ the admission records
 
     def _record_changed(self, record: AdmissionRecord) -> None:
-        self._desk.learn(record)
+        ended = self._desk.learn(record)
+        if ended:
+            self._cut_controllers(ended)
         connection = self._by_charger.get(record.charger_id)
         if connection is None or connection.session is None:
             return
@@ -210,8 +212,21 @@ class Gateway:
         info = connection.session.info
         problem = cut_problem(record, info.fingerprint_sha256, info.key_generation)
         if problem is not None:
-            self._metrics.count("ocpp_sessions_cut", reason=problem.code)
-            connection.close(POLICY_VIOLATION, problem.code)
+            self._cut(connection, problem.code)
+
+    def _cut_controllers(self, ended: Mapping[str, str]) -> None:
+        """A leaf of one charger has ended that may have opened other chargers' sessions, as a local controller's."""
+        for connection in list(self._by_charger.values()):
+            session = connection.session
+            if session is None or session.info.certificate_id is not None:
+                continue
+            state = ended.get(session.info.fingerprint_sha256 or "")
+            if state is not None:
+                self._cut(connection, ended_problem(state).code)
+
+    def _cut(self, connection: Connection, reason: str) -> None:
+        self._metrics.count("ocpp_sessions_cut", reason=reason)
+        connection.close(POLICY_VIOLATION, reason)
 
     # ------------------------------------------------------------ Edge: called by connections
 

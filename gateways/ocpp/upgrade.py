@@ -11,7 +11,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential, SessionInfo
-from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit
+from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit, ended_in
 from bfactors.path import PathCheck, TrustSet
 from bfactors.ports import AdmissionView, Clock, EdgeReporter, Metrics
 from bfactors.x509 import fingerprint_sha256
@@ -49,11 +49,18 @@ class UpgradeDesk:
         self._verify_key = verify_key
         self._forgives_expired_leaf = forgives_expired_leaf
         self._paths = PathCheck()
-        self._controllers: frozenset[str] = frozenset()
+        self._controllers: set[str] = set()
+        self._ended: dict[str, str] = {}
 
-    def learn(self, record: AdmissionRecord) -> None:
-        """Remember who speaks for chargers: it only decides under which reason others are refused, so nobody is forgotten."""
-        self._controllers |= {one.fingerprint_sha256 for one in record.spoken_for_by}
+    def learn(self, record: AdmissionRecord) -> dict[str, str]:
+        """Remember who speaks for chargers, and whose leaves have ended; those that are news, state by fingerprint.
+
+        Neither is ever forgotten: the first only decides under which reason others are refused, the second is for good.
+        """
+        self._controllers.update(one.fingerprint_sha256 for one in record.spoken_for_by)
+        news = {name: state for name, state in ended_in(record).items() if name not in self._ended}
+        self._ended |= news
+        return news
 
     def answer(
         self, protocol: ServerProtocol, request: Request, tls: TlsStream | None, remote_address: str
@@ -114,6 +121,7 @@ class UpgradeDesk:
                 password=password,
                 credential=credential,
                 controllers=self._controllers,
+                ended=self._ended,
                 forgive_expired_leaf=record is not None and self._forgives_expired_leaf(record),
             )
         )

@@ -96,6 +96,10 @@ async def main(args: argparse.Namespace) -> int:
                 loop.remove_signal_handler(number)
 
 
+_REFUSALS_TOLD = 5
+"""At once, for whoever watches; all of them are in the summary."""
+
+
 def _plan(args: argparse.Namespace) -> tuple[str, FleetPlan | None]:
     if args.chargers < 1 or args.families < 1 or args.sites < 1 or args.connects_at_once < 1:
         return "--chargers, --families, --sites and --connects-at-once are at least 1", None
@@ -139,6 +143,8 @@ async def _run(
             live.update(Text(words), refresh=True)
 
         configurations = await _commission(args, plan, memories, refused, show)
+        for charger_id, why in list(refused.items())[:_REFUSALS_TOLD]:
+            console.print(f"{charger_id} is not part of it: {why}", markup=False, highlight=False)
         fleet = Fleet(
             configurations, connects_at_once=args.connects_at_once, seed=plan.seed, memories=memories
         )
@@ -151,7 +157,8 @@ async def _run(
                 async with AdminClient(args.admin, token) as admin:
                     ids = [configuration.charger_id for configuration in configurations]
                     refused |= await admin.order(args.job, ids, f"{plan.prefix}-{plan.seed}")
-            await _watch(fleet, stop, args.duration, show)
+            if configurations:  # else there is nothing to wait for
+                await _watch(fleet, stop, args.duration, show)
         finally:
             count = fleet.count()
             show("stopping")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bfactors.admission import Speaker
 from tests.integration.gateway_world import World, event_loop_policy, world
 from tests.integration.test_gateway_profile import admitted, refusal
@@ -47,3 +49,21 @@ async def test_a_controller_taken_off_the_list_loses_its_session(world: World) -
         assert await closing(client) == (1008, "credential-unknown")
     assert (await refusal(world.dial(leaf=leaf))).status_code == 403
     assert world.reports.refused[-1][1] == "not-spoken-for"
+
+
+@pytest.mark.parametrize("state", ["revoked", "inactive", "rejected"])
+async def test_a_controllers_certificate_that_has_ended_as_another_chargers_speaks_for_nobody(
+    world: World, state: str
+) -> None:
+    leaf = world.issuing.leaf("depot-controller")
+    speaks = (Speaker("lc-1", leaf.fingerprint),)
+    world.charger("CS-1", spoken_for_by=speaks)
+    world.charger("CS-2", spoken_for_by=speaks)
+    world.charger("LC-1", (leaf, "active"))
+    async with world.dial("CS-1", leaf=leaf) as first, world.dial("CS-2", leaf=leaf) as second:
+        await world.door.until(lambda: len(world.door.sessions) == 2)
+        world.charger("LC-1", (leaf, state), revision=9)
+        assert await closing(first) == (1008, f"credential-{state}")
+        assert await closing(second) == (1008, f"credential-{state}")
+    assert (await refusal(world.dial("CS-1", leaf=leaf))).status_code == 403
+    assert world.reports.refused[-1][1] == f"credential-{state}"
