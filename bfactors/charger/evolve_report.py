@@ -1,5 +1,6 @@
 """How what a charger reports of itself changes its state: security events, counted in windows."""
 
+import hashlib
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ ENTRIES_PER_WINDOW = 20
 """As many events of one kind have entries of their own; what follows within the window is one entry with a count."""
 KINDS_COUNTED = 16
 _RECENT = 5
+_KNOWN = 64
 
 
 def reported(state: ChargerState, event: e.SecurityEventRecorded, now: datetime) -> ChargerState:
@@ -22,7 +24,23 @@ def reported(state: ChargerState, event: e.SecurityEventRecorded, now: datetime)
         state,
         security_windows={**windows, event.kind: window},
         security_events=_with_latest(state.security_events, window, event, now),
+        security_known=_with_known(state.security_known, event),
     )
+
+
+def told_before(state: ChargerState, kind: str, charger_time: str, detail: str) -> bool:
+    """Whether the charger has told this very event already: it repeats what it is not sure we have (A04.FR.02)."""
+    return _digest(kind, charger_time, detail) in state.security_known
+
+
+def _with_known(known: tuple[str, ...], event: e.SecurityEventRecorded) -> tuple[str, ...]:
+    if event.charger_time is None or event.count > 1:
+        return known
+    return (*known, _digest(event.kind, event.charger_time, event.detail))[-_KNOWN:]
+
+
+def _digest(kind: str, charger_time: str, detail: str) -> str:
+    return hashlib.sha256("\x1f".join((kind, charger_time, detail)).encode()).hexdigest()[:16]
 
 
 def is_open(window: SecurityWindow, now: datetime) -> bool:

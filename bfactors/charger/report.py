@@ -6,7 +6,7 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.charger import discard
 from bfactors.charger.draft import Draft
-from bfactors.charger.evolve_report import ENTRIES_PER_WINDOW, KINDS_COUNTED, is_open, window_of
+from bfactors.charger.evolve_report import ENTRIES_PER_WINDOW, KINDS_COUNTED, is_open, told_before, window_of
 from bfactors.charger.state import JobState
 from bfactors.purpose import session_purpose
 from bfactors.security_event import EXPLANATIONS, OTHER, Explanation, is_critical, is_escalated
@@ -54,6 +54,8 @@ def _record(
     counted = [k for k, window in draft.state.security_windows.items() if is_open(window, draft.now)]
     if kind not in counted and len(counted) >= KINDS_COUNTED:
         kind, detail = OTHER, f"{kind} {detail}".strip()
+    if charger_time is not None and count == 1 and told_before(draft.state, kind, charger_time, detail):
+        return
     window = window_of(draft.state, kind, draft.now)
     is_folded = window.entries >= ENTRIES_PER_WINDOW
     explanation = EXPLANATIONS.get(kind)

@@ -375,6 +375,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """By kind, those of the last hour; a few at most."""
     security_events: tuple[RecentSecurityEvent, ...] = ()
     """The latest, newest last."""
+    security_known: tuple[str, ...] = ()
+    """Digests of the latest that bore the charger's time: told again, in whatever session, they are no others."""
     logs: tuple[LogRequest, ...] = ()
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
     last_request_id: int = 1000

@@ -232,7 +232,7 @@ def test_an_event_that_follows_the_refusal_still_belongs_to_the_job_that_has_end
     world.tell(reported("InvalidChargePointCertificate"))
     assert events(world)[-1].job_id == job_id
     world.wait(hours=1)
-    world.tell(reported("InvalidChargePointCertificate"))
+    world.tell(reported("InvalidChargePointCertificate", charger_time="2026-03-01T07:00:00Z"))
     assert events(world)[-1].job_id is None
 
 
@@ -288,10 +288,37 @@ def test_a_flood_escalates_no_more_often_than_it_has_entries() -> None:
     assert world.names().count("SecurityEventEscalated") == ENTRIES_PER_WINDOW
 
 
+def test_an_event_told_again_after_a_reconnect_is_no_second_entry() -> None:
+    world = connected()
+    world.tell(reported())
+    world.connect()
+    for body in (
+        reported(),
+        reported(tech_info="lid"),
+        reported(charger_time="2026-03-01T06:00:01Z"),
+        reported(),
+    ):
+        world.tell(body)
+    assert [(event.charger_time, event.detail) for event in events(world)] == [
+        ("2026-03-01T06:00:00Z", "door"),
+        ("2026-03-01T06:00:00Z", "lid"),
+        ("2026-03-01T06:00:01Z", "door"),
+    ]
+    world.tell(reported(count=5))
+    assert events(world)[-1].count == 5, "a flood is counted whatever it repeats"
+
+
+def test_what_is_remembered_of_told_events_is_bounded() -> None:
+    world = connected()
+    for number in range(100):
+        world.tell(reported(charger_time=f"{number}"))
+    assert len(world.charger.security_known) == 64
+
+
 def test_states_and_evidence_of_before_are_still_read() -> None:
     world = connected()
     stored = msgspec.to_builtins(world.charger)
-    for name in ("security_windows", "security_events", "logs", "last_request_id"):
+    for name in ("security_windows", "security_events", "security_known", "logs", "last_request_id"):
         del stored[name]
     assert msgspec.convert(stored, type(world.charger)).logs == ()
     old = msgspec.to_builtins(reported())
