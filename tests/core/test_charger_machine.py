@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -534,6 +535,9 @@ class ChargerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.model.check_replay()
 
+
+pytestmark = pytest.mark.timeout(400)
+"""Twenty seconds of work; a machine that is shared may take its time over them."""
 
 TestChargerMachine = ChargerMachine.TestCase
 TestChargerMachine.settings = settings(
