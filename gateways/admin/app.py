@@ -75,7 +75,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         LocalControllers(commands),
         migrations,
         Logs(dependencies, commands),
-        Families(fleet, commands),
+        Families(fleet, reader, commands),
         Notifications(dependencies, fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),

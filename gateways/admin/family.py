@@ -7,10 +7,12 @@ import msgspec
 from bfactors.capability import Capabilities
 from bfactors.command import QualifyFamily, SetChargerCapabilities, SetFamilyFacts
 from bfactors.fleet.family import body as family_body
+from bfactors.fleet.state import FamilyFacts
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.fleet import Fleet
 from gateways.admin.paging import PageQuery, cut
+from gateways.admin.ports import Reader
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
 
@@ -100,8 +102,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 class Families:
     """`/api/v1/families` and `/api/v1/chargers/{charger_id}/capabilities`."""
 
-    def __init__(self, fleet: Fleet, commands: Commands) -> None:
+    def __init__(self, fleet: Fleet, reader: Reader, commands: Commands) -> None:
         self._fleet = fleet
+        self._reader = reader
         self._commands = commands
 
     def routes(self) -> tuple[Route, ...]:
@@ -110,7 +113,7 @@ class Families:
                 method="GET",
                 path="/api/v1/families",
                 operation="families.list",
-                summary="Every charger family something is known of",
+                summary="Every charger family that has chargers, or that something is known of",
                 handler=self.list,
                 query=PageQuery,
                 answer=shape.Page[Family],
@@ -154,7 +157,7 @@ class Families:
         )
 
     async def list(self, call: Call, query: PageQuery) -> Answer:
-        families = (await self._fleet.state()).facts.families
+        families = await self._known()
         rows = [families[name] for name in sorted(families)]
         page = cut(
             "families",
@@ -168,10 +171,16 @@ class Families:
 
     async def get(self, call: Call) -> Answer:
         name = call.path["family"]
-        known = (await self._fleet.state()).facts.families.get(name)
+        known = (await self._known()).get(name)
         if known is None:
             raise Problem.unknown("family", name)
         return Answer(family_body(known))
+
+    async def _known(self) -> dict[str, FamilyFacts]:
+        """By name; of one that only has chargers nothing more is known."""
+        names = {str(group["family"]) for group in await self._reader.charger_groups()}
+        said = (await self._fleet.state()).facts.families
+        return {name: FamilyFacts(family=name) for name in names} | dict(said)
 
     async def set(self, call: Call, body: SetFamilyBody) -> Answer:
         command = SetFamilyFacts(

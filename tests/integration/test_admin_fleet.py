@@ -91,6 +91,15 @@ async def test_what_is_no_root_is_no_anchor(world: AdminWorld, anchors: list[str
 # ---------------------------------------------------------------- families
 
 
+async def test_a_family_nobody_has_said_anything_of_is_listed_by_its_chargers(world: AdminWorld) -> None:
+    assert (await world.ask("GET", "/api/v1/families/acme-one")).status == 404
+    registered = await world.register()
+    name = registered.body["family"]
+    (listed,) = (await world.ask("GET", "/api/v1/families")).body["items"]
+    assert (listed["family"], listed["qualification"], listed["changed_by"]) == (name, None, None)
+    assert (await world.ask("GET", f"/api/v1/families/{name}")).body == listed
+
+
 async def test_a_family_is_described_qualified_and_seen_on_its_chargers(world: AdminWorld) -> None:
     path = "/api/v1/families/acme%20one"
     assert (await world.ask("GET", path)).status == 404
