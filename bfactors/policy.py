@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
+from bfactors import blackout
 from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
@@ -71,6 +72,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The pause before a migration that failed is tried again; it grows fourfold, `max_attempts` times at most."""
     migration_lockout_s: int = 6 * 3600
     """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
+    blackout_hours: tuple[str, ...] = ()
+    """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +134,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
     for name in _POSITIVE:
         if getattr(policy, name) < 1:
             found.append((name, "must be at least 1"))
+    if (wrong := blackout.problem(policy.blackout_hours)) is not None:
+        found.append(("blackout_hours", wrong))
     if policy.confirm_rung not in ("listed", "used", "accepted"):
         found.append(("confirm_rung", "must be listed, used or accepted"))
     if policy.subject_match not in ("exact", "contains"):

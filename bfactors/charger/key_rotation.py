@@ -13,6 +13,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
+from bfactors.charger import blackout_hold
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
 from bfactors.charger.pending_key import ROTATE_KEY, PendingKey
@@ -197,6 +198,8 @@ def _await_proof(draft: Draft, job: JobState, key: PendingKey) -> None:
         may = policy.key_reboot == "always" or (
             policy.key_reboot == "when-idle" and draft.state.session.ocpp_version != "1.6"
         )
+        if may and draft.outstanding(job.job_id, Reboot) is None and blackout_hold.hold(draft, job):
+            return
         if may:
             draft.open_instruction(job, Reboot(when="on-idle"))
     waiting_for = "reboot" if key.needs_reboot else "reconnect"
@@ -223,6 +226,10 @@ def nudged(draft: Draft, job: JobState) -> bool:
     policy = draft.policy(job.purpose)
     if key.needs_reboot or not policy.key_close_session_s or session.security_profile not in (1, 2):
         return False
+    lifted = blackout_hold.until(draft.state, job, policy, draft.now)
+    if lifted is not None:
+        draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", due_at=lifted)
+        return True
     draft.open_instruction(job, CloseSession(reason="new password"))
     due = draft.now + timedelta(seconds=policy.reconnect_wait_s)
     draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", due_at=due)

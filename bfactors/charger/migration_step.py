@@ -10,7 +10,7 @@ from typing import assert_never
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.charger import migration, request, trust_gate
+from bfactors.charger import blackout_hold, migration, request, trust_gate
 from bfactors.charger.draft import Draft, back_off, described
 from bfactors.charger.evolve_migration import CLEAR_PRIORITY
 from bfactors.charger.network_slot import choose, slots_in
@@ -211,6 +211,8 @@ def _take_step(draft: Draft, case: MigrationState, job: JobState) -> None:
         draft.stage(job, "awaiting-connection", waiting_for="connection", reason=_why(case))
         return
     case, body = _next_step(draft, case, session.ocpp_version)
+    if isinstance(body, Reboot | RaiseSecurityProfile) and blackout_hold.hold(draft, job):
+        return
     delay = max(case.not_before - draft.now, timedelta(0)) if case.not_before is not None else timedelta(0)
     draft.open_instruction(job, body, delay=delay)
     draft.stage(job, "awaiting-reconnect", waiting_for="charger", reason=_why(case))

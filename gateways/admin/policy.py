@@ -33,7 +33,11 @@ _CHOICES = {
     "key_reboot": KEY_REBOOTS,
 }
 """Texts of a policy that are one of a few."""
-_PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_PATTERNS = {
+    "escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)",
+    "blackout_hours": f"^{_TIME}-{_TIME}$(?!\\n)",
+}
 """Other texts; a new text field needs its choices or its pattern here."""
 
 
