@@ -79,6 +79,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[KnownCredential, ...] = ()
     spoken_for_by: tuple[Speaker, ...] = ()
     """Local controllers whose word counts as this charger's."""
+    expired_admitted_until: datetime | None = None
+    """Until then its own expired leaf lets it in, Pending (A00.FR.429); None: not at all."""
     mode: Literal["accepted", "pending", "refused"] = "accepted"
     refusal_reason: str | None = None
     capabilities: Capabilities = NO_CAPABILITIES
@@ -86,6 +88,10 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     trace: TraceOrder | None = None
     """What of its traffic is to be written down, for people; over when its time is, whether or not it still stands here."""
     revision: int = 0
+
+
+EXPIRED_FLAG = "expired-credential"
+"""Of a session that was opened with an expired leaf: it is Pending until another leaf opens the next one."""
 
 
 class PresentedCredential(msgspec.Struct, frozen=True):

@@ -50,7 +50,6 @@ class Capabilities(
     """The network configuration slots it has (2.x: valuesList of NetworkConfigurationPriority); empty: unknown."""
     allows_downgrade: bool = False
     """AllowSecurityProfileDowngrade: it can be told to go from profile 3 back to 2 (2.x), never further."""
-    may_connect_expired: bool = False
     """Listed: may connect with its expired certificate as Pending, to renew it at once (A00.FR.429)."""
 
 

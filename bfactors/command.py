@@ -82,6 +82,14 @@ class SetSpokenFor(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class AdmitExpired(_Command, frozen=True, kw_only=True):
+    """Let one charger in with its own expired certificate until then, to be renewed at once; None: no more."""
+
+    charger_id: str
+    until: datetime | None
+    reason: str
+
+
 class StartTrace(_Command, frozen=True, kw_only=True):
     """Write down a charger's frames for a while, without secrets; a running trace is replaced."""
 
@@ -247,6 +255,7 @@ Command = (
     | CallCharger
     | StartTrace
     | SetSpokenFor
+    | AdmitExpired
     | RequestJob
     | RotateKey
     | OpenMigration

@@ -473,6 +473,23 @@ class SpokenForSet(_Event, frozen=True, kw_only=True):
     reason: str
 
 
+class ExpiredCertificateAdmitted(_Event, frozen=True, kw_only=True):
+    """An operator lets this one charger in with its own expired certificate until then (A00.FR.429)."""
+
+    charger_id: str
+    until: datetime
+    reason: str
+    actor: str
+
+
+class ExpiredCertificateAdmissionEnded(_Event, frozen=True, kw_only=True):
+    """That is over. `cause`: `renewed`, `date-passed` or `withdrawn`."""
+
+    charger_id: str
+    cause: str
+    reason: str
+
+
 class TraceStarted(_Event, frozen=True, kw_only=True):
     """An operator had a charger's frames written down until `until`, `frames` of them at most in each session."""
 
@@ -621,6 +638,24 @@ class CSRValidated(_Event, frozen=True, kw_only=True):
     spki_sha256: str
     request_id: int | None = None
     """What the charger numbered its request with (2.1): the answer to it must name the newest."""
+
+
+class CSRHeldBack(_Event, frozen=True, kw_only=True):
+    """The charger asked for a certificate by itself and gets none now; its SignCertificate was answered Accepted."""
+
+    charger_id: str
+    purpose: str
+    csr_fingerprint: str
+    reason: str
+    message: str
+    policy_version: int
+
+
+class AuthoritySlowerThanCharger(_Event, frozen=True, kw_only=True):
+    """The CA has had the CSR for longer than the charger keeps its key: what it makes may be of no use any more."""
+
+    job_id: str
+    waited_s: int
 
 
 class CSRRefused(_Event, frozen=True, kw_only=True):
@@ -996,6 +1031,8 @@ ChargerEvent = (
     | OperatorCallAnswered
     | TraceStarted
     | SpokenForSet
+    | ExpiredCertificateAdmitted
+    | ExpiredCertificateAdmissionEnded
     | CertificateRequested
     | CertificateRenewalStarted
     | CertificateJobStageChanged
@@ -1008,6 +1045,8 @@ ChargerEvent = (
     | CertificateJobCancelled
     | PolicyDecisionRecorded
     | CSRValidated
+    | CSRHeldBack
+    | AuthoritySlowerThanCharger
     | CSRRefused
     | CertificateIssueRequested
     | IssuanceReferenceRecorded

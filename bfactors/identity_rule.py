@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import (
+    EXPIRED_FLAG,
     AdmissionRecord,
     AdmissionRefused,
     KeyVerifier,
@@ -38,7 +39,6 @@ ENDED = frozenset({"revoked", "inactive", "rejected"})
 """States of a leaf that also cut the sessions it has opened."""
 _BASIC_MESSAGE = "user or password refused"
 _SUPERSEDED = "superseded-credential"
-_EXPIRED = "expired-credential"
 
 
 class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
@@ -356,23 +356,35 @@ def _flags(known: KnownCredential, now: datetime) -> tuple[str, ...]:
     """What is unusual about an admitted leaf; an expired one keeps its charger Pending (A00.FR.429)."""
     flags = [_SUPERSEDED] if known.state == "superseded" else []
     if known.state == "expired" or now > known.not_after:
-        flags.append(_EXPIRED)
+        flags.append(EXPIRED_FLAG)
     return tuple(flags)
 
 
 # ---------------------------------------------------------------- after the upgrade
 
 
+def admits_expired(record: AdmissionRecord | None, now: datetime) -> bool:
+    """Whether this one charger may come in with its own expired leaf now."""
+    until = record.expired_admitted_until if record is not None else None
+    return until is not None and now < until
+
+
 def cut_problem(
-    record: AdmissionRecord, fingerprint_sha256: str | None, key_generation: int | None
+    record: AdmissionRecord,
+    fingerprint_sha256: str | None,
+    key_generation: int | None,
+    flags: tuple[str, ...] = (),
 ) -> Problem | None:
     """Why an open session may not go on after its charger's record changed, or None.
 
     Only a refused charger, a leaf that was revoked, deactivated, rejected or is listed no more, and a key that is listed
-    no more cut a session; expiry, supersession and a raised profile wait for the next upgrade (A00.FR.705).
+    no more cut a session; expiry, supersession and a raised profile wait for the next upgrade (A00.FR.705). A session that
+    an expired leaf was let in for ends with that permission.
     """
     if record.mode == "refused":
         return Problem(record.refusal_reason or "charger-refused", "this charger may not connect")
+    if EXPIRED_FLAG in flags and record.expired_admitted_until is None:
+        return Problem("credential-expired", "the expired certificate is no longer let in")
     if fingerprint_sha256 is not None:
         for known in record.credentials:
             if known.fingerprint_sha256 == fingerprint_sha256:

@@ -33,6 +33,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long a triggered charger has for its SignCertificate before it is triggered again."""
     answer_wait_s: int = 60
     """How long an instruction may stay unanswered on a live session."""
+    charger_patience_s: int = 3600
+    """How long a charger keeps the key whose certificate it waits for; a CA that takes longer is shown as too slow."""
+    own_renewals_per_day: int = 2
+    """How often a day a charger may renew by itself (A03) before its certificate is in its last safe days; 0: always."""
     reconnect_wait_s: int = 900
     """How long after the install (or the Reset) the new session may take before the job is overdue."""
     reconnect_close_s: int = 600
@@ -99,6 +103,7 @@ _NOT_NEGATIVE = (
     "inventory_every_days",
     "key_close_session_s",
     "key_doubt_days",
+    "own_renewals_per_day",
     "reconnect_close_s",
     "reconnect_reset_s",
     "discarded_reconnects",
@@ -107,6 +112,7 @@ _NOT_NEGATIVE = (
 _POSITIVE = (
     "csr_wait_s",
     "answer_wait_s",
+    "charger_patience_s",
     "reconnect_wait_s",
     "job_deadline_s",
     "max_attempts",

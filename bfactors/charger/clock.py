@@ -8,6 +8,7 @@ from bfactors import event as e
 from bfactors.charger import (
     blackout_hold,
     discard,
+    expired,
     inventory,
     key_rotation,
     log_collection,
@@ -15,6 +16,7 @@ from bfactors.charger import (
     operator_call,
     reconnect,
     request,
+    slow_authority,
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
@@ -32,7 +34,9 @@ _RESTING = (RESTING, key_rotation.AWAITS_PROFILE)
 
 def rang(draft: Draft) -> None:
     """Do what is due by now."""
-    for job in list(draft.state.jobs.values()):
+    for each in list(draft.state.jobs.values()):
+        slow_authority.rang(draft, each)
+        job = draft.state.jobs[each.job_id]
         if job.action == COLLECT_LOG:
             log_collection.rang(draft, job)
         elif job.action != ROTATE_KEY or not key_rotation.nudged(draft, job):
@@ -40,6 +44,7 @@ def rang(draft: Draft) -> None:
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
     operator_call.rang(draft)
+    expired.rang(draft)
     migration.rang(draft, draft.policy(session_purpose().name))
 
 
@@ -154,10 +159,13 @@ def next_due(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime 
     return min(_moments(state, facts, now), default=None)
 
 
-def _reconnect_moments(
+def _renewal_moments(
     state: ChargerState, facts: FleetFacts, job: JobState, now: datetime
 ) -> Iterator[datetime]:
     policy = effective(facts.policies, purpose=job.purpose, cohort=state.cohort, family=state.family)
+    slow_at = slow_authority.slow_at(policy, job)
+    if slow_at is not None:
+        yield slow_at
     rung = reconnect.next_rung(state, facts, policy, job, now)
     if rung is not None:
         yield rung.at
@@ -170,7 +178,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     for job in state.jobs.values():
         if job.due_at is not None:
             yield job.due_at
-        yield from _reconnect_moments(state, facts, job, now)
+        yield from _renewal_moments(state, facts, job, now)
         if job.held_by is not None:
             policy = effective(facts.policies, purpose=job.purpose, family=state.family, cohort=state.cohort)
             lifted = blackout_hold.lifted_at(state, job, policy, now)
@@ -189,6 +197,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     policy = effective(
         facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
     )
+    if state.expired_admission is not None:
+        yield state.expired_admission.until
     listing = inventory.due_at(state, policy)
     if listing is not None:
         yield listing

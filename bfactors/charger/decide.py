@@ -14,6 +14,7 @@ from bfactors import evidence as v
 from bfactors.charger import (
     clock,
     delivery,
+    expired,
     issuance,
     key_rotation,
     log_collection,
@@ -38,6 +39,7 @@ ChargerCommand = (
     | c.CallCharger
     | c.StartTrace
     | c.SetSpokenFor
+    | c.AdmitExpired
     | c.RequestJob
     | c.OpenMigration
     | c.ReleaseMigration
@@ -87,6 +89,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = tracing.start(draft, command)
         case c.SetSpokenFor():
             outcome = spokesman.named(draft, command)
+        case c.AdmitExpired():
+            outcome = expired.admit(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.OpenMigration():

@@ -168,6 +168,12 @@ def _rejected(draft: Draft, instruction: InstructionState, outcome: Answered | C
                 certificate_id=instruction.body.certificate_id, job_id=job.job_id, reason=detail
             )
         )
+        if job.is_authority_slow:
+            late = (
+                f"the CA took longer than the charger keeps its key, and it refused the certificate: {detail}"
+            )
+            draft.fail(job, "authority-slower-than-charger", late)
+            return
         draft.fail(job, "certificate-rejected-by-charger", f"the charger refused its certificate: {detail}")
         return
     if isinstance(instruction.body, InstallLeaf) and isinstance(outcome, Answered):

@@ -18,6 +18,7 @@ from bfactors.charger.state import (
     BootFact,
     BundleConfirmation,
     ChargerState,
+    ExpiredAdmission,
     InstructionState,
     SessionFact,
 )
@@ -112,6 +113,13 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")
         case e.SpokenForSet():
             return replace(state, spoken_for_by=event.speakers)
+        case e.ExpiredCertificateAdmitted():
+            admission = ExpiredAdmission(until=event.until, reason=event.reason, by=event.actor, since=now)
+            return replace(state, expired_admission=admission)
+        case e.ExpiredCertificateAdmissionEnded():
+            return replace(state, expired_admission=None)
+        case e.CSRHeldBack():
+            return replace(state, held_back_at=now)
         case e.TraceStarted():
             order = TraceOrder(trace_id=event.trace_id, until=event.until, frames=event.frames)
             return replace(state, trace=order)
@@ -174,6 +182,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateJobSucceeded()
             | e.CertificateJobCancelled()
             | e.CSRValidated()
+            | e.AuthoritySlowerThanCharger()
             | e.CSRRefused()
             | e.CertificateIssueRequested()
             | e.IssuanceReferenceRecorded()

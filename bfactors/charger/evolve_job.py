@@ -29,6 +29,7 @@ JobEvent = (
     | e.CertificateJobSucceeded
     | e.CertificateJobCancelled
     | e.CSRValidated
+    | e.AuthoritySlowerThanCharger
     | e.CSRRefused
     | e.CertificateIssueRequested
     | e.IssuanceReferenceRecorded
@@ -37,6 +38,10 @@ JobEvent = (
     | e.IssuanceInDoubt
     | e.IssuanceLapsed
 )
+CHARGER_INITIATED = "charger-initiated"
+"""Why a renewal was due that the charger began by itself."""
+A_DAY = timedelta(days=1)
+_OWN_RENEWALS_KEPT = 64
 _ENDED_KEPT = 16
 _FIRST_REST = timedelta(minutes=15)
 _LONGEST_REST = timedelta(hours=6)
@@ -73,7 +78,7 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
         case e.CertificateJobSucceeded():
             return _ended(state, job, now)
         case e.CertificateRenewalStarted():
-            return _renewal_started(state, event)
+            return _renewal_started(_own_renewal_counted(state, event, now), event)
         case e.CertificateIssueRequested():
             job = replace(_from_the_beginning(job), attempt=_attempt(event), attempts=event.attempt)
         case e.IssuanceReferenceRecorded() | e.IssuanceAdopted():
@@ -84,7 +89,9 @@ def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerS
             if job.attempt is not None and job.attempt.number == event.attempt:
                 job = replace(job, attempt=replace(job.attempt, is_reconciling=True))
         case e.CSRValidated():
-            job = replace(job, request_id=event.request_id)
+            job = replace(job, request_id=event.request_id, csr_at=now, is_authority_slow=False)
+        case e.AuthoritySlowerThanCharger():
+            job = replace(job, is_authority_slow=True)
         case e.CSRRefused() | e.IssuanceInDoubt() | e.IssuanceLapsed():
             return state
     return replace(state, jobs={**state.jobs, job.job_id: job})
@@ -150,6 +157,15 @@ def _ended(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
     jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}
     ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant, job.action, now))
     return replace(state, jobs=jobs, ended_jobs=ended[-_ENDED_KEPT:])
+
+
+def _own_renewal_counted(
+    state: ChargerState, event: e.CertificateRenewalStarted, now: datetime
+) -> ChargerState:
+    if event.due_reason != CHARGER_INITIATED:
+        return state
+    recent = tuple(at for at in state.own_renewals if now - at < A_DAY)
+    return replace(state, own_renewals=(*recent, now)[-_OWN_RENEWALS_KEPT:])
 
 
 def _renewal_started(state: ChargerState, event: e.CertificateRenewalStarted) -> ChargerState:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.charger import activation, reconciliation, request
+from bfactors.charger import activation, own_request, reconciliation, request, slow_authority
 from bfactors.charger.draft import Draft
+from bfactors.charger.evolve_job import CHARGER_INITIATED
 from bfactors.charger.pause import holder
 from bfactors.charger.state import Attempt, EndedJob, JobState, open_issue, slot_key
 from bfactors.charger.trust_gate import CA_MARGIN
@@ -29,7 +30,11 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
     if spec is None or spec.identity_kind != "charger":
         return
     found = csr_check.read(body.csr)
-    job = open_issue(draft.state, body.purpose) or _station_initiated(draft, body)
+    job = open_issue(draft.state, body.purpose)
+    if job is None:
+        if isinstance(found, SigningRequest) and own_request.is_held_back(draft, body.purpose, found):
+            return
+        job = _station_initiated(draft, body)
     if job is None:
         return
     if isinstance(found, SigningRequest) and found.spki_sha256 == _key_under_way(draft, job):
@@ -124,7 +129,7 @@ def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
         purpose=body.purpose,
         action="renew" if slot is not None and slot.current is not None else "issue",
         reason="the charger asked for it",
-        due_reason="charger-initiated",
+        due_reason=CHARGER_INITIATED,
     )
     opened = request.open_job(draft, command)
     job = draft.state.jobs.get(opened) if isinstance(opened, str) else None
@@ -364,4 +369,5 @@ def delayed(draft: Draft, body: v.IssuanceDelayed) -> None:
     job = _with_attempt(draft, body.job_id, body.attempt)
     if job is not None and job.attempt is not None:
         waiting_for = reconciliation.WAITING_FOR if job.attempt.is_reconciling else "ca"
-        draft.stage(job, "issuing", waiting_for=waiting_for, reason=(body.code, body.message))
+        reason = slow_authority.reason(job, body.message) or (body.code, body.message)
+        draft.stage(job, "issuing", waiting_for=waiting_for, reason=reason)

@@ -268,6 +268,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
             for certificate in state.certificates.values()
             if purpose(certificate.purpose).is_session_credential
         ),
+        expired_admitted_until=None if state.expired_admission is None else state.expired_admission.until,
         mode="accepted",
         capabilities=state.capabilities,
         spoken_for_by=state.spoken_for_by,

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from bfactors.admission import EXPIRED_FLAG
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, JobState, slot_key
 from bfactors.fleet.state import FleetFacts
@@ -29,7 +30,16 @@ def holder_of(
 
 
 def is_urgent(state: ChargerState, job: JobState, policy: Policy, now: datetime) -> bool:
-    """The certificate in use ends so soon that its replacement must not wait for anybody."""
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    """The certificate in use ends so soon, or has ended, that its replacement must not wait for anybody."""
+    return is_close_to_its_end(state, job.purpose, job.variant, policy, now)
+
+
+def is_close_to_its_end(
+    state: ChargerState, purpose: str, variant: str, policy: Policy, now: datetime
+) -> bool:
+    """Whether the certificate in use is in its last safe days, or past its end."""
+    if state.session is not None and EXPIRED_FLAG in state.session.flags:
+        return True
+    slot = state.slots.get(slot_key(purpose, variant))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current is not None and current.not_after - now <= timedelta(days=policy.last_safe_days)

@@ -172,6 +172,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "authorization_key": key_body(state) if state.keys or state.pending_keys else None,
         "migration": migration_view.body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
+        "expired_certificate_admission": state.expired_admission,
         "spoken_for_by": list(state.spoken_for_by),
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,

@@ -8,6 +8,7 @@ from bfactors.admission import is_spoken_for
 from bfactors.charger import (
     activation,
     discard,
+    expired,
     inventory,
     key_rotation,
     migration,
@@ -70,6 +71,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
             _reconnected(draft, body)
             if not is_spoken_for(body.flags):
                 migration.came_back(draft, body)
+        expired.session_opened(draft, body)
     return displaced
 
 

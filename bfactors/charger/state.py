@@ -141,6 +141,10 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """How many CA attempts were opened."""
     failures: int = 0
     """How often the charger or its CSR failed this job."""
+    csr_at: datetime | None = None
+    """When its newest CSR came."""
+    is_authority_slow: bool = False
+    """The CA has had that CSR for longer than the charger keeps its key."""
     ladder: tuple[str, ...] = ()
     """What was done, step by step, so that the charger reconnects with the leaf it took; of this leaf only."""
     ladder_at: datetime | None = None
@@ -297,6 +301,15 @@ class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
     remote_address: str | None = None
 
 
+class ExpiredAdmission(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's permission to come in with an expired leaf."""
+
+    until: datetime
+    reason: str
+    by: str
+    since: datetime
+
+
 class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything remembered of one charger."""
 
@@ -379,10 +392,16 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """Digests of the latest that bore the charger's time: told again, in whatever session, they are no others."""
     logs: tuple[LogRequest, ...] = ()
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
+    own_renewals: tuple[datetime, ...] = ()
+    """When it renewed by itself, within a day; the latest at most."""
+    held_back_at: datetime | None = None
+    """When such a wish was last held back and said so."""
     last_request_id: int = 1000
     """The number of the latest request for a log; smaller ones are left to calls by hand."""
     spoken_for_by: tuple[Speaker, ...] = ()
     """Local controllers that may open its session."""
+    expired_admission: ExpiredAdmission | None = None
+    """While it holds, the charger's own expired leaf lets it in, Pending."""
     trace: TraceOrder | None = None
     """The last trace an operator asked for; it ends by itself."""
     revision: int = 0

@@ -9,6 +9,7 @@ from gateways.admin.charger import Chargers
 from gateways.admin.command import Commands
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.edge import Entrance, problems
+from gateways.admin.expired_admission import ExpiredAdmissions
 from gateways.admin.family import Families
 from gateways.admin.firmware import FirmwareTrust
 from gateways.admin.fleet import Fleet
@@ -73,6 +74,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         OperatorCalls(dependencies, commands),
         Traces(dependencies, commands),
         LocalControllers(commands),
+        ExpiredAdmissions(commands),
         migrations,
         Logs(dependencies, commands),
         Families(fleet, reader, commands),

@@ -40,7 +40,6 @@ class CapabilitiesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key_types: Annotated[list[_KeyType], msgspec.Meta(max_length=8)] = []
     network_slots: Annotated[list[_Slot], msgspec.Meta(max_length=16)] = []
     allows_downgrade: bool = False
-    may_connect_expired: bool = False
 
 
 class SetFamilyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -37,6 +37,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.set_capabilities": _PKI,
     "chargers.call": _PKI,
     "chargers.set_spoken_for": _PKI,
+    "chargers.admit_expired": _PKI,
     "chargers.trace": _PKI,
     "chargers.traced": _PKI,
     "migrations.open": _OPERATION,

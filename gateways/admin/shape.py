@@ -222,6 +222,15 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     firmware_version: str | None
 
 
+class ExpiredAdmission(msgspec.Struct, frozen=True, kw_only=True):
+    """Its own expired certificate lets the charger in until then, to be renewed."""
+
+    until: datetime
+    reason: str
+    by: str
+    since: datetime
+
+
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known of a charger but its key."""
 
@@ -246,6 +255,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     boot: Boot | None = None
     paused_reason: str | None = None
     trust_anchors: list[dict[str, Any]] = []
+    expired_certificate_admission: ExpiredAdmission | None = None
     spoken_for_by: list[Speaker] = []
     capabilities: dict[str, Any] = {}
     migration: Migration | None

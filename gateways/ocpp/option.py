@@ -1,9 +1,6 @@
 """The limits of the charger port, with the defaults the house agreed on (MECHANISMS, "Half-open and storms")."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from bfactors.admission import AdmissionRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,3 @@ class GatewayOptions:
     close_wait_s: float = 5.0
     stop_wait_s: float = 3.0
     backlog: int = 1024
-    forgives_expired_leaf: Callable[[AdmissionRecord], bool] = lambda record: (
-        record.capabilities.may_connect_expired
-    )
-    """Whether one charger may come in with its own expired leaf (A00.FR.429)."""

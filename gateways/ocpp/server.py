@@ -70,7 +70,6 @@ class Gateway:
             metrics=metrics,
             trust=self._trust_now,
             verify_key=verify_key,
-            forgives_expired_leaf=self._options.forgives_expired_leaf,
         )
         self._doorstep = Doorstep(
             places=self._options.sockets_not_upgraded,
@@ -210,7 +209,7 @@ class Gateway:
         connection.session.capabilities = record.capabilities
         connection.session.traced(record, self._traces)
         info = connection.session.info
-        problem = cut_problem(record, info.fingerprint_sha256, info.key_generation)
+        problem = cut_problem(record, info.fingerprint_sha256, info.key_generation, info.flags)
         if problem is not None:
             self._cut(connection, problem.code)
 

@@ -11,7 +11,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential, SessionInfo
-from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit, ended_in
+from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit, admits_expired, ended_in
 from bfactors.path import PathCheck, TrustSet
 from bfactors.ports import AdmissionView, Clock, EdgeReporter, Metrics
 from bfactors.x509 import fingerprint_sha256
@@ -37,7 +37,6 @@ class UpgradeDesk:
         metrics: Metrics,
         trust: Callable[[], TrustSet],
         verify_key: VerifyKey,
-        forgives_expired_leaf: Callable[[AdmissionRecord], bool],
     ) -> None:
         self._node = node
         self._incarnation = incarnation
@@ -47,7 +46,6 @@ class UpgradeDesk:
         self._metrics = metrics
         self._trust = trust
         self._verify_key = verify_key
-        self._forgives_expired_leaf = forgives_expired_leaf
         self._paths = PathCheck()
         self._controllers: set[str] = set()
         self._ended: dict[str, str] = {}
@@ -107,13 +105,14 @@ class UpgradeDesk:
         if charger_id is None:
             return _NO_ENDPOINT
         user, password = basic_credentials(request)
+        now = self._clock.now()
         return admit(
             Upgrade(
                 charger_id=charger_id,
                 ready=self._admission.ready,
                 tls=has_tls,
                 record=record,
-                now=self._clock.now(),
+                now=now,
                 trust=self._trust(),
                 paths=self._paths,
                 verify_key=self._verify_key,
@@ -122,7 +121,7 @@ class UpgradeDesk:
                 credential=credential,
                 controllers=self._controllers,
                 ended=self._ended,
-                forgive_expired_leaf=record is not None and self._forgives_expired_leaf(record),
+                forgive_expired_leaf=admits_expired(record, now),
             )
         )
 

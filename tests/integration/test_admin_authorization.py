@@ -33,6 +33,7 @@ EXPECTED = {
     "chargers.set_capabilities": "p",
     "chargers.call": "p",
     "chargers.set_spoken_for": "p",
+    "chargers.admit_expired": "p",
     "chargers.trace": "p",
     "chargers.traced": "p",
     "migrations.open": "op",

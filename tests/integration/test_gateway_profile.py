@@ -12,7 +12,6 @@ from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.http11 import Response
 
 from bfactors.admission import KnownCredential
-from gateways.ocpp.option import GatewayOptions
 from tests.core.x509_maker import NOW, Authority, Pair
 from tests.integration.gateway_world import (
     PASSWORD,
@@ -154,13 +153,14 @@ async def test_a_leaf_alone_is_enough_when_its_issuer_is_trusted(world: World) -
 
 
 async def test_an_expired_leaf_is_told_so_and_may_be_forgiven_for_one_charger(tmp_path: Path) -> None:
-    world = new_world(
-        tmp_path, options=GatewayOptions(forgives_expired_leaf=lambda record: record.charger_id == "CS-2")
-    )
+    world = new_world(tmp_path)
     await world.start()
     expired = world.issuing.leaf(not_after=NOW - timedelta(days=1))
     world.charger("CS-1", (expired, "active"))
-    world.charger("CS-2", (expired, "active"))
+    world.charger("CS-2", (expired, "active"), expired_admitted_until=NOW + timedelta(days=1))
+    world.charger("CS-3", (expired, "active"), expired_admitted_until=NOW)
+    assert (await refusal(world.dial("CS-3", expired))).status_code == 403
+    world.reports.refused.clear()
     assert (await refusal(world.dial("CS-1", expired))).status_code == 403
     assert world.reports.refused == [("CS-1", "leaf-expired", 403)]
     await admitted(world, world.dial("CS-2", expired))
@@ -168,10 +168,10 @@ async def test_an_expired_leaf_is_told_so_and_may_be_forgiven_for_one_charger(tm
 
 
 async def test_an_expired_sub_ca_is_not_forgiven_to_anybody(tmp_path: Path) -> None:
-    world = new_world(tmp_path, options=GatewayOptions(forgives_expired_leaf=lambda record: True))
+    world = new_world(tmp_path)
     await world.start()
     leaf = world.root.sub("Old CA", not_after=NOW - timedelta(seconds=1)).leaf()
-    world.charger("CS-1", (leaf, "active"))
+    world.charger("CS-1", (leaf, "active"), expired_admitted_until=NOW + timedelta(days=1))
     assert (await refusal(world.dial(leaf=leaf))).status_code == 403
     assert world.reports.refused == [("CS-1", "issuer-expired", 403)]
     await world.gateway.stop()
