@@ -37,7 +37,7 @@ def assert_one_certificate(world: World, charger: ModelledCharger) -> None:
     assert [job.state for job in world.jobs.values()] == ["succeeded"] * len(world.jobs)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=60, deadline=None, database=None)
 @given(luck=LUCK, late=st.sampled_from([0, 1, 20]), eager=st.booleans())
 def test_a_first_certificate_reaches_a_charger_with_bad_luck_in_bounded_time(
     luck: list[Luck], late: int, eager: bool
@@ -51,7 +51,7 @@ def test_a_first_certificate_reaches_a_charger_with_bad_luck_in_bounded_time(
     assert_one_certificate(world, charger)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=60, deadline=None, database=None)
 @given(luck=LUCK, late=st.sampled_from([0, 1, 20]), eager=st.booleans())
 def test_a_renewal_reaches_a_charger_with_bad_luck_in_bounded_time(
     luck: list[Luck], late: int, eager: bool

@@ -179,6 +179,30 @@ def test_a_charger_with_a_credential_to_be_replaced_boots_pending() -> None:
     assert bench.reply.status == "Pending"
 
 
+def test_on_an_expired_credential_only_what_was_triggered_is_served() -> None:
+    """B02.FR.09; in 1.6 too, which names no code for it."""
+    for version in ("1.6", "2.0.1", "2.1"):
+        info = session_info(flags=("expired-credential",), ocpp_version=version)
+        bench = Bench.introduced(info)
+        assert bench.call(HeartbeatSent(), "2").error_code == "SecurityError"
+        assert bench.call(CSR, "3").error_code == "SecurityError"
+        bench.order(body=ObtainCsr("charging_station")).store()
+        [call] = bench.calls
+        bench.answer(call.message_id)
+        bench.store()
+        assert bench.call(HeartbeatSent(), "4").error_code == "SecurityError"
+        bench.call(CSR, "5")
+        assert bench.store().reply == CsrReply(accepted=True)
+
+
+def test_a_session_on_an_expired_credential_ends_with_the_permission() -> None:
+    bench = Bench.introduced(session_info(flags=("expired-credential",)))
+    bench.give(RecordChanged(record(expired_admitted_until=DAWN, revision=1)))
+    assert bench.closes == []
+    bench.give(RecordChanged(record(revision=2)))
+    assert bench.closes == [(1008, "credential-expired")]
+
+
 def test_a_charger_that_reconnects_without_boot_is_served() -> None:
     bench = Bench.introduced(booted=False)
     assert isinstance(bench.call(HeartbeatSent(), "1").reply, HeartbeatReply)

@@ -154,7 +154,7 @@ class Renewing(Model):
         raise AssertionError(f"it does not end: {self.charger.jobs} {self.charger.instructions}")
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(policy=POLICIES, moves=st.lists(st.tuples(st.sampled_from(MOVES), THEN), max_size=20))
 def test_no_order_of_reconnects_resets_and_keys_loses_the_live_leaf_or_leaves_anything_unsettled(
     policy: dict[str, object], moves: list[tuple[str, str]]
