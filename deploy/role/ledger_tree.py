@@ -1,4 +1,4 @@
-"""The core's actors under the supervision tree: sixteen ledgers, and issuance and renewal per purpose."""
+"""The core's actors under the supervision tree: sixteen ledgers, issuance and renewal per purpose, and the key desk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from actors.issuance.actor import IssuanceActor
 from actors.issuance.message import Settled, Wanted
 from actors.issuance.ports import IssuancePorts
+from actors.key_desk import KeyDesk, KeyDeskPorts
 from actors.ledger.actor import LedgerActor, Ports
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from actors.renewal import RenewalActor, RenewalPorts
@@ -25,13 +26,18 @@ from bfactors.ports import (
     CommandDoor,
     EvidenceLog,
     EvidenceReader,
+    KeyVerifiers,
     LedgerStore,
     Outbox,
+    SecretStore,
 )
+from bfactors.purpose import session_purpose
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
 from supervisors.lane import Lane
+
+KEY_DESK = "key-desk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,8 @@ class CorePorts:
     authorities: dict[str, AwsPrivateCa]
     auditor: Auditor | None
     index: CertificateIndex
+    secrets: SecretStore
+    verifiers: KeyVerifiers
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
@@ -53,11 +61,13 @@ class CorePorts:
 def child_of(effect: Effect) -> str:
     """Which child carries an effect out."""
     match effect:
+        case MintKey():
+            return KEY_DESK
         case StartRenewal():
             duty = "renewal"
         case ReconcileIssuance():
             duty = "reconciliation"
-        case IssueCertificate() | RevokeCertificate() | MintKey():
+        case IssueCertificate() | RevokeCertificate():
             duty = "issuance"
     return f"{duty}/{effect.purpose}"
 
@@ -80,6 +90,9 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
             _reconciliation(runtime, purpose, authority, ports),
             router.notified(f"reconciliation/{purpose}"),
         )
+    runtime.tree.purpose(session_purpose().name).start_child(
+        KEY_DESK, _key_desk(runtime, ports), router.notified(KEY_DESK)
+    )
     for partition in range(PARTITIONS):
         runtime.tree.ledger().start_child(
             f"ledger-{partition:02d}", _ledger(runtime, partition, owner, ports, router)
@@ -107,6 +120,20 @@ def _ledger(
                 is_current=lane.is_current,
                 checkpoints=ports.checkpoints,
             ),
+        )
+
+    return make
+
+
+def _key_desk(runtime: Runtime, ports: CorePorts) -> Callable[[Lane], KeyDesk]:
+    def make(lane: Lane) -> KeyDesk:
+        return KeyDesk(
+            KeyDeskPorts(
+                secrets=ports.secrets,
+                verifiers=ports.verifiers,
+                evidence=ports.evidence_log,
+                clock=runtime.clock,
+            )
         )
 
     return make

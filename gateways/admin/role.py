@@ -42,6 +42,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "migrations.open": _OPERATION,
     "migrations.release": _PKI,
     "migrations.list": _EVERYONE,
+    "authorization_keys.rotate": _OPERATION,
     "logs.request": _OPERATION,
     "logs.list": _TRAIL,
     "logs.get": _TRAIL,
@@ -106,5 +107,6 @@ MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
     "revoke": _PKI,
     "delete": _PKI,
     "install-anchor": _PKI,
+    "rotate-key": _OPERATION,
 }
 """Jobs by action: revoking needs the same role whichever route it takes."""

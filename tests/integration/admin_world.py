@@ -38,6 +38,7 @@ from gateways.metrics import PrometheusMetrics
 from persistence.cursor import decode_cursor, encode_cursor
 from tests.core.world import World as CoreWorld
 from tests.fakes.ledger_store import FakeLedgerStore
+from tests.fakes.secret_store import FakeSecretStore
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE_TIME = timedelta(days=3650)
@@ -381,6 +382,7 @@ class AdminWorld:
     clock: HandClock = field(default_factory=HandClock)
     tokens: Tokens = field(default_factory=Tokens)
     mint: Mint = field(default_factory=Mint)
+    secrets: FakeSecretStore = field(default_factory=FakeSecretStore)
     metrics: PrometheusMetrics = field(default_factory=lambda: PrometheusMetrics(strict=True))
     readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
     statuses: Sequence[Any] = ()
@@ -409,6 +411,7 @@ class AdminWorld:
             tokens=self.tokens,
             commands=self.door,
             keys=self.mint,
+            secrets=self.secrets,
             clock=self.clock,
             metrics=self.metrics,
             exposition=self.metrics.exposition,

@@ -70,6 +70,7 @@ EXPECTED = {
     "notifications.test": "p",
     "notifications.list": "opa",
     "policies.set": "p",
+    "authorization_keys.rotate": "op",
     "purposes.list": "vopra",
     "server_certificates.list": "vopra",
     "server_certificates.forecast": "vopra",
