@@ -384,6 +384,7 @@ class Fold:
             self.batch.effects += rows.effects
             self.batch.logs += rows.logs
             self.batch.migrations += rows.migrations
+            self.batch.authorization_keys += rows.authorization_keys
             self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
         for charger_id in sorted(self.looked_at):
             state = self.states[charger_id]

@@ -301,6 +301,19 @@ class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class AuthorizationKeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a charger's AuthorizationKey; without one in use `verifiers` is empty and the rest None."""
+
+    charger_id: str
+    generation: int | None
+    origin: str | None
+    weakness: str | None
+    active_since: datetime | None
+    pending_since: datetime | None
+    in_doubt: bool
+    verifiers: tuple[str, ...]
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -336,6 +349,7 @@ class Batch(msgspec.Struct, kw_only=True):
     security_events: list[SecurityEventRow] = []
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
+    authorization_keys: list[AuthorizationKeyRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

@@ -224,6 +224,26 @@ class LedgerReader:
         filters = (state, subscription_id, charger_id)
         return await self._page("notifications", filters, limit, cursor, (datetime, str), orjson.loads)
 
+    async def authorization_keys(
+        self,
+        *,
+        old_before: datetime,
+        state: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Of chargers on profiles 1 and 2, in the order of their ids, each with the states it is in."""
+        filters = (state, family, site, cohort, old_before)
+        return await self._page("authorization_keys", filters, limit, cursor, (str,), orjson.loads)
+
+    async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]:
+        """How many keys are in each state, and `total` of all; compares all keys, so seldom to be asked."""
+        async with unavailable_when_lost():
+            return dict(await self._pool.fetchrow(_SQL["authorization_key_counts"], old_before))
+
     # ------------------------------------------------------------ states and numbers
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:

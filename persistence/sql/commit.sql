@@ -139,6 +139,18 @@ ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, family = excluded.family, cohort = excluded.cohort, state = excluded.state,
     opened_at = excluded.opened_at, doc = excluded.doc;
 
+-- name: authorization_keys
+INSERT INTO authorization_key (partition, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt,
+                               verifiers)
+SELECT number, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt, verifiers
+  FROM lease, json_to_recordset($1) AS new(
+       charger_id text, generation integer, origin text, weakness text, active_since timestamptz,
+       pending_since timestamptz, in_doubt boolean, verifiers text[])
+ON CONFLICT (charger_id) DO UPDATE SET
+    partition = excluded.partition, generation = excluded.generation, origin = excluded.origin,
+    weakness = excluded.weakness, active_since = excluded.active_since, pending_since = excluded.pending_since,
+    in_doubt = excluded.in_doubt, verifiers = excluded.verifiers;
+
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
 INSERT INTO idempotency (key, request_hash, answer)
