@@ -1,8 +1,10 @@
 """AuthorizationKeys: a charger given another one, and the fleet's keys by what is wrong with them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from bfactors.authorization_key import SECRET_PURPOSE, VERSIONS, key_problem
 from bfactors.command import RotateKey
@@ -13,6 +15,8 @@ from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.idempotency import HEADER
+from gateways.admin.inbound import given
+from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
@@ -26,6 +30,58 @@ class RotateKeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     key: field.AuthorizationKey | None = None
     reason: field.Reason = "asked for by an operator"
+
+
+KeyState = Literal["factory", "shared", "old", "weak", "unknown", "pending", "in-doubt"]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36500, description="From what age on a key is old")]
+OLD_DAYS = 365
+
+
+class KeyQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which keys; `state` names what is wrong with them."""
+
+    state: KeyState | UnsetType = UNSET
+    family: field.Search | UnsetType = UNSET
+    site: field.Search | UnsetType = UNSET
+    cohort: field.Search | UnsetType = UNSET
+    older_than_days: Days = OLD_DAYS
+    limit: field.Limit = field.DEFAULT_LIMIT
+    cursor: field.Cursor | UnsetType = UNSET
+
+
+class CountQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What counts as old."""
+
+    older_than_days: Days = OLD_DAYS
+
+
+class FleetKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One charger's key: where it stands, since when, who made it, and what is wrong with it."""
+
+    charger_id: str
+    family: str
+    site: str
+    cohort: str
+    security_profile: int
+    generation: int | None
+    origin: str | None
+    weakness: str | None
+    active_since: datetime | None
+    pending_since: datetime | None
+    states: list[KeyState]
+
+
+class KeyCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys by state; `total` is all chargers on profiles 1 and 2."""
+
+    total: int
+    factory: int
+    shared: int
+    old: int
+    weak: int
+    unknown: int
+    pending: int
+    in_doubt: int
 
 
 class AuthorizationKeys:
@@ -53,7 +109,40 @@ class AuthorizationKeys:
                 conflicts=True,
                 secret_fields=("key",),
             ),
+            Route(
+                method="GET",
+                path="/api/v1/authorization-keys",
+                operation="authorization_keys.list",
+                summary="The keys of chargers on profiles 1 and 2, in the order of the chargers' ids",
+                description="Without the keys, which are nowhere. `states` says what is wrong with each: `unknown` is a "
+                "charger that should have one and of which none is known.",
+                handler=self.list,
+                query=KeyQuery,
+                answer=shape.Page[FleetKey],
+            ),
+            Route(
+                method="GET",
+                path="/api/v1/authorization-keys/counts",
+                operation="authorization_keys.counts",
+                summary="How many keys are in each state; one key may be in several",
+                handler=self.counts,
+                query=CountQuery,
+                answer=KeyCounts,
+            ),
         )
+
+    async def list(self, call: Call, query: KeyQuery) -> Answer:
+        filters = given(query)
+        old_before = self._old_before(filters.pop("older_than_days"))
+        return page_of(await self._reader.authorization_keys(old_before=old_before, **filters))
+
+    async def counts(self, call: Call, query: CountQuery) -> Answer:
+        return Answer(
+            dict(await self._reader.authorization_key_counts(self._old_before(query.older_than_days)))
+        )
+
+    def _old_before(self, days: int) -> datetime:
+        return self._clock.now() - timedelta(days=days)
 
     async def rotate(self, call: Call, body: RotateKeyBody) -> Answer:
         charger_id = call.path["charger_id"]

@@ -43,6 +43,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "migrations.release": _PKI,
     "migrations.list": _EVERYONE,
     "authorization_keys.rotate": _OPERATION,
+    "authorization_keys.list": _TRAIL,
+    "authorization_keys.counts": _TRAIL,
     "logs.request": _OPERATION,
     "logs.list": _TRAIL,
     "logs.get": _TRAIL,

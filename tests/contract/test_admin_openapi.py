@@ -38,6 +38,7 @@ REFUSED_FOR_THEIR_MEANING = {
     "unknown-purpose": {"purpose"},
     "wrong-identity": {"purpose"},
     "malformed-certificate": {"anchors", "chain_pem"},
+    "unfit-key": {"key"},
     "contradiction": {"validity_days", "renew_before_days", "escalate_before_days"},
     "realm-rule": {"validity_days", "key_algorithms"},
     "authority-cannot": {"validity_days"},
@@ -54,6 +55,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "latest",
         ),
         *("fingerprint_sha256", "reported_ref"),
+        "authorization_key",
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

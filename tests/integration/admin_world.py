@@ -286,6 +286,29 @@ class StoreReader:
     async def notifications(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         return self._page("notifications", [], lambda row: str(row), limit, cursor)
 
+    async def authorization_keys(
+        self, *, old_before: datetime, state: str | None = None, limit: int = 100, **_: Any
+    ) -> Any:
+        """Only what needs no SQL: `old` and `weak`."""
+        self._check()
+        items = []
+        for _, row in sorted(self._store.authorization_keys.items()):
+            owner = self._store.chargers[row.charger_id]
+            fields = ("charger_id", "generation", "origin", "weakness", "active_since", "pending_since")
+            item = {name: getattr(row, name) for name in fields} | {
+                name: getattr(owner, name) for name in ("family", "site", "cohort", "security_profile")
+            }
+            is_old = row.active_since is not None and row.active_since < old_before
+            item["states"] = ["old"] * is_old + ["weak"] * (row.weakness is not None)
+            if state is None or state in item["states"]:
+                items.append(item)
+        return {"items": items[:limit], "next_cursor": None}
+
+    async def authorization_key_counts(self, old_before: datetime) -> dict[str, int]:
+        self._check()
+        names = ("factory", "shared", "old", "weak", "unknown", "pending", "in_doubt")
+        return {"total": len(self._store.authorization_keys), **dict.fromkeys(names, 0)}
+
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
         return self._store.aggregates.get((partition, key))

@@ -71,6 +71,8 @@ EXPECTED = {
     "notifications.list": "opa",
     "policies.set": "p",
     "authorization_keys.rotate": "op",
+    "authorization_keys.list": "opa",
+    "authorization_keys.counts": "opa",
     "purposes.list": "vopra",
     "server_certificates.list": "vopra",
     "server_certificates.forecast": "vopra",
