@@ -381,6 +381,8 @@ class AuthorizationKeyPrepared(_Event, frozen=True, kw_only=True):
     keys: tuple[KeyVerifier, ...]
     weakness: str | None
     evidence_ref: str
+    replaces: tuple[int, ...] = ()
+    """Doubted generations that were this very key, given once before."""
 
 
 class AuthorizationKeyAccepted(_Event, frozen=True, kw_only=True):

@@ -13,6 +13,14 @@ from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
 KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+KEY_ROTATION_TRIGGERS = (
+    "schedule",
+    "suspected-leak",
+    "used-from-two-places",
+    "owner-changed",
+    "factory-key",
+    "first-contact",
+)
 KEY_REBOOTS = ("never", "when-idle", "always")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -61,6 +69,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     log_claim_grace_s: int = 60
     """How long after the charger said Uploaded the log may still be on its way to us."""
 
+    key_rotation_days: int = 365
+    """An AuthorizationKey is changed at this age at the latest, from eleven twelfths of it on, spread by a hash; 0: never."""
+    key_rotation_triggers: tuple[str, ...] = ("schedule", "suspected-leak", "owner-changed", "factory-key")
+    """What changes a key without anybody asking; the others of the table are for policies that want them."""
     key_close_session_s: int = 300
     """How long a charger that took a new AuthorizationKey may stay on its session before that is closed; 0: it never is."""
     key_reboot: str = "when-idle"
@@ -94,6 +106,7 @@ _NOT_NEGATIVE = (
     "superseded_grace_days",
     "not_before_skew_s",
     "inventory_every_days",
+    "key_rotation_days",
     "key_close_session_s",
     "key_doubt_days",
     "reconnect_close_s",
@@ -135,6 +148,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("confirm_rung", "must be listed, used or accepted"))
     if policy.subject_match not in ("exact", "contains"):
         found.append(("subject_match", "must be exact or contains"))
+    if not set(policy.key_rotation_triggers) <= set(KEY_ROTATION_TRIGGERS):
+        found.append(("key_rotation_triggers", f"must name some of {', '.join(KEY_ROTATION_TRIGGERS)}"))
     if policy.key_reboot not in KEY_REBOOTS:
         found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
     if policy.factory_certificate not in ("refused", "allowed"):

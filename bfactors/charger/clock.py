@@ -9,6 +9,7 @@ from bfactors.charger import (
     discard,
     inventory,
     key_rotation,
+    key_trigger,
     log_collection,
     migration,
     operator_call,
@@ -177,6 +178,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
+    rotation = key_trigger.due_at(state, facts)
+    if rotation is not None:
+        yield rotation
     for key in state.pending_keys:
         if key.admit_until is not None and key.is_outlived:
             yield key.admit_until

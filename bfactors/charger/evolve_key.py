@@ -120,10 +120,7 @@ def _requested(state: ChargerState, event: e.AuthorizationKeyRequested, now: dat
 
 
 def _prepared(state: ChargerState, event: e.AuthorizationKeyPrepared, now: datetime) -> ChargerState:
-    same = {(key.pepper_id, key.verifier) for key in event.keys}
-    # A doubted key given once more is this one from now on.
-    older = {key.generation for key in state.keys if (key.pepper_id, key.verifier) in same}
-    for generation in older:
+    for generation in event.replaces:
         state = _without(state, generation)
     state = _with(
         state,

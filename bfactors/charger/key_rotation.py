@@ -121,8 +121,9 @@ def minted(draft: Draft, body: v.KeyMinted) -> None:
     job, key = draft.state.jobs.get(body.job_id), pending_of(draft.state, body.job_id)
     if job is None or key is None or key.generation != body.generation or key.prepared_at is not None:
         return
-    active = {(one.pepper_id, one.verifier) for one in draft.state.keys if one.state == "active"}
-    if any((one.pepper_id, one.verifier) in active for one in body.keys):
+    made = {(one.pepper_id, one.verifier) for one in body.keys}
+    same = {one.generation for one in draft.state.keys if (one.pepper_id, one.verifier) in made}
+    if active_generation(draft.state) in same:
         draft.fail(job, "key-in-use-already", "the key that was given is the one the charger has already")
         return
     draft.record(
@@ -133,6 +134,7 @@ def minted(draft: Draft, body: v.KeyMinted) -> None:
             keys=body.keys,
             weakness=body.weakness,
             evidence_ref=draft.context.cause,
+            replaces=tuple(sorted(same)),
         )
     )
 

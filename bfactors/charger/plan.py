@@ -12,6 +12,7 @@ from bfactors.charger import (
     inventory,
     issuance,
     key_rotation,
+    key_trigger,
     log_collection,
     migration,
     migration_step,
@@ -34,6 +35,7 @@ def plan(draft: Draft) -> None:
     _follow_admission_rule(draft)
     _follow_capabilities(draft)
     inventory.ask_if_due(draft)
+    key_trigger.follow(draft)
     _plan_jobs(draft)
     migration_step.pursue(draft)
     if migration_step.want_certificate(draft):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
-from bfactors.policy import BUILT_IN, KEY_REBOOTS, Policy, effective_with_origin
+from bfactors.policy import BUILT_IN, KEY_REBOOTS, KEY_ROTATION_TRIGGERS, Policy, effective_with_origin
 from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
@@ -31,8 +31,10 @@ _CHOICES = {
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
     "key_reboot": KEY_REBOOTS,
+    "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
 }
 """Texts of a policy that are one of a few."""
+_MAY_BE_EMPTY = {"key_rotation_triggers"}
 _PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}
 """Other texts; a new text field needs its choices or its pattern here."""
 
@@ -40,7 +42,7 @@ _PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}
 def _bounded(name: str, kind: Any) -> Any:
     """A policy field's type with the bounds within which dates and timers can be computed."""
     if get_origin(kind) is tuple:
-        fewest = 1 if name in _CHOICES else 0
+        fewest = 1 if name in _CHOICES and name not in _MAY_BE_EMPTY else 0
         return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(min_length=fewest, max_length=16)]  # type: ignore[misc]
     if kind is int:
         most = _AT_MOST.get(name, DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)
