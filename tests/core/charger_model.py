@@ -15,13 +15,14 @@ from bfactors.charger.decide import ChargerCommand, Decision, decide_command, de
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
-from bfactors.effect import Effect, IssueCertificate, ReconcileIssuance, RevokeCertificate
+from bfactors.effect import Effect, IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate
 from bfactors.instruction import (
     CallAction,
     DeleteCertificate,
     InstallLeaf,
     InstructionOrder,
     ListCertificates,
+    WriteAuthorizationKey,
     is_reset,
 )
 from bfactors.ocpp import Answered, CallFailed, Outcome
@@ -46,6 +47,8 @@ class Model(World):
         self.ended: set[str] = set()
         self.has_used_profile_3 = False
         self.reset_on: set[str] = set()
+        self.keys_held = {1}
+        """The generations the charger can present, whatever it said of them."""
         self.told: list[v.EvidenceBody] = []
         super().__init__(
             fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
@@ -128,6 +131,20 @@ class Model(World):
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
                 assert known.state == "revoked"
         self._check_not_locked_out(state)
+        self._check_keys(state)
+
+    def _check_keys(self, state: ChargerState) -> None:
+        """Some key that the charger holds is admitted, one key at most is the active one, and nothing is left unsettled."""
+        admitted = {key.generation: key.state for key in outgoing.admission(state).keys}
+        if not self.has_used_profile_3:
+            assert self.keys_held & set(admitted), (self.keys_held, admitted)
+        assert list(admitted.values()).count("active") == 1
+        for key in state.pending_keys:
+            assert (key.job_id in state.jobs) is (key.doubted_at is None), key
+            assert (key.generation in admitted) is (key.prepared_at is not None), key
+        told = [i for i in state.instructions.values() if isinstance(i.body, WriteAuthorizationKey)]
+        assert {i.job_id for i in told} <= set(state.jobs)
+        assert len({(i.job_id, i.body) for i in told}) == len(told) <= 1
 
     def note_reset(self, order: InstructionOrder, outcome: Outcome) -> None:
         """A Reset leaves: none that was not refused may have left on that session before."""
@@ -190,7 +207,11 @@ class Model(World):
                 ), job
             case "operator":
                 assert job.reason_code, job
-            case "reconnect" | "upload" | "receiver":
+            case "key":
+                assert any(isinstance(x, MintKey) and x.job_id == job.job_id for x in effects.values()), job
+            case "profile-with-password":
+                assert state.session is None or state.session.security_profile not in (1, 2), job
+            case "reconnect" | "upload" | "receiver" | "reboot":
                 assert job.due_at is not None or job.overdue, job
             case "migration":
                 case = state.migration
