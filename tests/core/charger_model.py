@@ -37,7 +37,7 @@ SCHEMA = {kind.__name__: kind for kind in e.ChargerEvent.__args__}
 class Model(World):
     """A World that remembers everything it was told and checks itself after every message."""
 
-    def __init__(self) -> None:
+    def __init__(self, target_security_profile: int = 3) -> None:
         self.log: list[tuple[e.ChargerEvent, Any]] = []
         self.before: ChargerState | None = None
         self.effects: dict[str, Effect] = {}
@@ -51,7 +51,11 @@ class Model(World):
         """The generations the charger can present, whatever it said of them."""
         self.told: list[v.EvidenceBody] = []
         super().__init__(
-            fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
+            fleet_facts(),
+            key=_key(),
+            key_origin="generated",
+            security_profile=2,
+            target_security_profile=target_security_profile,
         )
 
     # ------------------------------------------------------------ messages
@@ -131,10 +135,11 @@ class Model(World):
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
                 assert known.state == "revoked"
         self._check_not_locked_out(state)
-        self._check_keys(state)
+        self.check_keys()
 
-    def _check_keys(self, state: ChargerState) -> None:
+    def check_keys(self) -> None:
         """Some key that the charger holds is admitted, one key at most is the active one, and nothing is left unsettled."""
+        state = self.charger
         admitted = {key.generation: key.state for key in outgoing.admission(state).keys}
         if not self.has_used_profile_3:
             assert self.keys_held & set(admitted), (self.keys_held, admitted)

@@ -6,12 +6,11 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import evidence as v
-from bfactors.admission import KeyVerifier
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
 from bfactors.effect import IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate, StartRenewal
@@ -20,7 +19,6 @@ from bfactors.identity_rule import credential_problem
 from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
-    InstructionOrder,
     ListCertificates,
     WriteAuthorizationKey,
     is_repeatable,
@@ -29,6 +27,7 @@ from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.charger_model import Model, chain_for, requested
+from tests.core.key_moves import TAKING, KeyMoves
 
 INDEX = st.integers(0, 50)
 OUTCOMES = st.sampled_from(
@@ -47,7 +46,6 @@ OUTCOMES = st.sampled_from(
 DURATIONS = st.sampled_from(
     [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
 )
-TAKING = st.sampled_from(["forgets", "forgets", "keeps-both", "ignores", "dies-before-it-answers"])
 POLICIES = st.sampled_from(
     [
         {},
@@ -57,23 +55,18 @@ POLICIES = st.sampled_from(
         {"reconnect_close_s": 60, "reconnect_reset_s": 60},
         {"reconnect_close_s": 0, "reconnect_reset_s": 2, "discarded_reconnects": 1},
         {"reconnect_close_s": 0, "discarded_reconnects": 0, "discarded_after_s": 60},
-        {"key_doubt_days": 0},
+        {"key_doubt_days": 1},
         {"key_close_session_s": 0, "key_rotation_days": 60},
     ]
 )
 
 
-class ChargerMachine(RuleBasedStateMachine):
+class ChargerMachine(KeyMoves):
     def __init__(self) -> None:
-        super().__init__()
-        self.model = Model()
+        super().__init__(Model())
         self.policy_version = 1
         self.csrs: list[str] = []
-        self.jobs = 0
         self.spares: set[HashData] = set()
-        self.carried_out: set[tuple[str, int, str]] = set()
-        self.takes_keys: dict[int, bool] = {}
-        """Whether the charger took a key, each time it was told it."""
 
     @initialize(steps=st.sampled_from([0, 0, 4, 6, 8, 13, 16, 20]))
     def begin_somewhere_on_the_way(self, steps: int) -> None:
@@ -154,8 +147,7 @@ class ChargerMachine(RuleBasedStateMachine):
         record = outgoing.admission(self.model.charger)
         found: list[tuple[int, str | None, int | None]] = []
         if 2 in record.allowed_profiles:
-            admitted = {key.generation for key in record.keys}
-            found += [(2, None, generation) for generation in sorted(self.model.keys_held & admitted)]
+            found += [(2, None, generation) for generation in self.keys_admitted()]
         if 3 in record.allowed_profiles:
             found += [
                 (3, known.fingerprint_sha256, None)
@@ -245,16 +237,12 @@ class ChargerMachine(RuleBasedStateMachine):
 
     @rule(outcome=OUTCOMES, lists=st.booleans(), taking=TAKING)
     def carry_out_an_order(self, outcome: Outcome, lists: bool, taking: str = "forgets") -> None:
-        orders = [
-            order
-            for order in outgoing.orders(self.model.charger, self.model.facts, self.model.now)
-            if (order.instruction_id, order.decision, order.session_id) not in self.carried_out
-        ]
+        orders = self.orders()
         if not orders:
             return
         order = orders[0]
         if isinstance(order.body, WriteAuthorizationKey):
-            self._tell_a_key(order, order.body.generation, outcome, taking)
+            self.tell_a_key(order, order.body.generation, outcome, taking)
             return
         self.model.sent.append(order)
         self.model.note_reset(order, outcome)
@@ -267,41 +255,6 @@ class ChargerMachine(RuleBasedStateMachine):
             self.spares.discard(order.body.hash_data)
         self.model.tell(
             v.InstructionAnswered(instruction_id=key[0], decision=key[1], session_id=key[2], outcome=outcome)
-        )
-
-    def _tell_a_key(self, order: InstructionOrder, generation: int, outcome: Outcome, taking: str) -> None:
-        """One decision leaves once on a session. What a charger does with a key, it only partly says."""
-        self.model.sent.append(order)
-        key = (order.instruction_id, order.decision, order.session_id)
-        self.carried_out.add(key)
-        is_refusal = outcome in (CallFailed("NotSupported"), Answered("Rejected"))
-        if taking != "ignores" and not is_refusal:
-            self.model.keys_held = {generation} | (self.model.keys_held if taking == "keeps-both" else set())
-            self.takes_keys[generation] = True
-        if taking == "dies-before-it-answers":
-            return
-        self.model.tell(
-            v.InstructionAnswered(instruction_id=key[0], decision=key[1], session_id=key[2], outcome=outcome)
-        )
-
-    @rule(is_given=st.booleans())
-    def rotate_the_key(self, is_given: bool) -> None:
-        self.jobs += 1
-        self._command(
-            c.RotateKey(job_id=f"job-{self.jobs}", charger_id="CP-1", reason="test", is_given=is_given)
-        )
-
-    @precondition(lambda self: any(isinstance(x, MintKey) for x in self.model.effects.values()))
-    @rule(which=INDEX, fine=st.booleans())
-    def mint_a_key(self, which: int, fine: bool) -> None:
-        effects = [x for x in self.model.effects.values() if isinstance(x, MintKey)]
-        effect = effects[which % len(effects)]
-        about = {"job_id": effect.job_id, "generation": effect.generation}
-        verifier = KeyVerifier(effect.generation, "p", f"{effect.generation:064x}", "pending")
-        self.model.tell(
-            v.KeyMinted(**about, keys=(verifier,))
-            if fine
-            else v.KeyNotMinted(**about, code="key-gone", message="gone")
         )
 
     def _all_it_holds(self) -> tuple[ReportedCertificate, ...]:
@@ -334,10 +287,8 @@ class ChargerMachine(RuleBasedStateMachine):
     @rule(which=INDEX, outcome=OUTCOMES)
     def answer_late_or_twice(self, which: int, outcome: Outcome) -> None:
         order = self.model.sent[which % len(self.model.sent)]
-        is_refusal = outcome in (CallFailed("NotSupported"), Answered("Rejected"))
-        body = order.body
-        if isinstance(body, WriteAuthorizationKey) and is_refusal and body.generation in self.takes_keys:
-            return  # a charger that took it does not say that it did not, in answer to that very call
+        if self.would_lie(order, outcome):
+            return
         self.model.tell(
             v.InstructionAnswered(
                 instruction_id=order.instruction_id,
