@@ -302,7 +302,7 @@ class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuthorizationKeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a charger's AuthorizationKey; without one in use `verifiers` is empty and the rest None."""
+    """What is known of a charger's AuthorizationKey; without one in use `digests` is empty and the rest None."""
 
     charger_id: str
     generation: int | None
@@ -311,7 +311,7 @@ class AuthorizationKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     active_since: datetime | None
     pending_since: datetime | None
     in_doubt: bool
-    verifiers: tuple[str, ...]
+    digests: tuple[str, ...]
 
 
 class IdempotencyRow(msgspec.Struct, frozen=True):

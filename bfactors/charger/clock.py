@@ -202,8 +202,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         )
         if not certificate.renewal_due:
             yield renewal_at(state, certificate, policy)
-        if not _is_being_replaced(state, certificate):
-            yield last_safe_at(state, certificate, policy)
+        last_safe = last_safe_at(state, certificate, policy)
+        if last_safe > now or not _is_being_replaced(state, certificate):
+            yield last_safe  # from then on a renewal that a pause holds goes on
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:
                 yield certificate.not_after - timedelta(days=days)

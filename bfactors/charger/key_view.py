@@ -1,7 +1,9 @@
 """A charger's AuthorizationKey as the API and the report of the fleet's keys show it."""
 
+import hashlib
 from typing import Any
 
+from bfactors.admission import KeyVerifier
 from bfactors.charger.key_rotation import active_generation
 from bfactors.charger.state import ChargerState
 from bfactors.ledger_row import AuthorizationKeyRow
@@ -54,5 +56,10 @@ def _row(state: ChargerState) -> AuthorizationKeyRow:
         active_since=state.key_since if has_key else None,
         pending_since=open_since[-1] if open_since else None,
         in_doubt=any(key.doubted_at is not None for key in state.pending_keys),
-        verifiers=tuple(key.verifier for key in state.keys if key.state == "active"),
+        digests=tuple(_digest(key) for key in state.keys if key.state == "active"),
     )
+
+
+def _digest(key: KeyVerifier) -> str:
+    """Equal for equal keys under one pepper, and no verifier: nobody can be admitted by comparing with it."""
+    return hashlib.sha256(f"{key.pepper_id}:{key.verifier}".encode()).hexdigest()

@@ -141,15 +141,15 @@ ON CONFLICT (charger_id) DO UPDATE SET
 
 -- name: authorization_keys
 INSERT INTO authorization_key (partition, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt,
-                               verifiers)
-SELECT number, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt, verifiers
+                               digests)
+SELECT number, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt, digests
   FROM lease, json_to_recordset($1) AS new(
        charger_id text, generation integer, origin text, weakness text, active_since timestamptz,
-       pending_since timestamptz, in_doubt boolean, verifiers text[])
+       pending_since timestamptz, in_doubt boolean, digests text[])
 ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, generation = excluded.generation, origin = excluded.origin,
     weakness = excluded.weakness, active_since = excluded.active_since, pending_since = excluded.pending_since,
-    in_doubt = excluded.in_doubt, verifiers = excluded.verifiers;
+    in_doubt = excluded.in_doubt, digests = excluded.digests;
 
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.

@@ -127,7 +127,7 @@ SELECT charger_id, json_build_object(
   FROM charger LEFT JOIN authorization_key AS known USING (charger_id)
  CROSS JOIN LATERAL (SELECT EXISTS (
            SELECT FROM authorization_key AS other
-            WHERE other.charger_id <> known.charger_id AND other.verifiers && known.verifiers) AS shared) AS compared
+            WHERE other.charger_id <> known.charger_id AND other.digests && known.digests) AS shared) AS compared
  WHERE NOT decommissioned AND security_profile IN (1, 2)
    AND ($1::text IS NULL OR CASE $1
             WHEN 'factory' THEN origin = 'factory' OR weakness = 'factory-key'
@@ -145,9 +145,9 @@ SELECT charger_id, json_build_object(
 
 -- name: authorization_key_counts
 WITH repeated AS (
-    SELECT verifier FROM authorization_key, unnest(verifiers) AS verifier GROUP BY verifier HAVING count(*) > 1
+    SELECT digest FROM authorization_key, unnest(digests) AS digest GROUP BY digest HAVING count(*) > 1
 ), twice AS (
-    SELECT DISTINCT charger_id FROM authorization_key, unnest(verifiers) AS verifier WHERE verifier IN (SELECT * FROM repeated)
+    SELECT DISTINCT charger_id FROM authorization_key, unnest(digests) AS digest WHERE digest IN (SELECT * FROM repeated)
 )
 SELECT count(*) AS total,
        count(*) FILTER (WHERE origin = 'factory' OR weakness = 'factory-key') AS factory,

@@ -466,16 +466,16 @@ async def test_chargers_are_counted_by_how_surely_they_hold_one_of_the_bundles(
 # ---------------------------------------------------------------- authorization keys
 
 
-def key_of(charger_id: str, *verifiers: str, **fields: Any) -> AuthorizationKeyRow:
+def key_of(charger_id: str, *digests: str, **fields: Any) -> AuthorizationKeyRow:
     values: dict[str, Any] = {
         "charger_id": charger_id,
-        "generation": 1 if verifiers else None,
-        "origin": "generated" if verifiers else None,
+        "generation": 1 if digests else None,
+        "origin": "generated" if digests else None,
         "weakness": None,
-        "active_since": DAWN if verifiers else None,
+        "active_since": DAWN if digests else None,
         "pending_since": None,
         "in_doubt": False,
-        "verifiers": verifiers,
+        "digests": digests,
         **fields,
     }
     return AuthorizationKeyRow(**values)
