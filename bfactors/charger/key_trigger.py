@@ -7,6 +7,7 @@ another is open or has just ended, nor while the charger is on its way to a cert
 import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from bfactors import event as e
@@ -120,9 +121,15 @@ def scheduled_at(state: ChargerState, policy: Policy) -> datetime | None:
     """In the last twelfth of the key's time, at a moment that a hash of the charger chooses."""
     if not policy.key_rotation_days or state.key_since is None:
         return None
-    digest = hashlib.sha256(f"{state.managed_identity_id}/key".encode()).digest()
-    share = int.from_bytes(digest[:4], "big") / 2**32
+    share = _share(state.managed_identity_id)
     return state.key_since + timedelta(days=policy.key_rotation_days) * (1 - share / 12)
+
+
+@lru_cache(maxsize=32_768)
+def _share(managed_identity_id: str) -> float:
+    """Where in the spread a charger stands; asked with every message."""
+    digest = hashlib.sha256(f"{managed_identity_id}/key".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
 
 
 def _may_begin(state: ChargerState) -> bool:
