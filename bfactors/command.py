@@ -209,6 +209,14 @@ class SetFamilyFacts(_Command, frozen=True, kw_only=True):
     note: str = ""
 
 
+class RequestReconciliation(_Command, frozen=True, kw_only=True):
+    """Have a purpose's CA compared with the ledger (fleet). The same run again changes nothing."""
+
+    purpose: str
+    run_id: str
+    reason: str
+
+
 class QualifyFamily(_Command, frozen=True, kw_only=True):
     """Record that a charger of the family was walked through everything (fleet). `report` is JSON text."""
 
@@ -261,6 +269,7 @@ Command = (
     | QualifyFamily
     | SetSubscription
     | RemoveSubscription
+    | RequestReconciliation
     | FirmwareCommand
 )
 

@@ -713,6 +713,46 @@ class CertificateIssued(_Event, frozen=True, kw_only=True):
     chain_pem: str
 
 
+class CertificateFoundAtCa(_Event, frozen=True, kw_only=True):
+    """The CA had signed it for a key of this charger and no job knows of it: recorded as superseded.
+
+    It may open a session until `admitUntil`, because a charger may have it: from a ledger that was lost, say.
+    """
+
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    issuing_ca_id: str
+    external_ref: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    spki_sha256: str
+    chain_pem: str
+    issued_at: datetime
+    admit_until: datetime | None
+    report_ref: str
+
+
+class CertificateMissingAtCa(_Event, frozen=True, kw_only=True):
+    """The ledger has it from this CA, and the CA's own report does not list it."""
+
+    certificate_id: str
+    report_ref: str
+
+
+class RevocationContradicted(_Event, frozen=True, kw_only=True):
+    """The CA had accepted the revocation, and its own report says that the certificate stands: it is asked again."""
+
+    certificate_id: str
+    report_ref: str
+
+
 class CertificateInstallRequested(_Event, frozen=True, kw_only=True):
     """The leaf is to be delivered."""
 
@@ -925,6 +965,73 @@ class FamilyQualified(_Event, frozen=True, kw_only=True):
     report: str
 
 
+class ReconciliationRequested(_Event, frozen=True, kw_only=True):
+    """A purpose's CA is to be compared with the ledger."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    reason: str
+
+
+class ReconciliationItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One certificate the CA and the ledger do not say the same of; `kind` as `bfactors.authority_comparison` names it."""
+
+    kind: str
+    serial_number: str
+    external_ref: str | None
+    certificate_id: str | None
+    charger_id: str | None
+    subject: str
+    not_after: datetime
+    issued_at: datetime
+    spki_sha256: str | None = None
+
+
+class AuthorityReconciled(_Event, frozen=True, kw_only=True):
+    """A CA's own list was compared with the ledger. `items` holds the first differences, `counts` all of them by kind."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    report_ref: str
+    report_at: datetime
+    certificates: int
+    counts: dict[str, int]
+    items: tuple[ReconciliationItem, ...]
+
+
+class ReconciliationFailed(_Event, frozen=True, kw_only=True):
+    """The comparison came to nothing, for this reason; the next night tries again."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    reason_code: str
+    reason_message: str
+
+
+class UnexplainedCertificateFound(_Event, frozen=True, kw_only=True):
+    """Our CA signed it, and nothing in the ledger accounts for it. `revoke`: policy has it revoked."""
+
+    purpose: str
+    authority_arn: str
+    external_ref: str
+    serial_number: str
+    subject: str
+    not_after: datetime
+    issued_at: datetime
+    spki_sha256: str | None
+    revoke: bool
+
+
+class UnexplainedCertificateRevoked(_Event, frozen=True, kw_only=True):
+    """The CA has accepted the revocation of one that nothing accounted for."""
+
+    purpose: str
+    serial_number: str
+
+
 class NodeForgotten(_Event, frozen=True, kw_only=True):
     """A connect node is gone."""
 
@@ -1016,6 +1123,9 @@ ChargerEvent = (
     | IssuanceInDoubt
     | IssuanceLapsed
     | CertificateIssued
+    | CertificateFoundAtCa
+    | CertificateMissingAtCa
+    | RevocationContradicted
     | CertificateInstallRequested
     | CertificateInstalled
     | CertificateActivated
@@ -1043,6 +1153,11 @@ FleetEvent = (
     | FamilyQualified
     | NotificationSubscriptionSet
     | NotificationSubscriptionRemoved
+    | ReconciliationRequested
+    | AuthorityReconciled
+    | ReconciliationFailed
+    | UnexplainedCertificateFound
+    | UnexplainedCertificateRevoked
     | SecurityEventRecorded
     | EvidenceQuarantined
 )

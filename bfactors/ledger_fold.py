@@ -22,6 +22,7 @@ from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.firmware.command import FirmwareCommand
 from bfactors.firmware_fold import FirmwareFold, FirmwareLoaded, owned_key, wrong_role
 from bfactors.fleet import decide as fleet_decide
+from bfactors.fleet import reconciliation
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_row import (
@@ -86,7 +87,7 @@ class Fold:
         self._common_of: FleetFacts | None = None
         self.now = now
         self.facts = loaded.facts
-        self.fleet = loaded.fleet
+        self.fleet = self._fleet_before = loaded.fleet
         self.states = dict(loaded.states)
         self.jobs: dict[str, dict[str, JobState]] = {}
         self.displaced: list[tuple[str, SessionFact]] = []
@@ -393,6 +394,7 @@ class Fold:
         self.batch.aggregates += self.firmware.rows()
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
+            self.batch.effects += reconciliation.effect_rows(self._fleet_before, self.fleet)
         elif self.facts_changed and self._lease.partition != FLEET:
             self.batch.aggregates.append(AggregateRow(FACTS_KEY, self.facts.sequence, _encode(self.facts)))
         return self.batch

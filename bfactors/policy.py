@@ -74,6 +74,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
     blackout_hours: tuple[str, ...] = ()
     """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
+    unexplained_certificates: str = "report"
+    """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
+
+
+UNEXPLAINED_CERTIFICATES = ("report", "revoke")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +147,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("subject_match", "must be exact or contains"))
     if policy.key_reboot not in KEY_REBOOTS:
         found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
+    if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
+        found.append(("unexplained_certificates", "must be report or revoke"))
     if policy.factory_certificate not in ("refused", "allowed"):
         found.append(("factory_certificate", "must be refused or allowed"))
     return found

@@ -6,7 +6,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.evolve_certificate import certificate_changed, issued
+from bfactors.charger.evolve_certificate import certificate_changed, found_at_ca, issued
 from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown, told
@@ -185,6 +185,10 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return job_changed(state, event, now)
         case e.CertificateIssued():
             return issued(state, event, now)
+        case e.CertificateFoundAtCa():
+            return found_at_ca(state, event)
+        case e.CertificateMissingAtCa():
+            return state
         case (
             e.CertificateInstalled()
             | e.CertificateActivated()
@@ -193,6 +197,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateDeactivated()
             | e.CertificateRevocationRequested()
             | e.CertificateRevoked()
+            | e.RevocationContradicted()
             | e.CertificateExpired()
             | e.CertificateExpiryEscalated()
             | e.CertificateRenewalDue()

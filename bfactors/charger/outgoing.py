@@ -124,7 +124,8 @@ def _attempt_id(job: JobState, attempt: Attempt) -> str:
 
 
 def _revoke_id(certificate: CertificateRecord) -> str:
-    return f"{certificate.certificate_id}:revoke"
+    again = f":{certificate.contradicted_by}" if certificate.contradicted_by else ""
+    return f"{certificate.certificate_id}:revoke{again}"
 
 
 def _renew_id(certificate: CertificateRecord) -> str:

@@ -76,6 +76,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     renewal_due: bool = False
     renewals: int = 0
     """How many renewals of it were started: each has a job id and CA tokens of its own."""
+    contradicted_by: str = ""
+    """The report by which its revocation, which the CA had accepted, was not kept: it is asked for anew."""
     renew_again_at: datetime | None = None
     """When the next renewal may start, after one that came to nothing."""
     mode: str = "managed"

@@ -13,6 +13,7 @@ from bfactors.effect import (
     Effect,
     IssueCertificate,
     MintKey,
+    ReconcileAuthority,
     ReconcileIssuance,
     RevokeCertificate,
     StartRenewal,
@@ -28,6 +29,7 @@ from bfactors.ports import (
     LedgerStore,
     Outbox,
 )
+from bfactors.purpose import purpose as spec_of
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
@@ -46,6 +48,7 @@ class CorePorts:
     authorities: dict[str, AwsPrivateCa]
     auditor: Auditor | None
     index: CertificateIndex
+    reconciliation_hour_utc: int
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
@@ -55,7 +58,7 @@ def child_of(effect: Effect) -> str:
     match effect:
         case StartRenewal():
             duty = "renewal"
-        case ReconcileIssuance():
+        case ReconcileIssuance() | ReconcileAuthority():
             duty = "reconciliation"
         case IssueCertificate() | RevokeCertificate() | MintKey():
             duty = "issuance"
@@ -140,13 +143,22 @@ def _reconciliation(
                 authority=authority,
                 auditor=ports.auditor,
                 index=ports.index,
+                commands=ports.commands,
                 evidence=ports.evidence_log,
                 clock=runtime.clock,
                 metrics=runtime.metrics,
             ),
+            hour_utc=_night_of(purpose, ports),
         )
 
     return make
+
+
+def _night_of(purpose: str, ports: CorePorts) -> int | None:
+    """Where a purpose's certificates are not all the ledger's, its CA's list would only look unexplained."""
+    if ports.auditor is None or ports.reconciliation_hour_utc < 0:
+        return None
+    return ports.reconciliation_hour_utc if spec_of(purpose).identity_kind == "charger" else None
 
 
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:

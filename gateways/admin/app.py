@@ -24,6 +24,7 @@ from gateways.admin.policy import Policies
 from gateways.admin.policy_preview import PolicyPreviews
 from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
+from gateways.admin.reconciliation import Reconciliations
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -77,6 +78,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Logs(dependencies, commands),
         Families(fleet, reader, commands),
         Notifications(dependencies, fleet, commands),
+        Reconciliations(fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
-from bfactors.policy import BUILT_IN, KEY_REBOOTS, Policy, effective_with_origin
+from bfactors.policy import BUILT_IN, KEY_REBOOTS, UNEXPLAINED_CERTIFICATES, Policy, effective_with_origin
 from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
@@ -31,6 +31,7 @@ _CHOICES = {
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
     "key_reboot": KEY_REBOOTS,
+    "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
 }
 """Texts of a policy that are one of a few."""
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"

@@ -38,6 +38,7 @@ OUTCOMES = st.sampled_from(
 DURATIONS = st.sampled_from(
     [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
 )
+STRAY_CSR = pki.csr("SN-1")
 POLICIES = st.sampled_from(
     [
         {},
@@ -468,6 +469,28 @@ class ChargerMachine(RuleBasedStateMachine):
                     report_at=self.model.now,
                 )
         self.model.tell(body)
+
+    @rule(which=INDEX, revoked=st.booleans(), known=st.sampled_from([None, "revoked", "active"]))
+    def hear_what_the_ca_has(self, which: int, revoked: bool, known: str | None) -> None:
+        """Of one of its own, or of one that was signed for a key of its and never came here."""
+        chains = [each.chain_pem for each in self.model.charger.certificates.values()]
+        begin = self.model.now.replace(microsecond=0) - timedelta(hours=1)
+        chains.append(pki.ca().sign(STRAY_CSR, begin, begin + timedelta(days=90)))
+        authority = self.model.facts.authorities["charging_station"]
+        self.model.tell(
+            v.CertificateSeenAtCa(
+                purpose="charging_station",
+                authority_arn=authority.arn,
+                external_ref=f"{authority.arn}/certificate/seen",
+                chain_pem=chains[which % len(chains)],
+                issued_at=self.model.now - timedelta(hours=1),
+                revoked_at=self.model.now - timedelta(minutes=30) if revoked else None,
+                revocation_reason="superseded" if revoked else None,
+                report_ref=f"report-{self.model.now:%H%M%S}",
+                report_at=self.model.now,
+                ledger_state=known,
+            )
+        )
 
     @precondition(lambda self: any(isinstance(x, RevokeCertificate) for x in self.model.effects.values()))
     @rule(which=INDEX, accepted=st.booleans())
