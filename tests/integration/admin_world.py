@@ -22,11 +22,12 @@ from bfactors.admission import KeyVerifier
 from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
+from bfactors.event import CSRValidated
 from bfactors.evidence import Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
-from bfactors.ledger_row import AggregateRow, Batch, EventRow
+from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
 from bfactors.refusal import Refusal
 from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
@@ -188,6 +189,12 @@ class LedgerDoor:
             jobs=rows.jobs,
             instructions=rows.instructions,
             migrations=rows.migrations,
+            effects=rows.effects,
+            key_owners=[
+                KeyOwnerRow(event.spki_sha256, state.managed_identity_id)
+                for event in world.events
+                if isinstance(event, CSRValidated)
+            ],
         )
         memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
         memory.facts = world.facts
