@@ -6,12 +6,15 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.ca import Transient
 from bfactors.command import CancelJob, RequestJob
+from bfactors.policy import PolicyOverride, PolicySet
 from tests.actors.crash_world import Ledger
+from tests.core import pki
 from tests.fakes.ca import settle
 
 pytestmark = pytest.mark.timeout(60)
@@ -219,3 +222,54 @@ async def test_a_crash_at_any_step_of_a_revocation_revokes_once_and_records_it_o
     assert [made.revoked_for for made in ledger.ca.made.values()] == ["key_compromise"]
     assert [certificate.state for certificate in ledger.certificates] == ["revoked"]
     assert ledger.count(e.CertificateRevoked) == 1
+
+
+async def test_a_ca_that_is_away_for_longer_than_the_renewal_window_costs_no_certificate_and_no_doubt() -> (
+    None
+):
+    """Two days of validity, one of them the window; the CA is away until all has ended."""
+    ledger = Ledger()
+    ledger.wake()
+    override = PolicyOverride(
+        scope="purpose:charging_station",
+        values={
+            "validity_days": 2,
+            "renew_before_days": 1,
+            "renewal_spread_days": 0,
+            "last_safe_days": 0,
+            "escalate_before_days": [],
+        },
+    )
+    ledger.world.facts = replace(ledger.world.facts, policies=PolicySet(version=2, overrides=(override,)))
+    ledger.take_csr()
+    await settle()
+    (first,) = ledger.certificates
+    for _ in range(4):
+        ledger.world.carry_out()
+    ledger.world.connect(3, first.fingerprint_sha256)
+    assert ledger.certificates[0].state == "active"
+    await ledger.time.advance(86400)
+    ledger.world.now = ledger.time.now()
+    ledger.world.request("renew", job_id="renewal")
+    ledger.world.carry_out()
+    away = Transient("EndpointConnectionError", "no route")
+    ledger.ca.fail("issue", away, times=100_000)
+    ledger.world.present_csr(pki.csr("SN-1"))
+    ledger.tell_changes()
+    await ledger.time.advance(30 * 3600)
+    ledger.world.now = ledger.time.now()
+    ledger.world.tell(v.DeadlinePassed(at=ledger.time.now()))
+    assert ledger.world.charger.certificates[first.certificate_id].state == "expired"
+    job = ledger.world.charger.jobs["renewal"]
+    assert (job.stage, job.waiting_for, job.reason_code) == ("issuing", "ca", "EndpointConnectionError")
+    calls_an_hour = (len(ledger.ca.orders) - 1) / 30
+    assert calls_an_hour <= 60 * 60 / 10, (
+        "one job asks a CA that is away not more often than every ten seconds"
+    )
+    ledger.ca.faults.clear()
+    await ledger.time.advance(300)
+    assert len(ledger.ca.made) == 2
+    assert ledger.count(e.IssuanceInDoubt) == ledger.count(e.IssuanceReconciliationStarted) == 0
+    second = ledger.world.charger.certificates[ledger.world.charger.jobs["renewal"].certificate_id or ""]
+    assert second.state == "issued"
+    assert ledger.failures == []
