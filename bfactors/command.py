@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from bfactors.admission import KeyVerifier, Speaker
+from bfactors.approval import Verdict
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
@@ -126,6 +127,19 @@ class OpenMigration(_Command, frozen=True, kw_only=True):
     job_id: str
     charger_id: str
     target_profile: int
+    reason: str
+    ends_at: datetime | None = None
+    """Of a way back from profile 3, which alone also needs an approval."""
+    approval_id: str | None = None
+
+
+class DecideApproval(_Command, frozen=True, kw_only=True):
+    """Agree to what somebody else asked for, or do not. `content_hash` says which content was read."""
+
+    charger_id: str
+    approval_id: str
+    verdict: Verdict
+    content_hash: str
     reason: str
 
 
@@ -258,6 +272,7 @@ Command = (
     | RequestJob
     | RotateKey
     | OpenMigration
+    | DecideApproval
     | ReleaseMigration
     | RequestLog
     | CancelJob

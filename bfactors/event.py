@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import KeyVerifier, Speaker
+from bfactors.approval import ApprovalState
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.instruction import OperationalKind
@@ -303,6 +304,69 @@ class MigrationCompleted(_Event, frozen=True, kw_only=True):
     profile: int
     from_state: str
     evidence_ref: str
+
+
+class ApprovalRequested(_Event, frozen=True, kw_only=True):
+    """Somebody else must agree to this before it is done. `content` is JSON text, bound by its hash."""
+
+    charger_id: str
+    approval_id: str
+    kind: str
+    job_id: str
+    content: str
+    content_hash: str
+    author: str
+    reason: str
+    expires_at: datetime
+
+
+class ApprovalDecided(_Event, frozen=True, kw_only=True):
+    """`state`: approved or rejected by somebody other than its author; expired; or withdrawn with what it was about."""
+
+    charger_id: str
+    approval_id: str
+    job_id: str
+    content_hash: str
+    state: ApprovalState
+    decided_by: str
+    reason: str
+
+
+class RollbackRequested(_Event, frozen=True, kw_only=True):
+    """A charger on profile 3 is to be let in with profile 2 for a while, if the approval is given."""
+
+    charger_id: str
+    job_id: str
+    from_profile: int
+    to_profile: int
+    ends_at: datetime
+    approval_id: str
+    reason: str
+
+
+class RollbackStarted(_Event, frozen=True, kw_only=True):
+    """Profile 2 is admitted beside profile 3 until `endsAt`, with keys of a later generation than the one named."""
+
+    charger_id: str
+    job_id: str
+    ends_at: datetime
+    after_generation: int
+
+
+class RollbackUsed(_Event, frozen=True, kw_only=True):
+    """The charger was seen on profile 2 for the first time since."""
+
+    charger_id: str
+    job_id: str
+    evidence_ref: str
+
+
+class RollbackEnded(_Event, frozen=True, kw_only=True):
+    """Profile 2 is refused again. `reason`: end-date, back-on-profile-3 or cancelled."""
+
+    charger_id: str
+    job_id: str
+    reason: str
 
 
 class InstalledCertificatesReported(_Event, frozen=True, kw_only=True):
@@ -1085,6 +1149,12 @@ ChargerEvent = (
     | MigrationQuarantined
     | MigrationReleased
     | MigrationCompleted
+    | ApprovalRequested
+    | ApprovalDecided
+    | RollbackRequested
+    | RollbackStarted
+    | RollbackUsed
+    | RollbackEnded
     | InstalledCertificatesReported
     | InventoryReconciled
     | ChargerFactObserved

@@ -12,7 +12,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock
+from bfactors.charger import approval_view, clock
 from bfactors.charger import decide as charger_decide
 from bfactors.charger.draft import Context
 from bfactors.charger.evolve import evolve
@@ -245,6 +245,9 @@ class Fold:
             return c.CommandAnswer(result=_encode(job_body(state, job)))
         if isinstance(body, c.CancelJob):
             return c.CommandAnswer(result=_encode(job_body(state, decision.jobs[body.job_id])))
+        if isinstance(body, c.DecideApproval):
+            approval = state.approvals[body.approval_id]
+            return c.CommandAnswer(result=_encode(approval_view.body(state, approval)))
         return c.CommandAnswer(result=_encode(charger_body(state)))
 
     def _take(self, decision: charger_decide.Decision, actor: str, cause: str) -> None:
@@ -385,6 +388,7 @@ class Fold:
             self.batch.effects += rows.effects
             self.batch.logs += rows.logs
             self.batch.migrations += rows.migrations
+            self.batch.approvals += rows.approvals
             self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
         for charger_id in sorted(self.looked_at):
             state = self.states[charger_id]

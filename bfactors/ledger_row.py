@@ -301,6 +301,17 @@ class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that needs a second person, as lists and filters need it; `charger_id` None: about the fleet."""
+
+    approval_id: str
+    charger_id: str | None
+    kind: str
+    state: str
+    requested_at: datetime
+    doc: bytes
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -336,6 +347,7 @@ class Batch(msgspec.Struct, kw_only=True):
     security_events: list[SecurityEventRow] = []
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
+    approvals: list[ApprovalRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

@@ -68,6 +68,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """For a key that takes effect with a reboot: `never`, `when-idle` (not in OCPP 1.6, which has no such reset), `always`."""
     key_doubt_days: int = 30
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
+    approval_valid_hours: int = 72
+    """How long somebody else has to agree to what needs two people."""
+    rollback_longest_days: int = 30
+    """The furthest end that a way back from profile 3 may have."""
     migration_retry_s: int = 60
     """The pause before a migration that failed is tried again; it grows fourfold, `max_attempts` times at most."""
     migration_lockout_s: int = 6 * 3600
@@ -117,6 +121,8 @@ _POSITIVE = (
     "max_attempts",
     "log_silence_s",
     "log_claim_grace_s",
+    "approval_valid_hours",
+    "rollback_longest_days",
     "migration_retry_s",
     "migration_lockout_s",
 )

@@ -8,6 +8,7 @@ from bfactors import event as e
 from bfactors.charger import (
     blackout_hold,
     discard,
+    approval,
     inventory,
     key_rotation,
     log_collection,
@@ -15,6 +16,8 @@ from bfactors.charger import (
     operator_call,
     reconnect,
     request,
+    request,
+    rollback,
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
@@ -193,6 +196,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     if listing is not None:
         yield listing
     yield from migration.moments(state, policy)
+    yield from approval.moments(state)
+    yield from rollback.moments(state)
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue

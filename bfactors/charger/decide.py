@@ -12,6 +12,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.charger import (
+    approval,
     clock,
     delivery,
     issuance,
@@ -42,6 +43,7 @@ ChargerCommand = (
     | c.SetSpokenFor
     | c.RequestJob
     | c.OpenMigration
+    | c.DecideApproval
     | c.ReleaseMigration
     | c.RequestLog
     | c.RotateKey
@@ -93,6 +95,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = request.open_job(draft, command)
         case c.OpenMigration():
             outcome = migration.opened(draft, command)
+        case c.DecideApproval():
+            outcome = approval.decided(draft, command)
         case c.ReleaseMigration():
             outcome = migration.released(draft, command)
         case c.RequestLog():

@@ -13,6 +13,7 @@ from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown,
 from bfactors.charger.evolve_log import log_changed
 from bfactors.charger.evolve_migration import migration_changed, offered, profile_reached, step_settled
 from bfactors.charger.evolve_report import reported
+from bfactors.charger.evolve_rollback import rollback_changed
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     BootFact,
@@ -131,6 +132,15 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.MigrationCompleted()
         ):
             return migration_changed(state, event, now)
+        case (
+            e.ApprovalRequested()
+            | e.ApprovalDecided()
+            | e.RollbackRequested()
+            | e.RollbackStarted()
+            | e.RollbackUsed()
+            | e.RollbackEnded()
+        ):
+            return rollback_changed(state, event, now)
         case e.InstalledCertificatesReported():
             return listed(state, event, now)
         case e.CertificateDeleted():

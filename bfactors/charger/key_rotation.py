@@ -53,7 +53,7 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         return Refusal("rotation-open", message, "key", 409)
     if present is not None:
         return present.job_id
-    if state.security_profile >= _CERTIFICATE_PROFILE and trigger != RETURN_FROM_PROFILE_3:
+    if _needs_none(state, trigger):
         message = (
             "the charger connects with a certificate and has no AuthorizationKey; it gets one with a way back"
         )
@@ -82,6 +82,12 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         )
     )
     return job_id
+
+
+def _needs_none(state: ChargerState, trigger: str) -> bool:
+    """It connects with a certificate, and no way back is open to it or about to be."""
+    has_way_back = state.way_back is not None or trigger == RETURN_FROM_PROFILE_3
+    return state.security_profile >= _CERTIFICATE_PROFILE and not has_way_back
 
 
 def retire_all(draft: Draft, reason: str) -> None:
@@ -153,7 +159,7 @@ def pursue(draft: Draft, job: JobState) -> None:
     key = pending_of(draft.state, job.job_id)
     if key is None:
         draft.fail(job, "key-withdrawn", "the key it was to bring was withdrawn")
-    elif draft.state.security_profile >= _CERTIFICATE_PROFILE and key.trigger != RETURN_FROM_PROFILE_3:
+    elif _needs_none(draft.state, key.trigger):
         draft.withdraw_instructions(job.job_id)
         reason = "the charger connects with a certificate now and needs no key"
         draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=reason))

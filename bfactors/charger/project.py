@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import key_rotation, migration_view
+from bfactors.charger import approval_view, key_rotation, migration_view
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
     CertificateRecord,
@@ -19,6 +19,7 @@ from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import is_repeatable, kind_name
 from bfactors.ledger_row import (
+    ApprovalRow,
     CertificateRow,
     ChargerRow,
     EffectRow,
@@ -43,6 +44,7 @@ class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
     effects: list[EffectRow]
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
+    approvals: list[ApprovalRow] = []
 
 
 def project(
@@ -74,6 +76,7 @@ def project(
         effects=_effect_rows(before, after, facts),
         logs=_log_rows(before, after),
         migrations=_migration_rows(before, after),
+        approvals=approval_view.rows(before, after),
     )
 
 

@@ -14,6 +14,7 @@ from bfactors.charger import (
     operator_call,
     reconnect,
 )
+from bfactors.charger import activation, inventory, key_rotation, migration, operator_call, rollback
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.pending_key import ROTATE_KEY
@@ -65,6 +66,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     if fresh and not stale:
         if not is_spoken_for(body.flags):
             _profile_seen(draft, body)
+            rollback.seen(draft, body)
+            migration.reached(draft, body.security_profile)
         key_rotation.seen(draft, body, is_reconnect=not is_restated)
         if not is_restated:
             _reconnected(draft, body)
@@ -140,7 +143,6 @@ def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
                 evidence_ref=draft.context.cause,
             )
         )
-        migration.reached(draft)
 
 
 def _reconnected(draft: Draft, body: v.SessionOpened) -> None:

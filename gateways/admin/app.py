@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from gateways.admin.approval import Approvals
 from gateways.admin.certificate import Certificates
 from gateways.admin.charger import Chargers
 from gateways.admin.command import Commands
@@ -75,6 +76,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Traces(dependencies, commands),
         LocalControllers(commands),
         migrations,
+        Approvals(reader, commands),
         Logs(dependencies, commands),
         Families(fleet, reader, commands),
         Notifications(dependencies, fleet, commands),

@@ -24,6 +24,7 @@ _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
+    *("approval_valid_hours", "rollback_longest_days"),
 }
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),

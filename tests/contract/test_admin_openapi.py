@@ -38,6 +38,8 @@ REFUSED_FOR_THEIR_MEANING = {
     "unknown-purpose": {"purpose"},
     "wrong-identity": {"purpose"},
     "malformed-certificate": {"anchors", "chain_pem"},
+    "end-missing": {"ends_at"},
+    "end-out-of-range": {"ends_at"},
     "contradiction": {"validity_days", "renew_before_days", "escalate_before_days"},
     "realm-rule": {"validity_days", "key_algorithms"},
     "authority-cannot": {"validity_days"},

@@ -195,6 +195,7 @@ class LedgerDoor:
                 for event in world.events
                 if isinstance(event, CSRValidated)
             ],
+            approvals=rows.approvals,
         )
         memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
         memory.facts = world.facts
@@ -285,6 +286,14 @@ class StoreReader:
         )
         rows = [row for row in rows if _fits(row, filters)]
         return self._page("migrations", rows, lambda row: row.charger_id, limit, cursor)
+
+    async def approvals(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = [row for row in self._store.approvals.values() if _fits(row, filters)]
+        rows.sort(key=lambda row: (row.requested_at, row.approval_id), reverse=True)
+        return self._page("approvals", rows, lambda row: row.approval_id, limit, cursor)
+
+    async def approval(self, approval_id: str) -> Any:
+        return self._one(self._store.approvals.get(approval_id))
 
     async def log(self, log_id: str) -> Any:
         return self._one(self._store.logs.get(log_id))
