@@ -6,16 +6,15 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger import (
+    approval,
     blackout_hold,
     discard,
-    approval,
     inventory,
     key_rotation,
     log_collection,
     migration,
     operator_call,
     reconnect,
-    request,
     request,
     rollback,
 )

@@ -13,8 +13,8 @@ from bfactors.charger import (
     migration,
     operator_call,
     reconnect,
+    rollback,
 )
-from bfactors.charger import activation, inventory, key_rotation, migration, operator_call, rollback
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
 from bfactors.charger.pending_key import ROTATE_KEY

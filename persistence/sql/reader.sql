@@ -110,6 +110,7 @@ SELECT created_at, notice_id || '/' || subscription_id AS place,
    AND ($3::text IS NULL OR charger_id = $3)
    AND ($4::timestamptz IS NULL OR (created_at, notice_id || '/' || subscription_id) < ($4, $5::text))
  ORDER BY created_at DESC, notice_id || '/' || subscription_id DESC LIMIT $6;
+
 -- name: approvals
 SELECT requested_at, approval_id, doc FROM approval
  WHERE ($1::text IS NULL OR state = $1)

@@ -15,13 +15,17 @@ from bfactors.charger.decide import ChargerCommand, Decision, decide_command, de
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
-from bfactors.effect import Effect, IssueCertificate, ReconcileIssuance, RevokeCertificate
+from bfactors.effect import Effect, IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate
 from bfactors.instruction import (
     CallAction,
     DeleteCertificate,
     InstallLeaf,
     InstructionOrder,
     ListCertificates,
+    RaiseSecurityProfile,
+    SetNetworkProfile,
+    SetProfilePriority,
+    WriteAuthorizationKey,
     is_reset,
 )
 from bfactors.ocpp import Answered, CallFailed, Outcome
@@ -47,6 +51,8 @@ class Model(World):
         self.has_used_profile_3 = False
         self.reset_on: set[str] = set()
         self.told: list[v.EvidenceBody] = []
+        self.given_on_site: set[int] = set()
+        self.approved_by_another = False
         super().__init__(
             fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
         )
@@ -121,8 +127,8 @@ class Model(World):
                 self.ended.add(ended.job_id)
         self._check_orders(state)
         record = outgoing.admission(state)
-        if not self.has_used_profile_3:
-            assert 2 in record.allowed_profiles
+        self._check_profiles(state)
+        self._check_migration(state)
         for known in record.credentials:
             certificate = state.certificates[known.certificate_id]
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
@@ -138,6 +144,50 @@ class Model(World):
             assert order.session_id not in self.reset_on, "two resets without a reconnect between"
         if not isinstance(outcome, CallFailed) and outcome != Answered("Rejected"):
             self.reset_on.add(order.session_id)
+
+    def _check_profiles(self, state: ChargerState) -> None:
+        """Never lower than what succeeded but by a way back; never without what the charger may come with."""
+        record = outgoing.admission(state)
+        told = {
+            order.body.security_profile
+            for order in self.sent
+            if isinstance(order.body, SetNetworkProfile | RaiseSecurityProfile)
+        }
+        if not self.has_used_profile_3:
+            assert 2 in record.allowed_profiles
+            assert any(key.generation in self.generations_held() for key in record.keys)
+            assert told <= set(record.allowed_profiles), "it may come up with what it was told of at any time"
+            return
+        assert 3 in record.allowed_profiles
+        way = state.way_back
+        assert (2 in record.allowed_profiles) == (way is not None)
+        if way is not None:
+            assert way.ends_at > self.now
+            assert all(key.generation > way.after_generation for key in record.keys)
+            assert self.approved_by_another, "nobody agreed to it"
+            assert way.used_at is None or any(
+                key.generation in self.generations_held() for key in record.keys
+            )
+
+    def generations_held(self) -> set[int]:
+        """Keys the charger may be using: the one it came with, and those it was told or given on site."""
+        told = {o.body.generation for o in self.sent if isinstance(o.body, WriteAuthorizationKey)}
+        return {1} | told | self.given_on_site
+
+    def _check_migration(self, state: ChargerState) -> None:
+        case = state.migration
+        if case is None:
+            return
+        assert not case.is_under_way or case.job_id in state.jobs
+        if case.state in ("pending", "quarantine", "completed", "cancelled"):
+            kinds = (SetNetworkProfile, SetProfilePriority, RaiseSecurityProfile)
+            assert not any(
+                i.job_id == case.job_id and isinstance(i.body, kinds) for i in state.instructions.values()
+            )
+        if case.state == "completed" and case.target_profile == 3:
+            assert self.has_used_profile_3
+        if case.state == "active":
+            assert case.missing == ()
 
     def _check_event(self, event: e.ChargerEvent) -> None:
         text = e.payload_of(event)
@@ -192,6 +242,14 @@ class Model(World):
                 assert job.reason_code, job
             case "reconnect" | "upload" | "receiver":
                 assert job.due_at is not None or job.overdue, job
+            case "key":
+                assert any(isinstance(x, MintKey) and x.job_id == job.job_id for x in effects.values()), job
+            case "approval":
+                assert any(
+                    one.state == "open" and one.job_id == job.job_id for one in state.approvals.values()
+                )
+            case "visit" | "end-of-rollback" | "profile-with-password":
+                assert state.way_back is not None, job
             case "migration":
                 case = state.migration
                 assert case is not None, job

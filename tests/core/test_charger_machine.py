@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,13 +12,15 @@ from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import evidence as v
+from bfactors.admission import KeyVerifier
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
-from bfactors.effect import IssueCertificate, ReconcileIssuance, RevokeCertificate, StartRenewal
+from bfactors.charger.decide import ChargerCommand
+from bfactors.effect import IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
-from bfactors.instruction import DeleteCertificate, InstallLeaf, ListCertificates, is_repeatable
-from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+from bfactors.instruction import DeleteCertificate, InstallLeaf, ListCertificates, ReadSettings, is_repeatable
+from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, ReadSetting, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.charger_model import Model, chain_for, requested
@@ -88,9 +91,7 @@ class ChargerMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ operators
 
-    def _command(
-        self, command: c.RequestJob | c.RequestLog | c.CancelJob | c.ChangeCharger | c.ResumeCharger
-    ) -> None:
+    def _command(self, command: ChargerCommand) -> None:
         self.model.command(command)
 
     @rule(action=st.sampled_from(["issue", "issue", "renew"]))
@@ -133,11 +134,91 @@ class ChargerMachine(RuleBasedStateMachine):
     def resume_it(self) -> None:
         self._command(c.ResumeCharger(charger_id="CP-1", reason="looked at"))
 
+    # ------------------------------------------------------------ migrations
+
+    @rule(profile=st.sampled_from([1, 2, 3, 3]))
+    def order_a_migration(self, profile: int) -> None:
+        self.jobs += 1
+        self._command(
+            c.OpenMigration(
+                job_id=f"job-{self.jobs}",
+                charger_id="CP-1",
+                target_profile=profile,
+                reason="test",
+                ends_at=self.model.now + timedelta(days=20) if profile == 2 else None,
+                approval_id=f"approval-{self.jobs}",
+            )
+        )
+
+    @precondition(lambda self: self.model.charger.migration is not None)
+    @rule(ends=st.booleans())
+    def release_the_migration(self, ends: bool) -> None:
+        self._command(c.ReleaseMigration(charger_id="CP-1", reason="looked at", ends=ends))
+
+    @precondition(lambda self: self.model.charger.approvals)
+    @rule(
+        which=INDEX,
+        verdict=st.sampled_from(["approve", "approve", "reject"]),
+        by_author=st.booleans(),
+        has_read=st.sampled_from([True, True, False]),
+    )
+    def decide_an_approval(self, which: int, verdict: Any, by_author: bool, has_read: bool) -> None:
+        approvals = list(self.model.charger.approvals.values())
+        approval = approvals[which % len(approvals)]
+        was_open = approval.state == "open"
+        counts = was_open and not by_author and has_read and verdict == "approve"
+        self.model.approved_by_another |= counts
+        self.model.actor = approval.author if by_author else "somebody else"
+        self._command(
+            c.DecideApproval(
+                charger_id="CP-1",
+                approval_id=approval.approval_id,
+                verdict=verdict,
+                content_hash=approval.content_hash if has_read else "0" * 64,
+                reason="test",
+            )
+        )
+        self.model.actor = "test"
+        if not counts and was_open and verdict == "approve":
+            assert self.model.charger.approvals[approval.approval_id].state != "approved"
+
+    @precondition(lambda self: self.model.has_used_profile_3)
+    @rule(goes=st.booleans())
+    def agree_on_a_way_back(self, goes: bool) -> None:
+        """Seldom reached by chance: asked for, approved, its key made, and the charger perhaps gone back."""
+        self.order_a_migration(2)
+        asked = [one for one in self.model.charger.approvals.values() if one.state == "open"]
+        if not asked:
+            return
+        self.decide_an_approval(len(self.model.charger.approvals) - 1, "approve", False, True)
+        if any(x.generation not in {k.generation for k in self.model.charger.keys} for x in self._mints()):
+            self.make_a_key(len(self._mints()) - 1, goes)
+        ways = [way for way in self._admissible() if way[0] == 2]
+        if goes and ways:
+            self.model.connect(2, key=int(ways[-1][1] or 0))
+
+    def _mints(self) -> list[MintKey]:
+        return [x for x in self.model.effects.values() if isinstance(x, MintKey)]
+
+    @precondition(lambda self: any(isinstance(x, MintKey) for x in self.model.effects.values()))
+    @rule(which=INDEX, on_site=st.booleans())
+    def make_a_key(self, which: int, on_site: bool) -> None:
+        effects = self._mints()
+        effect = effects[which % len(effects)]
+        key = KeyVerifier(effect.generation, "p", f"{effect.generation:064x}", "pending")
+        self.model.tell(v.KeyMinted(job_id=effect.job_id, generation=effect.generation, keys=(key,)))
+        if on_site and key in self.model.charger.keys:
+            self.model.given_on_site.add(effect.generation)
+
     # ------------------------------------------------------------ sessions
 
-    def _admissible(self) -> list[tuple[int, str | None]]:
+    def _admissible(self) -> list[tuple[int, str | int | None]]:
+        """Profiles with what the charger would show for them: a certificate's fingerprint, a key's generation."""
         record = outgoing.admission(self.model.charger)
-        found: list[tuple[int, str | None]] = [(2, None)] if 2 in record.allowed_profiles else []
+        found: list[tuple[int, str | int | None]] = []
+        if 2 in record.allowed_profiles:
+            held = self.model.generations_held()
+            found += [(2, key.generation) for key in record.keys if key.generation in held]
         if 3 in record.allowed_profiles:
             found += [
                 (3, known.fingerprint_sha256)
@@ -157,8 +238,11 @@ class ChargerMachine(RuleBasedStateMachine):
     def connect(self, which: int) -> None:
         ways = self._admissible()
         if ways:
-            profile, fingerprint = ways[which % len(ways)]
-            self.model.connect(profile, fingerprint)
+            profile, shown = ways[which % len(ways)]
+            if isinstance(shown, str):
+                self.model.connect(profile, shown)
+            else:
+                self.model.connect(profile, key=shown)
 
     @precondition(lambda self: self.model.charger.security_profile == 3)
     @rule(times=st.integers(1, 4), says_so=st.booleans())
@@ -236,6 +320,8 @@ class ChargerMachine(RuleBasedStateMachine):
         key = (order.instruction_id, order.decision, order.session_id)
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
+        if lists and isinstance(order.body, ReadSettings):
+            outcome = Answered("Accepted", settings=(ReadSetting("network-priority", "2,1"),))
         if lists and isinstance(order.body, ListCertificates):
             outcome = Answered("Accepted", listed=self._all_it_holds())
         if isinstance(order.body, DeleteCertificate) and isinstance(outcome, Answered):
