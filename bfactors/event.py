@@ -1000,11 +1000,12 @@ class PolicySetChanged(_Event, frozen=True, kw_only=True):
 
 
 class NodeTrustRecorded(_Event, frozen=True, kw_only=True):
-    """What a connect node's client trust verifies."""
+    """What a connect node's client trust verifies, and what the certificates it shows chargers hang on."""
 
     node: str
     incarnation: str
     fingerprints: tuple[str, ...]
+    server_anchors: tuple[str, ...] = ()
 
 
 class FamilyFactsSet(_Event, frozen=True, kw_only=True):

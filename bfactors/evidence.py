@@ -153,11 +153,15 @@ class HandshakeFailed(_Body, frozen=True, kw_only=True):
 
 
 class NodeTrustReported(_Body, frozen=True, kw_only=True):
-    """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA)."""
+    """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA).
+
+    `server_anchors`: what the certificates it shows chargers hang on, as `server_certificate.anchor_of` names it.
+    """
 
     node: str
     incarnation: str
     fingerprints: tuple[str, ...]
+    server_anchors: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- the CA

@@ -84,7 +84,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
     match evidence.body:
         case v.NodeTrustReported() as body:
             known = state.facts.nodes.get(body.incarnation)
-            if known is not None and known.fingerprints == frozenset(body.fingerprints):
+            told = (frozenset(body.fingerprints), frozenset(body.server_anchors))
+            if known is not None and (known.fingerprints, known.server_anchors) == told:
                 return FleetDecision(state=state)
             return _decided(
                 state,
@@ -93,6 +94,7 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
                     node=body.node,
                     incarnation=body.incarnation,
                     fingerprints=tuple(sorted(body.fingerprints)),
+                    server_anchors=tuple(sorted(set(body.server_anchors))),
                 ),
             )
         case v.AuthorityCompared() as body:
@@ -173,7 +175,10 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             facts = replace(facts, policies=policy.changed(facts.policies, event.override, event.version))
         case e.NodeTrustRecorded():
             trust = NodeTrust(
-                node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
+                node=event.node,
+                incarnation=event.incarnation,
+                fingerprints=frozenset(event.fingerprints),
+                server_anchors=frozenset(event.server_anchors),
             )
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
         case e.FamilyFactsSet() | e.FamilyQualified():

@@ -51,7 +51,7 @@ class NodeTrust(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     fingerprints: frozenset[str]
     server_anchors: frozenset[str] = frozenset()
-    """The anchors that its own server certificates lead to, by fingerprint; empty: it has not said."""
+    """What the certificates it shows chargers hang on, by name and key id; empty: it has not said."""
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True):
