@@ -314,6 +314,17 @@ class AuthorizationKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     digests: tuple[str, ...]
 
 
+class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that needs a second person, as lists and filters need it; `charger_id` None: about the fleet."""
+
+    approval_id: str
+    charger_id: str | None
+    kind: str
+    state: str
+    requested_at: datetime
+    doc: bytes
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -350,6 +361,7 @@ class Batch(msgspec.Struct, kw_only=True):
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
     authorization_keys: list[AuthorizationKeyRow] = []
+    approvals: list[ApprovalRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
+from bfactors import blackout
 from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
@@ -79,10 +80,21 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """For a key that takes effect with a reboot: `never`, `when-idle` (not in OCPP 1.6, which has no such reset), `always`."""
     key_doubt_days: int = 30
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
+    approval_valid_hours: int = 72
+    """How long somebody else has to agree to what needs two people."""
+    rollback_longest_days: int = 30
+    """The furthest end that a way back from profile 3 may have."""
     migration_retry_s: int = 60
     """The pause before a migration that failed is tried again; it grows fourfold, `max_attempts` times at most."""
     migration_lockout_s: int = 6 * 3600
     """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
+    blackout_hours: tuple[str, ...] = ()
+    """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
+    unexplained_certificates: str = "report"
+    """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
+
+
+UNEXPLAINED_CERTIFICATES = ("report", "revoke")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +134,8 @@ _POSITIVE = (
     "max_attempts",
     "log_silence_s",
     "log_claim_grace_s",
+    "approval_valid_hours",
+    "rollback_longest_days",
     "migration_retry_s",
     "migration_lockout_s",
 )
@@ -144,6 +158,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
     for name in _POSITIVE:
         if getattr(policy, name) < 1:
             found.append((name, "must be at least 1"))
+    if (wrong := blackout.problem(policy.blackout_hours)) is not None:
+        found.append(("blackout_hours", wrong))
     if policy.confirm_rung not in ("listed", "used", "accepted"):
         found.append(("confirm_rung", "must be listed, used or accepted"))
     if policy.subject_match not in ("exact", "contains"):
@@ -152,6 +168,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("key_rotation_triggers", f"must name some of {', '.join(KEY_ROTATION_TRIGGERS)}"))
     if policy.key_reboot not in KEY_REBOOTS:
         found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
+    if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
+        found.append(("unexplained_certificates", "must be report or revoke"))
     if policy.factory_certificate not in ("refused", "allowed"):
         found.append(("factory_certificate", "must be refused or allowed"))
     return found

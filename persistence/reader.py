@@ -207,6 +207,23 @@ class LedgerReader:
         filters = (state, cohort, family)
         return await self._page("migrations", filters, limit, cursor, (datetime, str), orjson.loads)
 
+    async def approvals(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        charger_id: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """What needs, or needed, a second person, newest first."""
+        filters = (state, kind, charger_id)
+        return await self._page("approvals", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def approval(self, approval_id: str) -> Body | None:
+        """With its content."""
+        return await self._one("approval", approval_id)
+
     async def log(self, log_id: str) -> Body | None:
         """What is known of one log; its content is in the log store."""
         return await self._one("log", log_id)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger import (
+    approval,
+    blackout_hold,
     discard,
     inventory,
     key_rotation,
@@ -15,6 +17,7 @@ from bfactors.charger import (
     operator_call,
     reconnect,
     request,
+    rollback,
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
@@ -171,6 +174,11 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         if job.due_at is not None:
             yield job.due_at
         yield from _reconnect_moments(state, facts, job, now)
+        if job.held_by is not None:
+            policy = effective(facts.policies, purpose=job.purpose, family=state.family, cohort=state.cohort)
+            lifted = blackout_hold.lifted_at(state, job, policy, now)
+            if lifted is not None:
+                yield lifted
         if job.action == COLLECT_LOG or (not job.overdue and _has_deadline(job)):
             yield job.deadline_at
     for instruction in state.instructions.values():
@@ -191,6 +199,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     if listing is not None:
         yield listing
     yield from migration.moments(state, policy)
+    yield from approval.moments(state)
+    yield from rollback.moments(state)
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue

@@ -41,7 +41,14 @@ def key_changed(state: ChargerState, event: KeyEvent, now: datetime) -> ChargerS
             return _without(state, generation)
         case e.AuthorizationKeysRetired():
             return replace(
-                state, keys=(), pending_keys=(), key_origin=None, key_since=None, key_weakness=None
+                state,
+                keys=(),
+                pending_keys=(),
+                key_origin=None,
+                key_since=None,
+                key_weakness=None,
+                # no generation is given out twice, not even those of keys that are gone
+                key_generation=max(state.key_generation, *(key.generation for key in state.keys), 0),
             )
 
 

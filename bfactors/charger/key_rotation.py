@@ -13,6 +13,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
+from bfactors.charger import blackout_hold
 from bfactors.charger.draft import Draft, back_off
 from bfactors.charger.pause import holder
 from bfactors.charger.pending_key import ROTATE_KEY, PendingKey
@@ -52,7 +53,7 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         return Refusal("rotation-open", message, "key", 409)
     if present is not None:
         return present.job_id
-    if state.security_profile >= _CERTIFICATE_PROFILE and trigger != RETURN_FROM_PROFILE_3:
+    if _needs_none(state, trigger):
         message = (
             "the charger connects with a certificate and has no AuthorizationKey; it gets one with a way back"
         )
@@ -81,6 +82,12 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         )
     )
     return job_id
+
+
+def _needs_none(state: ChargerState, trigger: str) -> bool:
+    """It connects with a certificate, and no way back is open to it or about to be."""
+    has_way_back = state.way_back is not None or trigger == RETURN_FROM_PROFILE_3
+    return state.security_profile >= _CERTIFICATE_PROFILE and not has_way_back
 
 
 def retire_all(draft: Draft, reason: str) -> None:
@@ -154,7 +161,7 @@ def pursue(draft: Draft, job: JobState) -> None:
     key = pending_of(draft.state, job.job_id)
     if key is None:
         draft.fail(job, "key-withdrawn", "the key it was to bring was withdrawn")
-    elif draft.state.security_profile >= _CERTIFICATE_PROFILE and key.trigger != RETURN_FROM_PROFILE_3:
+    elif _needs_none(draft.state, key.trigger):
         draft.withdraw_instructions(job.job_id)
         reason = "the charger connects with a certificate now and needs no key"
         draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=reason))
@@ -199,6 +206,8 @@ def _await_proof(draft: Draft, job: JobState, key: PendingKey) -> None:
         may = policy.key_reboot == "always" or (
             policy.key_reboot == "when-idle" and draft.state.session.ocpp_version != "1.6"
         )
+        if may and draft.outstanding(job.job_id, Reboot) is None and blackout_hold.hold(draft, job):
+            return
         if may:
             draft.open_instruction(job, Reboot(when="on-idle"))
     waiting_for = "reboot" if key.needs_reboot else "reconnect"
@@ -225,6 +234,10 @@ def nudged(draft: Draft, job: JobState) -> bool:
     policy = draft.policy(job.purpose)
     if key.needs_reboot or not policy.key_close_session_s or session.security_profile not in (1, 2):
         return False
+    lifted = blackout_hold.until(draft.state, job, policy, draft.now)
+    if lifted is not None:
+        draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", due_at=lifted)
+        return True
     draft.open_instruction(job, CloseSession(reason="new password"))
     due = draft.now + timedelta(seconds=policy.reconnect_wait_s)
     draft.stage(job, "awaiting-reconnect", waiting_for="reconnect", due_at=due)

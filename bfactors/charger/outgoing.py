@@ -9,7 +9,7 @@ from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger import deletion, key_rotation, operator_call
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.pending_key import PendingKey
-from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE, TLS_PROFILE
 from bfactors.charger.state import (
     Attempt,
     CertificateRecord,
@@ -124,7 +124,8 @@ def _attempt_id(job: JobState, attempt: Attempt) -> str:
 
 
 def _revoke_id(certificate: CertificateRecord) -> str:
-    return f"{certificate.certificate_id}:revoke"
+    again = f":{certificate.contradicted_by}" if certificate.contradicted_by else ""
+    return f"{certificate.certificate_id}:revoke{again}"
 
 
 def _renew_id(certificate: CertificateRecord) -> str:
@@ -279,7 +280,8 @@ def admission(state: ChargerState) -> AdmissionRecord:
 def allowed_profiles(state: ChargerState) -> tuple[int, ...]:
     """The profile it uses now, and those it is, or ever was told to be, on its way to; a lower one never again (A05.FR.07)."""
     if state.security_profile >= CLIENT_CERTIFICATE_PROFILE:
-        return (CLIENT_CERTIFICATE_PROFILE,)
+        back = () if state.way_back is None else (TLS_PROFILE,)
+        return (*back, CLIENT_CERTIFICATE_PROFILE)
     highest = max(state.target_security_profile, state.offered_profile)
     return tuple(range(state.security_profile, highest + 1))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import migration_view
+from bfactors.charger import approval_view, migration_view
 from bfactors.charger.key_view import key_body, key_rows
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
@@ -20,6 +20,7 @@ from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import is_repeatable, kind_name
 from bfactors.ledger_row import (
+    ApprovalRow,
     AuthorizationKeyRow,
     CertificateRow,
     ChargerRow,
@@ -46,6 +47,7 @@ class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
     authorization_keys: list[AuthorizationKeyRow] = []
+    approvals: list[ApprovalRow] = []
 
 
 def project(
@@ -78,6 +80,7 @@ def project(
         logs=_log_rows(before, after),
         migrations=_migration_rows(before, after),
         authorization_keys=key_rows(before, after),
+        approvals=approval_view.rows(before, after),
     )
 
 

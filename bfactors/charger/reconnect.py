@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from bfactors import event as e
+from bfactors.charger import blackout_hold
 from bfactors.charger.draft import Draft
 from bfactors.charger.pause import holder_of
 from bfactors.charger.state import CertificateRecord, ChargerState, InstructionState, JobState
@@ -74,7 +75,8 @@ def next_rung(
             continue
         if step == "reset" and not may_reset(state):
             return None
-        return Rung(step, since + timedelta(seconds=seconds))
+        at = max(since + timedelta(seconds=seconds), now)
+        return Rung(step, blackout_hold.until(state, job, policy, at) or since + timedelta(seconds=seconds))
     return None
 
 

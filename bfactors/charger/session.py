@@ -14,6 +14,7 @@ from bfactors.charger import (
     operator_call,
     reconnect,
     report,
+    rollback,
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
@@ -71,6 +72,8 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     if fresh and not stale:
         if not is_spoken_for(body.flags):
             _profile_seen(draft, body)
+            rollback.seen(draft, body)
+            migration.reached(draft, body.security_profile)
         if displaced is not None:
             _displacements_counted(draft)
         key_rotation.seen(draft, body, is_reconnect=not is_restated)
@@ -156,7 +159,6 @@ def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
                 evidence_ref=draft.context.cause,
             )
         )
-        migration.reached(draft)
 
 
 def _reconnected(draft: Draft, body: v.SessionOpened) -> None:

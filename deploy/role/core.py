@@ -147,6 +147,7 @@ class CoreRole:
             authorities=self.ca.authorities,
             auditor=self.ca.reports,
             index=LaneIndex(self.database.certificates, self.runtime.io.loop),
+            reconciliation_hour_utc=self.settings.ca_reconciliation_hour_utc,
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
             secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),

@@ -14,6 +14,7 @@ from bfactors.effect import (
     Effect,
     IssueCertificate,
     MintKey,
+    ReconcileAuthority,
     ReconcileIssuance,
     RevokeCertificate,
     StartRenewal,
@@ -31,6 +32,7 @@ from bfactors.ports import (
     Outbox,
     SecretStore,
 )
+from bfactors.purpose import purpose as spec_of
 from bfactors.purpose import session_purpose
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
@@ -54,6 +56,7 @@ class CorePorts:
     index: CertificateIndex
     secrets: SecretStore
     verifiers: KeyVerifiers
+    reconciliation_hour_utc: int
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
@@ -65,7 +68,7 @@ def child_of(effect: Effect) -> str:
             return KEY_DESK
         case StartRenewal():
             duty = "renewal"
-        case ReconcileIssuance():
+        case ReconcileIssuance() | ReconcileAuthority():
             duty = "reconciliation"
         case IssueCertificate() | RevokeCertificate():
             duty = "issuance"
@@ -167,13 +170,22 @@ def _reconciliation(
                 authority=authority,
                 auditor=ports.auditor,
                 index=ports.index,
+                commands=ports.commands,
                 evidence=ports.evidence_log,
                 clock=runtime.clock,
                 metrics=runtime.metrics,
             ),
+            hour_utc=_night_of(purpose, ports),
         )
 
     return make
+
+
+def _night_of(purpose: str, ports: CorePorts) -> int | None:
+    """Where a purpose's certificates are not all the ledger's, its CA's list would only look unexplained."""
+    if ports.auditor is None or ports.reconciliation_hour_utc < 0:
+        return None
+    return ports.reconciliation_hour_utc if spec_of(purpose).identity_kind == "charger" else None
 
 
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:

@@ -6,7 +6,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
-from bfactors.policy import BUILT_IN, KEY_REBOOTS, KEY_ROTATION_TRIGGERS, Policy, effective_with_origin
+from bfactors.policy import (
+    BUILT_IN,
+    KEY_REBOOTS,
+    KEY_ROTATION_TRIGGERS,
+    UNEXPLAINED_CERTIFICATES,
+    Policy,
+    effective_with_origin,
+)
 from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
@@ -24,6 +31,7 @@ _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
+    *("approval_valid_hours", "rollback_longest_days"),
 }
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),
@@ -32,10 +40,15 @@ _CHOICES = {
     "key_algorithms": Policy().key_algorithms,
     "key_reboot": KEY_REBOOTS,
     "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
+    "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
 }
 """Texts of a policy that are one of a few."""
 _MAY_BE_EMPTY = {"key_rotation_triggers"}
-_PATTERNS = {"escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)"}
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_PATTERNS = {
+    "escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)",
+    "blackout_hours": f"^{_TIME}-{_TIME}$(?!\\n)",
+}
 """Other texts; a new text field needs its choices or its pattern here."""
 
 

@@ -119,6 +119,16 @@ class Reader(Protocol):
         cursor: str | None = None,
     ) -> Body | Refusal: ...
     async def log(self, log_id: str) -> Body | None: ...
+    async def approvals(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        charger_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def approval(self, approval_id: str) -> Body | None: ...
     async def migrations(
         self,
         *,

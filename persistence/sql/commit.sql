@@ -151,6 +151,13 @@ ON CONFLICT (charger_id) DO UPDATE SET
     weakness = excluded.weakness, active_since = excluded.active_since, pending_since = excluded.pending_since,
     in_doubt = excluded.in_doubt, digests = excluded.digests;
 
+-- name: approvals
+INSERT INTO approval (partition, approval_id, charger_id, kind, state, requested_at, doc)
+SELECT number, approval_id, charger_id, kind, state, requested_at, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       approval_id text, charger_id text, kind text, state text, requested_at timestamptz, doc text)
+ON CONFLICT (approval_id) DO UPDATE SET state = excluded.state, doc = excluded.doc;
+
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
 INSERT INTO idempotency (key, request_hash, answer)

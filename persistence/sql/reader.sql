@@ -160,6 +160,17 @@ SELECT count(*) AS total,
   FROM charger LEFT JOIN authorization_key USING (charger_id) LEFT JOIN twice USING (charger_id)
  WHERE NOT decommissioned AND security_profile IN (1, 2);
 
+-- name: approvals
+SELECT requested_at, approval_id, doc FROM approval
+ WHERE ($1::text IS NULL OR state = $1)
+   AND ($2::text IS NULL OR kind = $2)
+   AND ($3::text IS NULL OR charger_id = $3)
+   AND ($4::timestamptz IS NULL OR (requested_at, approval_id) < ($4, $5::text))
+ ORDER BY requested_at DESC, approval_id DESC LIMIT $6;
+
+-- name: approval
+SELECT doc FROM approval WHERE approval_id = $1;
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

@@ -22,6 +22,9 @@ from bfactors.instruction import (
     InstallLeaf,
     InstructionOrder,
     ListCertificates,
+    RaiseSecurityProfile,
+    SetNetworkProfile,
+    SetProfilePriority,
     WriteAuthorizationKey,
     is_reset,
 )
@@ -50,6 +53,7 @@ class Model(World):
         self.keys_held = {1}
         """The generations the charger can present, whatever it said of them."""
         self.told: list[v.EvidenceBody] = []
+        self.approved_by_another = False
         super().__init__(
             fleet_facts(),
             key=_key(),
@@ -128,8 +132,8 @@ class Model(World):
                 self.ended.add(ended.job_id)
         self._check_orders(state)
         record = outgoing.admission(state)
-        if not self.has_used_profile_3:
-            assert 2 in record.allowed_profiles
+        self._check_profiles(state)
+        self._check_migration(state)
         for known in record.credentials:
             certificate = state.certificates[known.certificate_id]
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
@@ -143,7 +147,8 @@ class Model(World):
         admitted = {key.generation: key.state for key in outgoing.admission(state).keys}
         if not self.has_used_profile_3:
             assert self.keys_held & set(admitted), (self.keys_held, admitted)
-        assert list(admitted.values()).count("active") == 1
+        active = list(admitted.values()).count("active")
+        assert active == 1 or (active == 0 and self.has_used_profile_3), admitted
         for key in state.pending_keys:
             assert (key.job_id in state.jobs) is (key.doubted_at is None), key
             assert (key.generation in admitted) is (key.prepared_at is not None), key
@@ -160,6 +165,42 @@ class Model(World):
             assert order.session_id not in self.reset_on, "two resets without a reconnect between"
         if not isinstance(outcome, CallFailed) and outcome != Answered("Rejected"):
             self.reset_on.add(order.session_id)
+
+    def _check_profiles(self, state: ChargerState) -> None:
+        """Never lower than what succeeded but by a way back; never without what the charger may come with."""
+        record = outgoing.admission(state)
+        told = {
+            order.body.security_profile
+            for order in self.sent
+            if isinstance(order.body, SetNetworkProfile | RaiseSecurityProfile)
+        }
+        if not self.has_used_profile_3:
+            assert 2 in record.allowed_profiles
+            assert told <= set(record.allowed_profiles), "it may come up with what it was told of at any time"
+            return
+        assert 3 in record.allowed_profiles
+        way = state.way_back
+        assert (2 in record.allowed_profiles) == (way is not None)
+        if way is not None:
+            assert way.ends_at > self.now
+            assert all(key.generation > way.after_generation for key in record.keys)
+            assert self.approved_by_another, "nobody agreed to it"
+            assert way.used_at is None or self.keys_held & {key.generation for key in record.keys}
+
+    def _check_migration(self, state: ChargerState) -> None:
+        case = state.migration
+        if case is None:
+            return
+        assert not case.is_under_way or case.job_id in state.jobs
+        if case.state in ("pending", "quarantine", "completed", "cancelled"):
+            kinds = (SetNetworkProfile, SetProfilePriority, RaiseSecurityProfile)
+            assert not any(
+                i.job_id == case.job_id and isinstance(i.body, kinds) for i in state.instructions.values()
+            )
+        if case.state == "completed" and case.target_profile == 3:
+            assert self.has_used_profile_3
+        if case.state == "active":
+            assert case.missing == ()
 
     def _check_event(self, event: e.ChargerEvent) -> None:
         text = e.payload_of(event)
@@ -212,12 +253,18 @@ class Model(World):
                 ), job
             case "operator":
                 assert job.reason_code, job
-            case "key":
-                assert any(isinstance(x, MintKey) and x.job_id == job.job_id for x in effects.values()), job
             case "profile-with-password":
                 assert state.session is None or state.session.security_profile not in (1, 2), job
             case "reconnect" | "upload" | "receiver" | "reboot":
                 assert job.due_at is not None or job.overdue, job
+            case "key":
+                assert any(isinstance(x, MintKey) and x.job_id == job.job_id for x in effects.values()), job
+            case "approval":
+                assert any(
+                    one.state == "open" and one.job_id == job.job_id for one in state.approvals.values()
+                )
+            case "visit" | "end-of-rollback":
+                assert state.way_back is not None, job
             case "migration":
                 case = state.migration
                 assert case is not None, job

@@ -83,8 +83,9 @@ class KeyMoves(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: any(isinstance(x, MintKey) for x in self.model.effects.values()))
-    @rule(which=INDEX, fine=st.booleans())
-    def mint_a_key(self, which: int, fine: bool) -> None:
+    @rule(which=INDEX, fine=st.booleans(), on_site=st.booleans())
+    def mint_a_key(self, which: int, fine: bool, on_site: bool = False) -> None:
+        """`on_site`: somebody carries it to a charger that has gone over to certificates and is to come back."""
         effects = [x for x in self.model.effects.values() if isinstance(x, MintKey)]
         effect = effects[which % len(effects)]
         about = {"job_id": effect.job_id, "generation": effect.generation}
@@ -94,3 +95,5 @@ class KeyMoves(RuleBasedStateMachine):
             if fine
             else v.KeyNotMinted(**about, code="key-gone", message="gone")
         )
+        if on_site and self.model.has_used_profile_3 and verifier in self.model.charger.keys:
+            self.model.keys_held |= {effect.generation}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,7 @@ from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
+from bfactors.charger.decide import ChargerCommand
 from bfactors.effect import IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
@@ -20,10 +22,11 @@ from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
     ListCertificates,
+    ReadSettings,
     WriteAuthorizationKey,
     is_repeatable,
 )
-from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, ReadSetting, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.charger_model import Model, chain_for, requested
@@ -46,6 +49,7 @@ OUTCOMES = st.sampled_from(
 DURATIONS = st.sampled_from(
     [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
 )
+STRAY_CSR = pki.csr("SN-1")
 POLICIES = st.sampled_from(
     [
         {},
@@ -95,10 +99,7 @@ class ChargerMachine(KeyMoves):
 
     # ------------------------------------------------------------ operators
 
-    def _command(
-        self,
-        command: c.RotateKey | c.RequestJob | c.RequestLog | c.CancelJob | c.ChangeCharger | c.ResumeCharger,
-    ) -> None:
+    def _command(self, command: ChargerCommand) -> None:
         self.model.command(command)
 
     @rule(action=st.sampled_from(["issue", "issue", "renew"]))
@@ -141,16 +142,83 @@ class ChargerMachine(KeyMoves):
     def resume_it(self) -> None:
         self._command(c.ResumeCharger(charger_id="CP-1", reason="looked at"))
 
+    # ------------------------------------------------------------ migrations
+
+    @rule(profile=st.sampled_from([1, 2, 3, 3]))
+    def order_a_migration(self, profile: int) -> None:
+        self.jobs += 1
+        self._command(
+            c.OpenMigration(
+                job_id=f"job-{self.jobs}",
+                charger_id="CP-1",
+                target_profile=profile,
+                reason="test",
+                ends_at=self.model.now + timedelta(days=20) if profile == 2 else None,
+                approval_id=f"approval-{self.jobs}",
+            )
+        )
+
+    @precondition(lambda self: self.model.charger.migration is not None)
+    @rule(ends=st.booleans())
+    def release_the_migration(self, ends: bool) -> None:
+        self._command(c.ReleaseMigration(charger_id="CP-1", reason="looked at", ends=ends))
+
+    @precondition(lambda self: self.model.charger.approvals)
+    @rule(
+        which=INDEX,
+        verdict=st.sampled_from(["approve", "approve", "reject"]),
+        by_author=st.booleans(),
+        has_read=st.sampled_from([True, True, False]),
+    )
+    def decide_an_approval(self, which: int, verdict: Any, by_author: bool, has_read: bool) -> None:
+        approvals = list(self.model.charger.approvals.values())
+        approval = approvals[which % len(approvals)]
+        was_open = approval.state == "open"
+        counts = was_open and not by_author and has_read and verdict == "approve"
+        self.model.approved_by_another |= counts
+        self.model.actor = approval.author if by_author else "somebody else"
+        self._command(
+            c.DecideApproval(
+                charger_id="CP-1",
+                approval_id=approval.approval_id,
+                verdict=verdict,
+                content_hash=approval.content_hash if has_read else "0" * 64,
+                reason="test",
+            )
+        )
+        self.model.actor = "test"
+        if not counts and was_open and verdict == "approve":
+            assert self.model.charger.approvals[approval.approval_id].state != "approved"
+
+    @precondition(lambda self: self.model.has_used_profile_3)
+    @rule(goes=st.booleans())
+    def agree_on_a_way_back(self, goes: bool) -> None:
+        """Seldom reached by chance: asked for, approved, its key made, and the charger perhaps gone back."""
+        self.order_a_migration(2)
+        asked = [one for one in self.model.charger.approvals.values() if one.state == "open"]
+        if not asked:
+            return
+        self.decide_an_approval(len(self.model.charger.approvals) - 1, "approve", False, True)
+        if any(x.generation not in {k.generation for k in self.model.charger.keys} for x in self._mints()):
+            self.mint_a_key(len(self._mints()) - 1, True, goes)
+        ways = [way for way in self._admissible() if way[0] == 2]
+        if goes and ways:
+            self.model.connect(2, key=int(ways[-1][1] or 0))
+
+    def _mints(self) -> list[MintKey]:
+        return [x for x in self.model.effects.values() if isinstance(x, MintKey)]
+
     # ------------------------------------------------------------ sessions
 
-    def _admissible(self) -> list[tuple[int, str | None, int | None]]:
+    def _admissible(self) -> list[tuple[int, str | int | None]]:
+        """Profiles with what the charger would show for them: a certificate's fingerprint, a key's generation."""
         record = outgoing.admission(self.model.charger)
-        found: list[tuple[int, str | None, int | None]] = []
+        found: list[tuple[int, str | int | None]] = []
         if 2 in record.allowed_profiles:
-            found += [(2, None, generation) for generation in self.keys_admitted()]
+            found += [(2, generation) for generation in self.keys_admitted()]
         if 3 in record.allowed_profiles:
             found += [
-                (3, known.fingerprint_sha256, None)
+                (3, known.fingerprint_sha256)
                 for known in record.credentials
                 if credential_problem(known, self.model.now) is None and self._may_hold(known.certificate_id)
             ]
@@ -167,8 +235,16 @@ class ChargerMachine(KeyMoves):
     def connect(self, which: int) -> None:
         ways = self._admissible()
         if ways:
-            profile, fingerprint, key = ways[which % len(ways)]
-            self.model.connect(profile, fingerprint, key=key)
+            profile, shown = ways[which % len(ways)]
+            if isinstance(shown, str):
+                self.model.connect(profile, shown)
+            else:
+                self.model.connect(profile, key=shown)
+            profile, shown = ways[which % len(ways)]
+            if isinstance(shown, str):
+                self.model.connect(profile, shown)
+            else:
+                self.model.connect(profile, key=shown)
 
     @precondition(lambda self: self.model.charger.security_profile == 3)
     @rule(times=st.integers(1, 4), says_so=st.booleans())
@@ -179,7 +255,7 @@ class ChargerMachine(KeyMoves):
         if current is None:
             return
         old = state.certificates[current]
-        if (3, old.fingerprint_sha256, None) not in self._admissible():
+        if (3, old.fingerprint_sha256) not in self._admissible():
             return
         for _ in range(times):
             self.model.connect(3, old.fingerprint_sha256)
@@ -249,6 +325,8 @@ class ChargerMachine(KeyMoves):
         key = (order.instruction_id, order.decision, order.session_id)
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
+        if lists and isinstance(order.body, ReadSettings):
+            outcome = Answered("Accepted", settings=(ReadSetting("network-priority", "2,1"),))
         if lists and isinstance(order.body, ListCertificates):
             outcome = Answered("Accepted", listed=self._all_it_holds())
         if isinstance(order.body, DeleteCertificate) and isinstance(outcome, Answered):
@@ -486,6 +564,28 @@ class ChargerMachine(KeyMoves):
                     report_at=self.model.now,
                 )
         self.model.tell(body)
+
+    @rule(which=INDEX, revoked=st.booleans(), known=st.sampled_from([None, "revoked", "active"]))
+    def hear_what_the_ca_has(self, which: int, revoked: bool, known: str | None) -> None:
+        """Of one of its own, or of one that was signed for a key of its and never came here."""
+        chains = [each.chain_pem for each in self.model.charger.certificates.values()]
+        begin = self.model.now.replace(microsecond=0) - timedelta(hours=1)
+        chains.append(pki.ca().sign(STRAY_CSR, begin, begin + timedelta(days=90)))
+        authority = self.model.facts.authorities["charging_station"]
+        self.model.tell(
+            v.CertificateSeenAtCa(
+                purpose="charging_station",
+                authority_arn=authority.arn,
+                external_ref=f"{authority.arn}/certificate/seen",
+                chain_pem=chains[which % len(chains)],
+                issued_at=self.model.now - timedelta(hours=1),
+                revoked_at=self.model.now - timedelta(minutes=30) if revoked else None,
+                revocation_reason="superseded" if revoked else None,
+                report_ref=f"report-{self.model.now:%H%M%S}",
+                report_at=self.model.now,
+                ledger_state=known,
+            )
+        )
 
     @precondition(lambda self: any(isinstance(x, RevokeCertificate) for x in self.model.effects.values()))
     @rule(which=INDEX, accepted=st.booleans())

@@ -22,11 +22,12 @@ from bfactors.admission import KeyVerifier
 from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
+from bfactors.event import CSRValidated
 from bfactors.evidence import Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
-from bfactors.ledger_row import AggregateRow, Batch, EventRow
+from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
 from bfactors.refusal import Refusal
 from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
@@ -189,6 +190,13 @@ class LedgerDoor:
             jobs=rows.jobs,
             instructions=rows.instructions,
             migrations=rows.migrations,
+            effects=rows.effects,
+            key_owners=[
+                KeyOwnerRow(event.spki_sha256, state.managed_identity_id)
+                for event in world.events
+                if isinstance(event, CSRValidated)
+            ],
+            approvals=rows.approvals,
         )
         memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
         memory.facts = world.facts
@@ -279,6 +287,14 @@ class StoreReader:
         )
         rows = [row for row in rows if _fits(row, filters)]
         return self._page("migrations", rows, lambda row: row.charger_id, limit, cursor)
+
+    async def approvals(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = [row for row in self._store.approvals.values() if _fits(row, filters)]
+        rows.sort(key=lambda row: (row.requested_at, row.approval_id), reverse=True)
+        return self._page("approvals", rows, lambda row: row.approval_id, limit, cursor)
+
+    async def approval(self, approval_id: str) -> Any:
+        return self._one(self._store.approvals.get(approval_id))
 
     async def log(self, log_id: str) -> Any:
         return self._one(self._store.logs.get(log_id))
