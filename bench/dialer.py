@@ -60,6 +60,7 @@ class Line(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_text: Callable[[bytes], None] = lambda text: None
+        self.on_lost: Callable[[], object] = lambda: None
 
     async def dial(self, port: int) -> None:
         """Return once the upgrade is through. Raises OSError."""
@@ -88,6 +89,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(ConnectionError(f"{self._charger_id} was cut off: {exc}"))
+        self.on_lost()
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -274,7 +276,12 @@ class Dialer:
             else:
                 done.set_result(None)
 
+        def cut_off() -> None:
+            if not done.done():
+                done.set_exception(ConnectionError("cut off in mid-call"))
+
         line.on_text = answered
+        line.on_lost = cut_off
         ask()
         return done
 

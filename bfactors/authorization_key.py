@@ -16,6 +16,8 @@ from bfactors.key_weakness import Weakness, weakness_of
 
 Version = Literal["1.6", "2.0.1", "2.1"]
 Origin = Literal["generated", "given"]
+VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1", "2.1")
+SECRET_PURPOSE = "authorization-key"  # noqa: S105 - what the sealed store calls such a secret
 
 FEWEST_OCTETS = 16
 """128 bits, for every version."""
@@ -118,6 +120,10 @@ class AuthorizationKey:
             for password in passwords
         )
 
+    def fits(self, version: Version) -> bool:
+        """Whether that version has a way to write it."""
+        return key_problem(self._text, version) is None
+
     def weakness(
         self, *, identities: Iterable[str] = (), factory_keys: Iterable[bytes] = ()
     ) -> Weakness | None:
@@ -157,6 +163,11 @@ def key_problem(text: str, version: Version) -> str | None:
     if not text.isprintable() or text != text.strip():
         return "must be printable, without spaces at its ends"
     return None
+
+
+def versions_for(key: AuthorizationKey) -> tuple[Version, ...]:
+    """The versions in which a charger can be told this key."""
+    return tuple(version for version in VERSIONS if key.fits(version))
 
 
 def presentation_flag(version: Version, password: bytes) -> str | None:

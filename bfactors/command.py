@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from bfactors.admission import KeyVerifier, Speaker
+from bfactors.approval import Verdict
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
@@ -135,6 +136,19 @@ class OpenMigration(_Command, frozen=True, kw_only=True):
     charger_id: str
     target_profile: int
     reason: str
+    ends_at: datetime | None = None
+    """Of a way back from profile 3, which alone also needs an approval."""
+    approval_id: str | None = None
+
+
+class DecideApproval(_Command, frozen=True, kw_only=True):
+    """Agree to what somebody else asked for, or do not. `content_hash` says which content was read."""
+
+    charger_id: str
+    approval_id: str
+    verdict: Verdict
+    content_hash: str
+    reason: str
 
 
 class ReleaseMigration(_Command, frozen=True, kw_only=True):
@@ -217,6 +231,14 @@ class SetFamilyFacts(_Command, frozen=True, kw_only=True):
     note: str = ""
 
 
+class RequestReconciliation(_Command, frozen=True, kw_only=True):
+    """Have a purpose's CA compared with the ledger (fleet). The same run again changes nothing."""
+
+    purpose: str
+    run_id: str
+    reason: str
+
+
 class QualifyFamily(_Command, frozen=True, kw_only=True):
     """Record that a charger of the family was walked through everything (fleet). `report` is JSON text."""
 
@@ -259,6 +281,7 @@ Command = (
     | RequestJob
     | RotateKey
     | OpenMigration
+    | DecideApproval
     | ReleaseMigration
     | RequestLog
     | CancelJob
@@ -270,6 +293,7 @@ Command = (
     | QualifyFamily
     | SetSubscription
     | RemoveSubscription
+    | RequestReconciliation
     | FirmwareCommand
 )
 

@@ -57,6 +57,19 @@ class ReconcileIssuance(_Effect, frozen=True, kw_only=True):
     call_before: datetime
 
 
+class ReconcileAuthority(_Effect, frozen=True, kw_only=True):
+    """Compare everything a CA signed with the ledger. The fleet's own: `charger_id` is empty."""
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    run_id: str
+    requested_at: datetime
+    """A report made since then will do."""
+    authority_arn: str
+    authority_pem: str
+
+
 class RevokeCertificate(_Effect, frozen=True, kw_only=True):
     """Have a certificate revoked. `serial_number` is lower hex without separators; `reason` as the API names it."""
 
@@ -95,4 +108,6 @@ class MintKey(_Effect, frozen=True, kw_only=True):
     identities: tuple[str, ...]
 
 
-Effect = IssueCertificate | ReconcileIssuance | RevokeCertificate | StartRenewal | MintKey
+Effect = (
+    IssueCertificate | ReconcileIssuance | ReconcileAuthority | RevokeCertificate | StartRenewal | MintKey
+)

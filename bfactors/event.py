@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.admission import KeyVerifier, Speaker
+from bfactors.approval import ApprovalState
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.instruction import OperationalKind
@@ -305,6 +306,69 @@ class MigrationCompleted(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+class ApprovalRequested(_Event, frozen=True, kw_only=True):
+    """Somebody else must agree to this before it is done. `content` is JSON text, bound by its hash."""
+
+    charger_id: str
+    approval_id: str
+    kind: str
+    job_id: str
+    content: str
+    content_hash: str
+    author: str
+    reason: str
+    expires_at: datetime
+
+
+class ApprovalDecided(_Event, frozen=True, kw_only=True):
+    """`state`: approved or rejected by somebody other than its author; expired; or withdrawn with what it was about."""
+
+    charger_id: str
+    approval_id: str
+    job_id: str
+    content_hash: str
+    state: ApprovalState
+    decided_by: str
+    reason: str
+
+
+class RollbackRequested(_Event, frozen=True, kw_only=True):
+    """A charger on profile 3 is to be let in with profile 2 for a while, if the approval is given."""
+
+    charger_id: str
+    job_id: str
+    from_profile: int
+    to_profile: int
+    ends_at: datetime
+    approval_id: str
+    reason: str
+
+
+class RollbackStarted(_Event, frozen=True, kw_only=True):
+    """Profile 2 is admitted beside profile 3 until `endsAt`, with keys of a later generation than the one named."""
+
+    charger_id: str
+    job_id: str
+    ends_at: datetime
+    after_generation: int
+
+
+class RollbackUsed(_Event, frozen=True, kw_only=True):
+    """The charger was seen on profile 2 for the first time since."""
+
+    charger_id: str
+    job_id: str
+    evidence_ref: str
+
+
+class RollbackEnded(_Event, frozen=True, kw_only=True):
+    """Profile 2 is refused again. `reason`: end-date, back-on-profile-3 or cancelled."""
+
+    charger_id: str
+    job_id: str
+    reason: str
+
+
 class InstalledCertificatesReported(_Event, frozen=True, kw_only=True):
     """The charger's own list of what it holds."""
 
@@ -381,6 +445,8 @@ class AuthorizationKeyPrepared(_Event, frozen=True, kw_only=True):
     keys: tuple[KeyVerifier, ...]
     weakness: str | None
     evidence_ref: str
+    replaces: tuple[int, ...] = ()
+    """Doubted generations that were this very key, given once before."""
 
 
 class AuthorizationKeyAccepted(_Event, frozen=True, kw_only=True):
@@ -748,6 +814,46 @@ class CertificateIssued(_Event, frozen=True, kw_only=True):
     chain_pem: str
 
 
+class CertificateFoundAtCa(_Event, frozen=True, kw_only=True):
+    """The CA had signed it for a key of this charger and no job knows of it: recorded as superseded.
+
+    It may open a session until `admitUntil`, because a charger may have it: from a ledger that was lost, say.
+    """
+
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    issuing_ca_id: str
+    external_ref: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    spki_sha256: str
+    chain_pem: str
+    issued_at: datetime
+    admit_until: datetime | None
+    report_ref: str
+
+
+class CertificateMissingAtCa(_Event, frozen=True, kw_only=True):
+    """The ledger has it from this CA, and the CA's own report does not list it."""
+
+    certificate_id: str
+    report_ref: str
+
+
+class RevocationContradicted(_Event, frozen=True, kw_only=True):
+    """The CA had accepted the revocation, and its own report says that the certificate stands: it is asked again."""
+
+    certificate_id: str
+    report_ref: str
+
+
 class CertificateInstallRequested(_Event, frozen=True, kw_only=True):
     """The leaf is to be delivered."""
 
@@ -931,11 +1037,12 @@ class PolicySetChanged(_Event, frozen=True, kw_only=True):
 
 
 class NodeTrustRecorded(_Event, frozen=True, kw_only=True):
-    """What a connect node's client trust verifies."""
+    """What a connect node's client trust verifies, and what the certificates it shows chargers hang on."""
 
     node: str
     incarnation: str
     fingerprints: tuple[str, ...]
+    server_anchors: tuple[str, ...] = ()
 
 
 class FamilyFactsSet(_Event, frozen=True, kw_only=True):
@@ -958,6 +1065,73 @@ class FamilyQualified(_Event, frozen=True, kw_only=True):
     at: datetime
     passed: bool
     report: str
+
+
+class ReconciliationRequested(_Event, frozen=True, kw_only=True):
+    """A purpose's CA is to be compared with the ledger."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    reason: str
+
+
+class ReconciliationItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One certificate the CA and the ledger do not say the same of; `kind` as `bfactors.authority_comparison` names it."""
+
+    kind: str
+    serial_number: str
+    external_ref: str | None
+    certificate_id: str | None
+    charger_id: str | None
+    subject: str
+    not_after: datetime
+    issued_at: datetime
+    spki_sha256: str | None = None
+
+
+class AuthorityReconciled(_Event, frozen=True, kw_only=True):
+    """A CA's own list was compared with the ledger. `items` holds the first differences, `counts` all of them by kind."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    report_ref: str
+    report_at: datetime
+    certificates: int
+    counts: dict[str, int]
+    items: tuple[ReconciliationItem, ...]
+
+
+class ReconciliationFailed(_Event, frozen=True, kw_only=True):
+    """The comparison came to nothing, for this reason; the next night tries again."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    reason_code: str
+    reason_message: str
+
+
+class UnexplainedCertificateFound(_Event, frozen=True, kw_only=True):
+    """Our CA signed it, and nothing in the ledger accounts for it. `revoke`: policy has it revoked."""
+
+    purpose: str
+    authority_arn: str
+    external_ref: str
+    serial_number: str
+    subject: str
+    not_after: datetime
+    issued_at: datetime
+    spki_sha256: str | None
+    revoke: bool
+
+
+class UnexplainedCertificateRevoked(_Event, frozen=True, kw_only=True):
+    """The CA has accepted the revocation of one that nothing accounted for."""
+
+    purpose: str
+    serial_number: str
 
 
 class NodeForgotten(_Event, frozen=True, kw_only=True):
@@ -1013,6 +1187,12 @@ ChargerEvent = (
     | MigrationQuarantined
     | MigrationReleased
     | MigrationCompleted
+    | ApprovalRequested
+    | ApprovalDecided
+    | RollbackRequested
+    | RollbackStarted
+    | RollbackUsed
+    | RollbackEnded
     | InstalledCertificatesReported
     | InventoryReconciled
     | ChargerFactObserved
@@ -1055,6 +1235,9 @@ ChargerEvent = (
     | IssuanceInDoubt
     | IssuanceLapsed
     | CertificateIssued
+    | CertificateFoundAtCa
+    | CertificateMissingAtCa
+    | RevocationContradicted
     | CertificateInstallRequested
     | CertificateInstalled
     | CertificateActivated
@@ -1082,6 +1265,11 @@ FleetEvent = (
     | FamilyQualified
     | NotificationSubscriptionSet
     | NotificationSubscriptionRemoved
+    | ReconciliationRequested
+    | AuthorityReconciled
+    | ReconciliationFailed
+    | UnexplainedCertificateFound
+    | UnexplainedCertificateRevoked
     | SecurityEventRecorded
     | EvidenceQuarantined
 )

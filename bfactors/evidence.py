@@ -10,6 +10,7 @@ import msgspec
 
 from bfactors.admission import KeyVerifier
 from bfactors.certificate_hash import HashData
+from bfactors.event import ReconciliationItem
 from bfactors.fleet.state import FleetFacts
 from bfactors.ocpp import Outcome
 
@@ -152,11 +153,15 @@ class HandshakeFailed(_Body, frozen=True, kw_only=True):
 
 
 class NodeTrustReported(_Body, frozen=True, kw_only=True):
-    """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA)."""
+    """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA).
+
+    `server_anchors`: what the certificates it shows chargers hang on, as `server_certificate.anchor_of` names it.
+    """
 
     node: str
     incarnation: str
     fingerprints: tuple[str, ...]
+    server_anchors: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- the CA
@@ -228,6 +233,54 @@ class IssuanceUnreconciled(_Body, frozen=True, kw_only=True):
 
     job_id: str
     attempt: int
+    code: str
+    message: str
+
+
+class CertificateSeenAtCa(_Body, frozen=True, kw_only=True):
+    """What the CA says of a certificate whose key is this charger's, where the ledger says something else or nothing.
+
+    `chain_pem` as in IssuanceCompleted. `ledger_state` is what the ledger's rows had of it; None: nothing.
+    """
+
+    purpose: str
+    authority_arn: str
+    external_ref: str
+    chain_pem: str
+    issued_at: datetime
+    revoked_at: datetime | None
+    revocation_reason: str | None
+    report_ref: str
+    report_at: datetime
+    ledger_state: str | None
+
+
+class CertificateNotAtCa(_Body, frozen=True, kw_only=True):
+    """The CA's report does not list a certificate that the ledger has from it."""
+
+    certificate_id: str
+    report_ref: str
+
+
+class AuthorityCompared(_Body, frozen=True, kw_only=True):
+    """A whole report was held against the ledger. `items`: the first differences; `counts`: all of them by kind."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
+    report_ref: str
+    report_at: datetime
+    certificates: int
+    counts: dict[str, int]
+    items: tuple[ReconciliationItem, ...]
+
+
+class AuthorityNotCompared(_Body, frozen=True, kw_only=True):
+    """No report could be had."""
+
+    purpose: str
+    run_id: str
+    authority_arn: str
     code: str
     message: str
 
@@ -304,6 +357,10 @@ EvidenceBody = (
     | IssuanceDelayed
     | IssuanceReconciled
     | IssuanceUnreconciled
+    | CertificateSeenAtCa
+    | CertificateNotAtCa
+    | AuthorityCompared
+    | AuthorityNotCompared
     | RevocationAccepted
     | RevocationRefused
     | KeyMinted

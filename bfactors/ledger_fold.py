@@ -12,7 +12,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock
+from bfactors.charger import approval_view, clock
 from bfactors.charger import decide as charger_decide
 from bfactors.charger.draft import Context
 from bfactors.charger.evolve import evolve
@@ -22,6 +22,7 @@ from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.firmware.command import FirmwareCommand
 from bfactors.firmware_fold import FirmwareFold, FirmwareLoaded, owned_key, wrong_role
 from bfactors.fleet import decide as fleet_decide
+from bfactors.fleet import reconciliation
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_row import (
@@ -86,7 +87,7 @@ class Fold:
         self._common_of: FleetFacts | None = None
         self.now = now
         self.facts = loaded.facts
-        self.fleet = loaded.fleet
+        self.fleet = self._fleet_before = loaded.fleet
         self.states = dict(loaded.states)
         self.jobs: dict[str, dict[str, JobState]] = {}
         self.displaced: list[tuple[str, SessionFact]] = []
@@ -244,6 +245,9 @@ class Fold:
             return c.CommandAnswer(result=_encode(job_body(state, job)))
         if isinstance(body, c.CancelJob):
             return c.CommandAnswer(result=_encode(job_body(state, decision.jobs[body.job_id])))
+        if isinstance(body, c.DecideApproval):
+            approval = state.approvals[body.approval_id]
+            return c.CommandAnswer(result=_encode(approval_view.body(state, approval)))
         return c.CommandAnswer(result=_encode(charger_body(state)))
 
     def _take(self, decision: charger_decide.Decision, actor: str, cause: str) -> None:
@@ -384,6 +388,8 @@ class Fold:
             self.batch.effects += rows.effects
             self.batch.logs += rows.logs
             self.batch.migrations += rows.migrations
+            self.batch.authorization_keys += rows.authorization_keys
+            self.batch.approvals += rows.approvals
             self.batch.timers.append(TimerRow(key, clock.next_due(after, self.facts, self.now)))
         for charger_id in sorted(self.looked_at):
             state = self.states[charger_id]
@@ -393,6 +399,7 @@ class Fold:
         self.batch.aggregates += self.firmware.rows()
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
+            self.batch.effects += reconciliation.effect_rows(self._fleet_before, self.fleet)
         elif self.facts_changed and self._lease.partition != FLEET:
             self.batch.aggregates.append(AggregateRow(FACTS_KEY, self.facts.sequence, _encode(self.facts)))
         return self.batch

@@ -301,6 +301,30 @@ class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class AuthorizationKeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a charger's AuthorizationKey; without one in use `digests` is empty and the rest None."""
+
+    charger_id: str
+    generation: int | None
+    origin: str | None
+    weakness: str | None
+    active_since: datetime | None
+    pending_since: datetime | None
+    in_doubt: bool
+    digests: tuple[str, ...]
+
+
+class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that needs a second person, as lists and filters need it; `charger_id` None: about the fleet."""
+
+    approval_id: str
+    charger_id: str | None
+    kind: str
+    state: str
+    requested_at: datetime
+    doc: bytes
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -336,6 +360,8 @@ class Batch(msgspec.Struct, kw_only=True):
     security_events: list[SecurityEventRow] = []
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
+    authorization_keys: list[AuthorizationKeyRow] = []
+    approvals: list[ApprovalRow] = []
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

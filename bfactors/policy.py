@@ -14,6 +14,14 @@ from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
 KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+KEY_ROTATION_TRIGGERS = (
+    "schedule",
+    "suspected-leak",
+    "used-from-two-places",
+    "owner-changed",
+    "factory-key",
+    "first-contact",
+)
 KEY_REBOOTS = ("never", "when-idle", "always")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -66,18 +74,31 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     log_claim_grace_s: int = 60
     """How long after the charger said Uploaded the log may still be on its way to us."""
 
+    key_rotation_days: int = 365
+    """An AuthorizationKey is changed at this age at the latest, from eleven twelfths of it on, spread by a hash; 0: never."""
+    key_rotation_triggers: tuple[str, ...] = ("schedule", "suspected-leak", "owner-changed", "factory-key")
+    """What changes a key without anybody asking; the others of the table are for policies that want them."""
     key_close_session_s: int = 300
     """How long a charger that took a new AuthorizationKey may stay on its session before that is closed; 0: it never is."""
     key_reboot: str = "when-idle"
     """For a key that takes effect with a reboot: `never`, `when-idle` (not in OCPP 1.6, which has no such reset), `always`."""
     key_doubt_days: int = 30
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
+    approval_valid_hours: int = 72
+    """How long somebody else has to agree to what needs two people."""
+    rollback_longest_days: int = 30
+    """The furthest end that a way back from profile 3 may have."""
     migration_retry_s: int = 60
     """The pause before a migration that failed is tried again; it grows fourfold, `max_attempts` times at most."""
     migration_lockout_s: int = 6 * 3600
     """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
     blackout_hours: tuple[str, ...] = ()
     """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
+    unexplained_certificates: str = "report"
+    """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
+
+
+UNEXPLAINED_CERTIFICATES = ("report", "revoke")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +122,7 @@ _NOT_NEGATIVE = (
     "superseded_grace_days",
     "not_before_skew_s",
     "inventory_every_days",
+    "key_rotation_days",
     "key_close_session_s",
     "key_doubt_days",
     "own_renewals_per_day",
@@ -118,6 +140,8 @@ _POSITIVE = (
     "max_attempts",
     "log_silence_s",
     "log_claim_grace_s",
+    "approval_valid_hours",
+    "rollback_longest_days",
     "migration_retry_s",
     "migration_lockout_s",
 )
@@ -146,8 +170,12 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("confirm_rung", "must be listed, used or accepted"))
     if policy.subject_match not in ("exact", "contains"):
         found.append(("subject_match", "must be exact or contains"))
+    if not set(policy.key_rotation_triggers) <= set(KEY_ROTATION_TRIGGERS):
+        found.append(("key_rotation_triggers", f"must name some of {', '.join(KEY_ROTATION_TRIGGERS)}"))
     if policy.key_reboot not in KEY_REBOOTS:
         found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
+    if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
+        found.append(("unexplained_certificates", "must be report or revoke"))
     if policy.factory_certificate not in ("refused", "allowed"):
         found.append(("factory_certificate", "must be refused or allowed"))
     return found

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
-from bfactors.admission import AdmissionRecord, SessionInfo
+from bfactors.admission import AdmissionRecord, KeyVerifier, SessionInfo
 from bfactors.audit.checkpoint import SignedCheckpoint
 from bfactors.audit.note import NoteKey, NoteSignature, SignedNote
 from bfactors.audit_report import AuditEntry, ReportRef
+from bfactors.authorization_key import AuthorizationKey, Version
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.call_bucket import BucketSize, Grant
 from bfactors.command import CommandAnswer, CommandEnvelope
@@ -511,6 +512,19 @@ class TraceSink(Protocol):
 
 
 # ---------------------------------------------------------------- secrets
+
+
+class KeyVerifiers(Protocol):
+    """Makes what admission compares AuthorizationKeys with; the pepper stays inside. Any lane."""
+
+    def verifiers_of(
+        self,
+        key: AuthorizationKey,
+        versions: Iterable[Version],
+        *,
+        generation: int,
+        state: Literal["active", "pending"] = "active",
+    ) -> tuple[KeyVerifier, ...]: ...
 
 
 class KeyCustody(Protocol):

@@ -14,6 +14,9 @@ CRITICAL = "critical"
 OTHER = "OtherSecurityEvents"
 """Stands for the rest, when more different kinds are sent at once than are counted apart."""
 
+DUPLICATE_IDENTITY = "DuplicateIdentity"
+"""Ours: sessions of one charger that keep displacing each other."""
+
 _IN_EVERY_VERSION = frozenset(
     {
         "FirmwareUpdated",

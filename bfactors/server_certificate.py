@@ -20,6 +20,8 @@ FIRST_TLS_PROFILE = 2
 
 _RUNGS = {"accepted": 0, "used": 1, "listed": 2}
 _NAMED = 5
+_FINGERPRINT_CHARS = 64
+"""Longer than any key id: where one stands, the certificates named no key."""
 
 
 class ServerCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,14 @@ def described(chain: Sequence[Certificate], source: str) -> ServerCertificate:
         anchor=anchor_of(chain),
         source=source,
     )
+
+
+def hangs_on(anchor: str, root: Certificate) -> bool:
+    """Whether what `anchor_of` called a chain's anchor is that root; a chain that names no key is told by the name alone."""
+    if anchor == anchor_of([root]):
+        return True
+    name, _, key = anchor.rpartition("|")
+    return name == root.subject and len(key) == _FINGERPRINT_CHARS
 
 
 def anchor_of(chain: Sequence[Certificate]) -> str:

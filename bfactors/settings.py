@@ -139,6 +139,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     aws_audit_buckets: dict[str, str] = {}
     """S3 bucket for the audit reports of a realm's CA; without one, what a crash left in doubt there stays in doubt."""
+    ca_reconciliation_hour_utc: int = 2
+    """In this hour of every day each CA that issues to chargers is compared with the ledger; -1: never by itself."""
 
     egress_allowed_hosts: tuple[str, ...] = ()
     """Hosts that chargers and certificates may name although they do not lie on the public Internet."""
@@ -272,5 +274,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError("smtp_host needs smtp_sender, the address that notices come from")
     if settings.smtp_host and settings.smtp_tls == "none" and settings.smtp_host not in _LOOPBACK:
         raise SettingsError("smtp_tls none is for a relay on this machine only")
+    if not -1 <= settings.ca_reconciliation_hour_utc <= 23:
+        raise SettingsError("ca_reconciliation_hour_utc must lie between -1 and 23")
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")

@@ -111,6 +111,18 @@ METRICS: tuple[MetricSpec, ...] = (
         "Attempts in doubt, and what was found",
         ("purpose", "outcome"),
     ),
+    MetricSpec(
+        "bf_reconciliation_differences",
+        "gauge",
+        "What a CA and the ledger do not say the same of",
+        ("purpose", "kind"),
+    ),
+    MetricSpec(
+        "bf_reconciliation_report_timestamp_seconds",
+        "gauge",
+        "When the last report compared was made",
+        ("purpose",),
+    ),
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
     MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),
     MetricSpec("bf_renewals_started_total", "counter", "Renewals asked for", ("purpose", "outcome")),

@@ -51,6 +51,8 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
         ("security_events", batch.security_events, "evidence_id"),
         ("logs", batch.logs, "log_id"),
         ("migrations", batch.migrations, "charger_id"),
+        ("authorization_keys", batch.authorization_keys, "charger_id"),
+        ("approvals", batch.approvals, "approval_id"),
     ):
         if given:
             rows[name] = _json(_latest(given, key))

@@ -25,7 +25,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "cleared_timers",
     ),
     ("certificates", "effects", "settled_effects", "key_owners"),
-    ("security_events", "idempotency", "quarantine", "logs", "migrations"),
+    ("security_events", "idempotency", "quarantine", "logs", "migrations", "authorization_keys", "approvals"),
 )
 """Every part but the lease. Their order never varies: two commits that want the same keys take them in one order."""
 

@@ -207,6 +207,23 @@ class LedgerReader:
         filters = (state, cohort, family)
         return await self._page("migrations", filters, limit, cursor, (datetime, str), orjson.loads)
 
+    async def approvals(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        charger_id: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """What needs, or needed, a second person, newest first."""
+        filters = (state, kind, charger_id)
+        return await self._page("approvals", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def approval(self, approval_id: str) -> Body | None:
+        """With its content."""
+        return await self._one("approval", approval_id)
+
     async def log(self, log_id: str) -> Body | None:
         """What is known of one log; its content is in the log store."""
         return await self._one("log", log_id)
@@ -223,6 +240,26 @@ class LedgerReader:
         """What was told to whom, or is to be, newest first."""
         filters = (state, subscription_id, charger_id)
         return await self._page("notifications", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def authorization_keys(
+        self,
+        *,
+        old_before: datetime,
+        state: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Of chargers on profiles 1 and 2, in the order of their ids, each with the states it is in."""
+        filters = (state, family, site, cohort, old_before)
+        return await self._page("authorization_keys", filters, limit, cursor, (str,), orjson.loads)
+
+    async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]:
+        """How many keys are in each state, and `total` of all; compares all keys, so seldom to be asked."""
+        async with unavailable_when_lost():
+            return dict(await self._pool.fetchrow(_SQL["authorization_key_counts"], old_before))
 
     # ------------------------------------------------------------ states and numbers
 

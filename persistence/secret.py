@@ -73,7 +73,7 @@ class PostgresSecretStore:
             return await self._pool.fetchval(_SQL["delete"], secret_id) is not None
 
     async def expire(self) -> int:
-        """Delete what is past its time: secrets whose command never came, and how many they were."""
+        """Delete what nobody wants: secrets whose command never came, keys whose job has ended; how many they were."""
         async with unavailable_when_lost():
             return int(await self._pool.fetchval(_SQL["expire"]))
 

@@ -34,12 +34,12 @@ def completed(
         )
     found: list[Finding] = []
     try:
-        issuers = _below_root(chain.issuers_pem)
+        issuers = below_root(chain.issuers_pem)
     except MalformedX509 as problem:
         found.append(Finding("leaf-chain-malformed", str(problem)))
         issuers = ()
     if not issuers:  # the CA sent none: what we know of it does as well
-        issuers = _below_root(effect.authority_pem + effect.authority_chain_pem)
+        issuers = below_root(effect.authority_pem + effect.authority_chain_pem)
     chain_pem = join_chain([certificate.der for certificate in (leaf, *issuers)])
     found += findings(
         chain_pem=chain_pem,
@@ -58,7 +58,8 @@ def completed(
     )
 
 
-def _below_root(text: str) -> tuple[Certificate, ...]:
+def below_root(text: str) -> tuple[Certificate, ...]:
+    """The certificates of a PEM text without self-signed ones. Raises MalformedX509."""
     if not text.strip():
         return ()
     return tuple(certificate for certificate in parse_certificates(text) if not is_root(certificate))

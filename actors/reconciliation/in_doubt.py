@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from actors.issuance.patience import Patience
 from actors.issuance.record import record
 from actors.reconciliation.ports import ReconciliationPorts
+from actors.reconciliation.report import NO_REPORT, PASSING, Backoff, ReportNotHad
 from actors.reconciliation.search import search
 from bfactors.audit_report import ReportRef, tells_from
-from bfactors.ca import CaError, NotActive, NotReady, QuotaExhausted, Transient, next_delay_s
+from bfactors.ca import CaError
 from bfactors.charger.reconciliation import AWAITING
 from bfactors.effect import ReconcileIssuance
 from bfactors.errors import Unavailable
@@ -21,11 +22,6 @@ _LOG = logging.getLogger(__name__)
 
 GATHER_WITHIN = timedelta(minutes=4)
 """A crash leaves attempts of one call window: waiting for its end lets one report answer for all of them."""
-GIVE_UP_AFTER = timedelta(hours=2)
-"""A CA that has given no report for so long is taken for one that gives none; a nightly run explains what is found then."""
-RETRY_BASE_S = 5.0
-RETRY_LONGEST_S = 300.0
-NO_REPORT = "no-audit-report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +43,23 @@ class Round:
         if auditor is None:
             await self._unreconciled(self.waiting(), NO_REPORT, "this CA offers no audit report")
             return
-        began_at = self.ports.clock.now()
-        delay_s = 0.0
+        backoff = Backoff(self.ports)
         while effects := self.waiting():
             since = _since(effects)
             await self._until(since)
             try:
-                report = await auditor.report(effects[0].authority_arn, since)
-                await self._answer(auditor, report)
-            except (Transient, NotReady, QuotaExhausted, NotActive, Unavailable) as error:
-                delay_s = next_delay_s(
-                    delay_s, base_s=RETRY_BASE_S, longest_s=RETRY_LONGEST_S, uniform=self.ports.uniform
-                )
-                if self.ports.clock.now() - began_at >= GIVE_UP_AFTER:
-                    await self._unreconciled(self.waiting(), NO_REPORT, f"no report in time: {error}")
+                try:
+                    report = await auditor.report(effects[0].authority_arn, since)
+                    await self._answer(auditor, report)
+                except PASSING as error:
+                    wait_s = backoff.wait_s(error)
+                    await self._delayed(error, wait_s)
+                    await self.patience.wait(wait_s)
+                else:
                     return
-                told_s = error.retry_after_s if isinstance(error, CaError) else None
-                wait_s = max(delay_s, told_s or 0.0)
-                await self._delayed(error, wait_s)
-                await self.patience.wait(wait_s)
-            except CaError as error:
-                await self._unreconciled(self.waiting(), error.code, error.message)
-                return
-            else:
+            except (CaError, ReportNotHad) as problem:
+                message = problem.message if isinstance(problem, CaError) else str(problem)
+                await self._unreconciled(self.waiting(), problem.code, message)
                 return
 
     async def _until(self, since: datetime) -> None:

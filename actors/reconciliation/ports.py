@@ -5,7 +5,15 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bfactors.ports import Auditor, CertificateAuthority, CertificateIndex, Clock, EvidenceLog, Metrics
+from bfactors.ports import (
+    Auditor,
+    CertificateAuthority,
+    CertificateIndex,
+    Clock,
+    CommandDoor,
+    EvidenceLog,
+    Metrics,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +23,7 @@ class ReconciliationPorts:
     authority: CertificateAuthority
     auditor: Auditor | None
     index: CertificateIndex
+    commands: CommandDoor
     evidence: EvidenceLog
     clock: Clock
     metrics: Metrics

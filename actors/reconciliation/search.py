@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from actors.reconciliation.ports import ReconciliationPorts
 from bfactors.audit_report import AuditEntry, ReportRef, may_be_of
-from bfactors.ca import NotReady, Transient, next_delay_s
+from bfactors.ca import IssuedChain, NotReady, Transient, next_delay_s
 from bfactors.effect import ReconcileIssuance
 from bfactors.ports import Auditor
 from bfactors.x509 import MalformedX509, parse_certificate
@@ -54,18 +54,27 @@ async def _key_of(
     external_ref: str,
     wait: Callable[[float], Awaitable[object]],
 ) -> str:
-    """The SPKI digest of a certificate at the CA; "" for one that cannot be read. Raises what is no passing trouble."""
+    """The SPKI digest of a certificate at the CA; "" for one that cannot be read."""
+    chain = await fetch_patiently(ports, authority_arn, external_ref, wait)
+    try:
+        return parse_certificate(chain.leaf_pem).spki_sha256
+    except MalformedX509:
+        return ""
+
+
+async def fetch_patiently(
+    ports: ReconciliationPorts,
+    authority_arn: str,
+    external_ref: str,
+    wait: Callable[[float], Awaitable[object]],
+) -> IssuedChain:
+    """A certificate by the CA's name for it, asked for until there is an answer. Raises what is no passing trouble."""
     delay_s = 0.0
     while True:
         try:
-            chain = await ports.authority.fetch(authority_arn, external_ref)
+            return await ports.authority.fetch(authority_arn, external_ref)
         except (Transient, NotReady) as error:
             delay_s = next_delay_s(
                 delay_s, base_s=RETRY_BASE_S, longest_s=RETRY_LONGEST_S, uniform=ports.uniform
             )
             await wait(max(delay_s, error.retry_after_s or 0.0))
-        else:
-            try:
-                return parse_certificate(chain.leaf_pem).spki_sha256
-            except MalformedX509:
-                return ""

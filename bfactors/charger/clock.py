@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger import (
+    approval,
     blackout_hold,
     discard,
     expired,
     inventory,
     key_rotation,
+    key_trigger,
     log_collection,
     migration,
     operator_call,
     reconnect,
     request,
+    rollback,
     slow_authority,
 )
 from bfactors.charger.draft import Draft
@@ -191,6 +194,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
+    rotation = key_trigger.due_at(state, facts)
+    if rotation is not None:
+        yield rotation
     for key in state.pending_keys:
         if key.admit_until is not None and key.is_outlived:
             yield key.admit_until
@@ -203,6 +209,8 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     if listing is not None:
         yield listing
     yield from migration.moments(state, policy)
+    yield from approval.moments(state)
+    yield from rollback.moments(state)
     for certificate in state.certificates.values():
         if not certificate.is_usable:
             continue
@@ -214,8 +222,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         )
         if not certificate.renewal_due:
             yield renewal_at(state, certificate, policy)
-        if not _is_being_replaced(state, certificate):
-            yield last_safe_at(state, certificate, policy)
+        last_safe = last_safe_at(state, certificate, policy)
+        if last_safe > now or not _is_being_replaced(state, certificate):
+            yield last_safe  # from then on a renewal that a pause holds goes on
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:
                 yield certificate.not_after - timedelta(days=days)

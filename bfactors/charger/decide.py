@@ -12,6 +12,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.charger import (
+    approval,
     clock,
     delivery,
     expired,
@@ -21,8 +22,10 @@ from bfactors.charger import (
     migration,
     operator_call,
     plan,
+    reconciliation,
     report,
     request,
+    revocation,
     session,
     spokesman,
     tracing,
@@ -42,6 +45,7 @@ ChargerCommand = (
     | c.AdmitExpired
     | c.RequestJob
     | c.OpenMigration
+    | c.DecideApproval
     | c.ReleaseMigration
     | c.RequestLog
     | c.RotateKey
@@ -95,6 +99,8 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             outcome = request.open_job(draft, command)
         case c.OpenMigration():
             outcome = migration.opened(draft, command)
+        case c.DecideApproval():
+            outcome = approval.decided(draft, command)
         case c.ReleaseMigration():
             outcome = migration.released(draft, command)
         case c.RequestLog():
@@ -167,10 +173,14 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             issuance.reconciled(draft, body)
         case v.IssuanceUnreconciled():
             issuance.unreconciled(draft, body)
+        case v.CertificateSeenAtCa():
+            reconciliation.seen_at_ca(draft, body)
+        case v.CertificateNotAtCa():
+            reconciliation.not_at_ca(draft, body)
         case v.RevocationAccepted():
-            _revoked(draft, body)
+            revocation.accepted(draft, body.certificate_id, draft.now)
         case v.RevocationRefused():
-            _revocation_refused(draft, body)
+            revocation.refused(draft, body)
         case v.KeyMinted():
             key_rotation.minted(draft, body)
         case v.KeyNotMinted():
@@ -183,27 +193,8 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             log_collection.uploaded(draft, body)
         case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported() | v.FirmwareStatusReported():
             pass  # not about this charger's credentials; firmware trust follows the last of them
+        case v.AuthorityCompared() | v.AuthorityNotCompared():
+            pass  # the fleet's
         case _:
             assert_never(body)
     return None
-
-
-def _revoked(draft: Draft, body: v.RevocationAccepted) -> None:
-    certificate = draft.state.certificates.get(body.certificate_id)
-    if certificate is None or certificate.state == "revoked":
-        return
-    draft.record(e.CertificateRevoked(certificate_id=body.certificate_id, revoked_at=draft.now))
-    for job in list(draft.state.jobs.values()):
-        if job.action == "revoke" and job.certificate_id == body.certificate_id:
-            draft.record(e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=body.certificate_id))
-
-
-def _revocation_refused(draft: Draft, body: v.RevocationRefused) -> None:
-    """The CA would not; the edge keeps refusing the certificate all the same, and an operator must look."""
-    for job in list(draft.state.jobs.values()):
-        if (
-            job.action == "revoke"
-            and job.certificate_id == body.certificate_id
-            and job.reason_code != body.code
-        ):
-            draft.stage(job, "revoking", waiting_for="operator", reason=(body.code, body.message))

@@ -34,12 +34,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class Draft:
     """Accumulates the events of one decision about one charger."""
 
-    __slots__ = ("_policies", "context", "events", "jobs_touched", "state")
+    __slots__ = ("_policies", "before", "context", "events", "jobs_touched", "state")
 
     def __init__(
         self, state: ChargerState, context: Context, events: list[e.ChargerEvent] | None = None
     ) -> None:
         self.state = state
+        self.before = state
         self.context = context
         self.events: list[e.ChargerEvent] = events if events is not None else []
         self.jobs_touched: dict[str, JobState] = {}

@@ -6,13 +6,14 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.evolve_certificate import certificate_changed, issued
+from bfactors.charger.evolve_certificate import certificate_changed, found_at_ca, issued
 from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown, told
 from bfactors.charger.evolve_log import log_changed
 from bfactors.charger.evolve_migration import migration_changed, offered, profile_reached, step_settled
 from bfactors.charger.evolve_report import reported
+from bfactors.charger.evolve_rollback import rollback_changed
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     BootFact,
@@ -139,6 +140,15 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.MigrationCompleted()
         ):
             return migration_changed(state, event, now)
+        case (
+            e.ApprovalRequested()
+            | e.ApprovalDecided()
+            | e.RollbackRequested()
+            | e.RollbackStarted()
+            | e.RollbackUsed()
+            | e.RollbackEnded()
+        ):
+            return rollback_changed(state, event, now)
         case e.InstalledCertificatesReported():
             return listed(state, event, now)
         case e.CertificateDeleted():
@@ -194,6 +204,10 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return job_changed(state, event, now)
         case e.CertificateIssued():
             return issued(state, event, now)
+        case e.CertificateFoundAtCa():
+            return found_at_ca(state, event)
+        case e.CertificateMissingAtCa():
+            return state
         case (
             e.CertificateInstalled()
             | e.CertificateActivated()
@@ -202,6 +216,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateDeactivated()
             | e.CertificateRevocationRequested()
             | e.CertificateRevoked()
+            | e.RevocationContradicted()
             | e.CertificateExpired()
             | e.CertificateExpiryEscalated()
             | e.CertificateRenewalDue()

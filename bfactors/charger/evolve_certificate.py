@@ -16,6 +16,7 @@ ChangeEvent = (
     | e.CertificateDeactivated
     | e.CertificateRevocationRequested
     | e.CertificateRevoked
+    | e.RevocationContradicted
     | e.CertificateExpired
     | e.CertificateExpiryEscalated
     | e.CertificateRenewalDue
@@ -58,6 +59,29 @@ def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> Ch
     )
 
 
+def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa) -> ChargerState:
+    """One more of the charger's, in no slot."""
+    certificate = CertificateRecord(
+        certificate_id=event.certificate_id,
+        purpose=event.purpose,
+        variant=event.variant,
+        state="superseded",
+        fingerprint_sha256=event.fingerprint_sha256,
+        serial_number=event.serial_number,
+        subject=event.subject,
+        issuer=event.issuer,
+        issuing_ca_id=event.issuing_ca_id,
+        external_ref=event.external_ref,
+        spki_sha256=event.spki_sha256,
+        not_before=event.not_before,
+        not_after=event.not_after,
+        chain_pem=event.chain_pem,
+        issued_at=event.issued_at,
+        admit_until=event.admit_until,
+    )
+    return replace(state, certificates={**state.certificates, event.certificate_id: certificate})
+
+
 def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) -> ChargerState:
     """The state after an event of a certificate; one that is not remembered any more stays forgotten."""
     certificate_id = event.certificate_id
@@ -89,6 +113,15 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
         case e.CertificateRevoked():
             certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
             slot = _without(slot, certificate_id)
+        case e.RevocationContradicted():
+            # Refused at the edge as before; only the CA is owed the request again, under an id of its own.
+            certificate = replace(
+                certificate,
+                state="inactive",
+                revoked_at=None,
+                revocation_requested_at=now,
+                contradicted_by=event.report_ref,
+            )
         case e.CertificateExpired():
             certificate = replace(certificate, state="expired")
             slot = _without(slot, certificate_id)

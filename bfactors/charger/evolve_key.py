@@ -41,7 +41,14 @@ def key_changed(state: ChargerState, event: KeyEvent, now: datetime) -> ChargerS
             return _without(state, generation)
         case e.AuthorizationKeysRetired():
             return replace(
-                state, keys=(), pending_keys=(), key_origin=None, key_since=None, key_weakness=None
+                state,
+                keys=(),
+                pending_keys=(),
+                key_origin=None,
+                key_since=None,
+                key_weakness=None,
+                # no generation is given out twice, not even those of keys that are gone
+                key_generation=max(state.key_generation, *(key.generation for key in state.keys), 0),
             )
 
 
@@ -120,10 +127,7 @@ def _requested(state: ChargerState, event: e.AuthorizationKeyRequested, now: dat
 
 
 def _prepared(state: ChargerState, event: e.AuthorizationKeyPrepared, now: datetime) -> ChargerState:
-    same = {(key.pepper_id, key.verifier) for key in event.keys}
-    # A doubted key given once more is this one from now on.
-    older = {key.generation for key in state.keys if (key.pepper_id, key.verifier) in same}
-    for generation in older:
+    for generation in event.replaces:
         state = _without(state, generation)
     state = _with(
         state,

@@ -6,7 +6,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.state import ChargerState, InstructionState, MigrationState
+from bfactors.charger.state import ChargerState, InstructionState, MigrationPhase, MigrationState
 from bfactors.instruction import (
     RaiseSecurityProfile,
     ReadSettings,
@@ -68,8 +68,9 @@ def _changed(before: MigrationState, event: ChangeEvent, now: datetime) -> Migra
             return replace(before, priority=event.priority, old_slot=event.old_slot, new_slot=event.new_slot)
         case e.MigrationSetBack():
             refused = () if event.refused_slot is None else (event.refused_slot,)
+            begun = _afresh(before, state="rollback" if before.state == "rollback" else "pending")
             return replace(
-                _afresh(before), failures=before.failures + 1, not_before=event.not_before, new_slot=0,
+                begun, failures=before.failures + 1, not_before=event.not_before, new_slot=0,
                 reason_code=event.reason_code, reason_message=event.reason_message,
                 refused_slots=(*before.refused_slots, *refused),
             )  # fmt: skip
@@ -102,8 +103,8 @@ def _opened(state: ChargerState, event: e.MigrationOpened, now: datetime) -> Cha
     return replace(state, migration=case, target_security_profile=event.target_profile)
 
 
-def _afresh(case: MigrationState) -> MigrationState:
-    return replace(case, state="pending", step="", reset_at=None)
+def _afresh(case: MigrationState, *, state: MigrationPhase = "pending") -> MigrationState:
+    return replace(case, state=state, step="", reset_at=None)
 
 
 def profile_reached(state: ChargerState, event: e.SecurityProfileMigrated) -> ChargerState:
@@ -130,7 +131,7 @@ def step_settled(state: ChargerState, settled: InstructionState, outcome: str, n
     case = state.migration
     if (
         case is None
-        or case.state != "active"
+        or case.state not in ("active", "rollback")
         or settled.job_id != case.job_id
         or outcome not in _STEP_DONE.get(type(settled.body), ())
     ):

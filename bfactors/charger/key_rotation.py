@@ -53,7 +53,7 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         return Refusal("rotation-open", message, "key", 409)
     if present is not None:
         return present.job_id
-    if state.security_profile >= _CERTIFICATE_PROFILE and trigger != RETURN_FROM_PROFILE_3:
+    if _needs_none(state, trigger):
         message = (
             "the charger connects with a certificate and has no AuthorizationKey; it gets one with a way back"
         )
@@ -82,6 +82,12 @@ def begin(draft: Draft, job_id: str, trigger: str, reason: str, *, is_given: boo
         )
     )
     return job_id
+
+
+def _needs_none(state: ChargerState, trigger: str) -> bool:
+    """It connects with a certificate, and no way back is open to it or about to be."""
+    has_way_back = state.way_back is not None or trigger == RETURN_FROM_PROFILE_3
+    return state.security_profile >= _CERTIFICATE_PROFILE and not has_way_back
 
 
 def retire_all(draft: Draft, reason: str) -> None:
@@ -122,8 +128,9 @@ def minted(draft: Draft, body: v.KeyMinted) -> None:
     job, key = draft.state.jobs.get(body.job_id), pending_of(draft.state, body.job_id)
     if job is None or key is None or key.generation != body.generation or key.prepared_at is not None:
         return
-    active = {(one.pepper_id, one.verifier) for one in draft.state.keys if one.state == "active"}
-    if any((one.pepper_id, one.verifier) in active for one in body.keys):
+    made = {(one.pepper_id, one.verifier) for one in body.keys}
+    same = {one.generation for one in draft.state.keys if (one.pepper_id, one.verifier) in made}
+    if active_generation(draft.state) in same:
         draft.fail(job, "key-in-use-already", "the key that was given is the one the charger has already")
         return
     draft.record(
@@ -134,6 +141,7 @@ def minted(draft: Draft, body: v.KeyMinted) -> None:
             keys=body.keys,
             weakness=body.weakness,
             evidence_ref=draft.context.cause,
+            replaces=tuple(sorted(same)),
         )
     )
 
@@ -153,7 +161,7 @@ def pursue(draft: Draft, job: JobState) -> None:
     key = pending_of(draft.state, job.job_id)
     if key is None:
         draft.fail(job, "key-withdrawn", "the key it was to bring was withdrawn")
-    elif draft.state.security_profile >= _CERTIFICATE_PROFILE and key.trigger != RETURN_FROM_PROFILE_3:
+    elif _needs_none(draft.state, key.trigger):
         draft.withdraw_instructions(job.job_id)
         reason = "the charger connects with a certificate now and needs no key"
         draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=reason))

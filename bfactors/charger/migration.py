@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.charger import rollback
 from bfactors.charger.draft import Draft
-from bfactors.charger.prerequisite import next_profile
+from bfactors.charger.prerequisite import TLS_PROFILE, next_profile
 from bfactors.charger.state import MIGRATE, ChargerState, JobState, MigrationState
 from bfactors.charger.trust_gate import kept_reason
 from bfactors.policy import Policy
@@ -37,22 +38,32 @@ def opened(draft: Draft, command: c.OpenMigration) -> Refusal | str:
         return _answer(draft, command.job_id)
     if any(ended.job_id == command.job_id for ended in state.ended_jobs):
         return Refusal("job-ended", "a job of this id has ended already", "job_id", 409)
-    if case is not None and case.is_under_way:
+    if case is not None and case.is_under_way and not _ends_rollback(state, case, command):
         if case.state == "quarantine":
             message = "the charger's migration is in quarantine; release it first"
             return Refusal("migration-in-quarantine", message, "charger_id", 409)
-        if case.target_profile == command.target_profile:
+        if case.target_profile == command.target_profile and case.state != "rollback":
             return case.job_id
         message = f"a migration to profile {case.target_profile} is under way; cancel its job first"
         return Refusal("migration-under-way", message, "target_profile", 409)
     if command.target_profile < state.security_profile:
-        message = f"the charger has used profile {state.security_profile}; a lower one is a downgrade"
-        return Refusal("profile-lowered", message, "target_profile", 409)
-    if command.target_profile == state.security_profile:
+        return rollback.opened(draft, command)
+    has_gone_back = state.way_back is not None and state.way_back.used_at is not None
+    if command.target_profile == state.security_profile and not has_gone_back:
         message = f"the charger uses profile {state.security_profile} already"
         return Refusal("profile-in-use", message, "target_profile", 409)
+    rolled_back = case.job_id if case is not None and case.state == "rollback" else None
     open_case(draft, command.job_id, command.target_profile, command.reason)
+    if rolled_back is not None:
+        draft.withdraw_instructions(rolled_back)
+        draft.record(e.CertificateJobSucceeded(job_id=rolled_back, certificate_id=None))
     return command.job_id
+
+
+def _ends_rollback(state: ChargerState, case: MigrationState, command: c.OpenMigration) -> bool:
+    """Whether a charger that has gone back to profile 2 is to go up again; the way back stays open until it is seen there."""
+    has_gone_back = state.way_back is not None and state.way_back.used_at is not None
+    return case.state == "rollback" and has_gone_back and command.target_profile > case.to_profile
 
 
 def _answer(draft: Draft, job_id: str) -> Refusal | str:
@@ -108,7 +119,7 @@ def open_case(draft: Draft, job_id: str, target: int, reason: str) -> None:
         e.MigrationOpened(
             charger_id=state.charger_id,
             job_id=job_id,
-            from_profile=state.security_profile,
+            from_profile=state.security_profile if state.way_back is None else TLS_PROFILE,
             to_profile=next_profile(state, target),
             target_profile=target,
             reason=reason,
@@ -151,20 +162,22 @@ def _is_for(state: ChargerState, case: MigrationState, job: JobState) -> bool:
 # ---------------------------------------------------------------- what sessions show
 
 
-def reached(draft: Draft) -> None:
-    """The charger was seen on a higher profile for the first time: its case is done, or at its next stage."""
+def reached(draft: Draft, profile: int) -> None:
+    """The charger was seen on a profile: its case is done by that, or at its next stage."""
     case = draft.state.migration
-    if case is None or not case.is_under_way:
+    if case is None or not case.is_under_way or case.state == "rollback":
         return
-    draft.withdraw_instructions(case.job_id)
-    if draft.state.security_profile >= case.target_profile:
+    if profile >= case.target_profile:
+        draft.withdraw_instructions(case.job_id)
         _complete(draft, case)
+    elif case.state == "pending" and profile >= case.from_profile:
+        draft.withdraw_instructions(case.job_id)  # of the stage before
 
 
 def came_back(draft: Draft, body: v.SessionOpened) -> None:
     """The charger reconnected with the profile it had, whatever it was told."""
     case = draft.state.migration
-    if case is None or body.security_profile >= case.to_profile:
+    if case is None or not _fell_back(case, body.security_profile):
         return
     if case.awaits_reconnect:
         message = f"the charger came back with profile {body.security_profile} instead of {case.to_profile}"
@@ -173,6 +186,10 @@ def came_back(draft: Draft, body: v.SessionOpened) -> None:
         _quarantine(
             draft, case, "back-on-old-profile", "the charger was away and is back with its old profile"
         )
+
+
+def _fell_back(case: MigrationState, profile: int) -> bool:
+    return profile < case.to_profile if case.to_profile > case.from_profile else profile > case.to_profile
 
 
 def _complete(draft: Draft, case: MigrationState) -> None:
@@ -210,7 +227,7 @@ def set_back(draft: Draft, code: str, message: str, *, refused_slot: int | None 
     )
     case = draft.state.migration
     assert case is not None
-    if case.failures >= policy.max_attempts:
+    if case.failures >= policy.max_attempts and case.state != "rollback":
         _quarantine(draft, case, code, message)
 
 
@@ -279,7 +296,13 @@ def rang(draft: Draft, policy: Policy) -> None:
 def locked_out_at(state: ChargerState, policy: Policy) -> datetime | None:
     """When a charger that was reset counts as locked out; None while it is connected, or nothing is awaited."""
     case = state.migration
-    if case is None or not case.awaits_reconnect or state.session is not None or case.reset_at is None:
+    if (
+        case is None
+        or case.state != "active"
+        or not case.awaits_reconnect
+        or state.session is not None
+        or case.reset_at is None
+    ):
         return None
     since = max(case.reset_at, state.last_seen_at or case.reset_at)
     return since + timedelta(seconds=policy.migration_lockout_s)

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.charger import blackout_hold, migration, request, trust_gate
+from bfactors.charger import blackout_hold, key_rotation, migration, request, rollback, trust_gate
 from bfactors.charger.draft import Draft, back_off, described
 from bfactors.charger.evolve_migration import CLEAR_PRIORITY
 from bfactors.charger.network_slot import choose, slots_in
@@ -118,8 +118,23 @@ def pursue(draft: Draft) -> None:
             _prepare(draft, case, job)
         case "active":
             _take_step(draft, case, job)
+        case "rollback":
+            _go_back(draft, case, job)
         case _:
             pass
+
+
+def _go_back(draft: Draft, case: MigrationState, job: JobState) -> None:
+    """A way back has no prerequisites but its own; a charger that refuses its steps is left to somebody on site."""
+    policy = draft.policy(session_purpose().name)
+    may_tell = rollback.pursue(draft, case, job)
+    if not may_tell or job.job_id not in draft.state.jobs or case.awaits_reconnect:
+        return
+    if case.failures >= policy.max_attempts:
+        reason = ("rollback-on-site", f"the charger does not go back over OCPP: {case.reason_message}")
+        draft.stage(job, "awaiting-external", waiting_for="visit", reason=reason)
+        return
+    _send_next(draft, case, draft.state.jobs[job.job_id])
 
 
 def _prepare(draft: Draft, case: MigrationState, job: JobState) -> None:
@@ -202,9 +217,18 @@ def _take_step(draft: Draft, case: MigrationState, job: JobState) -> None:
     if missing:  # not any more: better no step than one that leads nowhere
         _hold(draft, case, job, missing)
         return
+    _send_next(draft, case, job)
+
+
+def _send_next(draft: Draft, case: MigrationState, job: JobState) -> None:
     held = holder(draft, job)
     if held is not None:
         draft.stage(job, "held", held_by=held[0], reason=("paused", held[1]))
+        return
+    rotation = key_rotation.open_rotation(draft.state)
+    if rotation is not None and rotation.waiting_for != key_rotation.AWAITS_PROFILE:
+        message = "the charger is being given another AuthorizationKey; one thing at a time"
+        draft.stage(job, "held", held_by=f"job/{rotation.job_id}", reason=("key-rotation-first", message))
         return
     session = draft.state.session
     if session is None:
@@ -268,7 +292,7 @@ def owns(state: ChargerState, instruction: InstructionState) -> bool:
     case = state.migration
     return (
         case is not None
-        and case.state == "active"
+        and case.state in ("active", "rollback")
         and instruction.job_id == case.job_id
         and isinstance(instruction.body, _KINDS)
     )

@@ -35,6 +35,8 @@ def body(state: ChargerState) -> dict[str, Any] | None:
         "opened_at": case.opened_at,
         "ended_at": case.ended_at,
         "next_try_at": case.not_before,
+        "approval_id": case.approval_id,
+        "ends_at": case.ends_at,
     }
 
 
@@ -65,6 +67,9 @@ def _step(state: ChargerState, case: MigrationState) -> str:
         return "done" if case.state == "completed" else "given-up"
     if case.state == "pending":
         return "prerequisites" if case.missing else "waiting"
+    if case.state == "rollback":
+        way = state.way_back
+        return "approval" if way is None else "open" if way.used_at is None else "used"
     if case.state == "quarantine":
         return "operator"
     if case.awaits_reconnect:

@@ -9,7 +9,7 @@ from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger import deletion, key_rotation, operator_call
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.pending_key import PendingKey
-from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
+from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE, TLS_PROFILE
 from bfactors.charger.state import (
     Attempt,
     CertificateRecord,
@@ -34,8 +34,10 @@ from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
     InstructionOrder,
+    Reboot,
     WriteAuthorizationKey,
     is_repeatable,
+    is_reset,
 )
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
@@ -61,7 +63,19 @@ def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[Instru
         if not _is_held(state, instruction) and not _would_strand(state, facts, instruction):
             ready.append(instruction)
     ready.sort(key=lambda i: i.opened_at)
+    ready = _with_one_reset(ready, has_left=state.reset_session == session.session_id)
     return [_order(state, session.session_id, facts, instruction, now) for instruction in ready]
+
+
+def _with_one_reset(ready: list[InstructionState], *, has_left: bool) -> list[InstructionState]:
+    """No job resets a charger that was told to reset on this session: that one has yet to show itself by a reconnect."""
+    kept = []
+    for instruction in ready:
+        if has_left and isinstance(instruction.body, Reboot):
+            continue
+        has_left = has_left or is_reset(instruction.body)
+        kept.append(instruction)
+    return kept
 
 
 def _order(
@@ -124,7 +138,8 @@ def _attempt_id(job: JobState, attempt: Attempt) -> str:
 
 
 def _revoke_id(certificate: CertificateRecord) -> str:
-    return f"{certificate.certificate_id}:revoke"
+    again = f":{certificate.contradicted_by}" if certificate.contradicted_by else ""
+    return f"{certificate.certificate_id}:revoke{again}"
 
 
 def _renew_id(certificate: CertificateRecord) -> str:
@@ -280,7 +295,8 @@ def admission(state: ChargerState) -> AdmissionRecord:
 def allowed_profiles(state: ChargerState) -> tuple[int, ...]:
     """The profile it uses now, and those it is, or ever was told to be, on its way to; a lower one never again (A05.FR.07)."""
     if state.security_profile >= CLIENT_CERTIFICATE_PROFILE:
-        return (CLIENT_CERTIFICATE_PROFILE,)
+        back = () if state.way_back is None else (TLS_PROFILE,)
+        return (*back, CLIENT_CERTIFICATE_PROFILE)
     highest = max(state.target_security_profile, state.offered_profile)
     return tuple(range(state.security_profile, highest + 1))
 

@@ -7,15 +7,18 @@ from bfactors.capability import Capabilities, learned, merged
 from bfactors.charger import (
     activation,
     anchor_job,
+    approval,
     deletion,
     discard,
     inventory,
     issuance,
     key_rotation,
+    key_trigger,
     log_collection,
     migration,
     migration_step,
     reconnect,
+    rollback,
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off
@@ -34,9 +37,13 @@ def plan(draft: Draft) -> None:
     _follow_admission_rule(draft)
     _follow_capabilities(draft)
     inventory.ask_if_due(draft)
+    approval.follow(draft)
+    rollback.follow(draft)
+    key_trigger.follow(draft)
     _plan_jobs(draft)
     migration_step.pursue(draft)
-    if migration_step.want_certificate(draft):
+    rollback.follow(draft)
+    if migration_step.want_certificate(draft) or draft.state.way_back is not None:
         _plan_jobs(draft)
     if draft.state.pending_keys:
         key_rotation.follow(draft)

@@ -7,6 +7,7 @@ says so instead. Source: A05.FR.02/03 and their remarks, B09, the 1.6 security w
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -15,6 +16,8 @@ from bfactors.charger.trust_gate import is_confirmed
 from bfactors.fleet.state import Bundle, FleetFacts
 from bfactors.policy import Policy
 from bfactors.purpose import session_purpose
+from bfactors.server_certificate import hangs_on
+from bfactors.x509 import Certificate, parse_certificate
 
 CLIENT_CERTIFICATE_PROFILE = 3
 TLS_PROFILE = 2
@@ -63,13 +66,24 @@ def _trust_anchor(asked: Question) -> Found:
     return False, f"{name} is not confirmed on the charger"
 
 
+@lru_cache(maxsize=64)
+def _root(pem: str) -> Certificate:
+    return parse_certificate(pem)
+
+
 def _server_certificate(asked: Question) -> Found:
     bundle = asked.bundle
     presented = [node for node in asked.facts.nodes.values() if node.server_anchors]
     if bundle is None or not presented:
         return True, "not known: no gateway has said which anchors its server certificates lead to"
-    held = {anchor.fingerprint_sha256 for anchor in bundle.anchors}
-    others = sorted({node.node for node in presented if not node.server_anchors <= held})
+    roots = [_root(anchor.pem) for anchor in bundle.anchors]
+    others = sorted(
+        {
+            node.node
+            for node in presented
+            if not all(any(hangs_on(shown, root) for root in roots) for shown in node.server_anchors)
+        }
+    )
     if others:
         return (
             False,

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import key_rotation, migration_view
+from bfactors.charger import approval_view, migration_view
+from bfactors.charger.key_view import key_body, key_rows
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
     CertificateRecord,
@@ -19,6 +20,8 @@ from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import is_repeatable, kind_name
 from bfactors.ledger_row import (
+    ApprovalRow,
+    AuthorizationKeyRow,
     CertificateRow,
     ChargerRow,
     EffectRow,
@@ -43,6 +46,8 @@ class ChargerRows(msgspec.Struct, frozen=True, kw_only=True):
     effects: list[EffectRow]
     logs: list[LogRow] = []
     migrations: list[MigrationRow] = []
+    authorization_keys: list[AuthorizationKeyRow] = []
+    approvals: list[ApprovalRow] = []
 
 
 def project(
@@ -74,6 +79,8 @@ def project(
         effects=_effect_rows(before, after, facts),
         logs=_log_rows(before, after),
         migrations=_migration_rows(before, after),
+        authorization_keys=key_rows(before, after),
+        approvals=approval_view.rows(before, after),
     )
 
 
@@ -169,7 +176,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
             }
             for key, value in state.bundles.items()
         ],
-        "authorization_key": key_body(state) if state.keys or state.pending_keys else None,
+        "authorization_key": key_body(state),
         "migration": migration_view.body(state),
         "security_events": [_security_event_body(event) for event in reversed(state.security_events)],
         "expired_certificate_admission": state.expired_admission,
@@ -177,30 +184,6 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
         "last_seen_at": state.last_seen_at,
-    }
-
-
-def key_body(state: ChargerState) -> dict[str, Any]:
-    """What is known of a charger's key, and of those beside it that it may be using."""
-    is_active = any(key.state == "active" for key in state.keys)
-    pending = [key for key in state.pending_keys if key.doubted_at is None]
-    return {
-        "active_since": state.key_since if is_active else None,
-        "pending_since": pending[-1].requested_at if pending else None,
-        "origin": state.key_origin if is_active else None,
-        "generation": key_rotation.active_generation(state),
-        "weakness": state.key_weakness if is_active else None,
-        "last_shown_at": state.key_shown_at,
-        "in_doubt": [
-            {
-                "generation": key.generation,
-                "job_id": key.job_id,
-                "since": key.doubted_at,
-                "admit_until": key.admit_until,
-            }
-            for key in state.pending_keys
-            if key.doubted_at is not None
-        ],
     }
 
 

@@ -19,7 +19,7 @@ def security_event(draft: Draft, body: v.SecurityEventReported) -> None:
     """Record it, say of which job it speaks, and have somebody look if policy wants that."""
     session = draft.state.session
     version = session.ocpp_version if session is not None else draft.state.ocpp_versions[-1]
-    _record(
+    note(
         draft,
         kind=body.event_type,
         detail=body.tech_info or "",
@@ -32,7 +32,7 @@ def security_event(draft: Draft, body: v.SecurityEventReported) -> None:
 
 def refused_at_the_edge(draft: Draft, body: v.ConnectionRefused) -> None:
     """Somebody was refused under this charger's name."""
-    _record(
+    note(
         draft,
         kind=f"ConnectionRefused/{body.reason}",
         detail="",
@@ -41,16 +41,17 @@ def refused_at_the_edge(draft: Draft, body: v.ConnectionRefused) -> None:
     )
 
 
-def _record(
+def note(
     draft: Draft,
     *,
     kind: str,
     detail: str,
-    count: int,
+    count: int = 1,
     remote_address: str | None = None,
     charger_time: str | None = None,
     critical: bool = False,
 ) -> None:
+    """Record a security event of this charger, folded in a flood, and escalate it if policy says so."""
     counted = [k for k, window in draft.state.security_windows.items() if is_open(window, draft.now)]
     if kind not in counted and len(counted) >= KINDS_COUNTED:
         kind, detail = OTHER, f"{kind} {detail}".strip()

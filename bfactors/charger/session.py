@@ -1,6 +1,6 @@
 """What a session proves and changes: who is live, which certificate was seen, which profile is in use."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors import evidence as v
@@ -14,6 +14,8 @@ from bfactors.charger import (
     migration,
     operator_call,
     reconnect,
+    report,
+    rollback,
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve import NODE_LOST
@@ -27,6 +29,11 @@ from bfactors.charger.state import (
 )
 from bfactors.instruction import RESEND, CloseSession, InstallLeaf, ObtainCsr, Reboot
 from bfactors.purpose import purpose
+from bfactors.security_event import DUPLICATE_IDENTITY
+
+_DISPLACEMENTS = 3
+_DISPLACED_WITHIN = timedelta(minutes=10)
+"""More displacements than that within so long are no charger's way of reconnecting."""
 
 
 def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
@@ -66,6 +73,10 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
     if fresh and not stale:
         if not is_spoken_for(body.flags):
             _profile_seen(draft, body)
+            rollback.seen(draft, body)
+            migration.reached(draft, body.security_profile)
+        if displaced is not None:
+            _displacements_counted(draft)
         key_rotation.seen(draft, body, is_reconnect=not is_restated)
         if not is_restated:
             _reconnected(draft, body)
@@ -73,6 +84,14 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
                 migration.came_back(draft, body)
         expired.session_opened(draft, body)
     return displaced
+
+
+def _displacements_counted(draft: Draft) -> None:
+    """Sessions that keep displacing each other: two chargers, or somebody else, under one name."""
+    lately = [at for at in draft.state.displaced_at if draft.now - at <= _DISPLACED_WITHIN]
+    if len(lately) > _DISPLACEMENTS:
+        detail = f"{len(lately)} sessions displaced each other within 10 minutes"
+        report.note(draft, kind=DUPLICATE_IDENTITY, detail=detail)
 
 
 def _fact(body: v.SessionOpened) -> SessionFact:
@@ -142,7 +161,6 @@ def _profile_seen(draft: Draft, body: v.SessionOpened) -> None:
                 evidence_ref=draft.context.cause,
             )
         )
-        migration.reached(draft)
 
 
 def _reconnected(draft: Draft, body: v.SessionOpened) -> None:

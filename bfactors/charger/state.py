@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from bfactors.admission import KeyVerifier, Speaker
+from bfactors.approval import Approval
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
 from bfactors.charger.pending_key import PendingKey
@@ -76,6 +77,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     renewal_due: bool = False
     renewals: int = 0
     """How many renewals of it were started: each has a job id and CA tokens of its own."""
+    contradicted_by: str = ""
+    """The report by which its revocation, which the CA had accepted, was not kept: it is asked for anew."""
     renew_again_at: datetime | None = None
     """When the next renewal may start, after one that came to nothing."""
     mode: str = "managed"
@@ -236,6 +239,10 @@ class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
     new_slot: int = 0
     """0: not chosen yet."""
     refused_slots: tuple[int, ...] = ()
+    approval_id: str | None = None
+    """Of a rollback: what must be approved before it begins."""
+    ends_at: datetime | None = None
+    """Of a rollback: when profile 2 is refused again."""
 
     @property
     def is_under_way(self) -> bool:
@@ -245,7 +252,17 @@ class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def awaits_reconnect(self) -> bool:
         """Everything is said; the charger is to come back with its new profile."""
-        return self.state == "active" and self.step == "reboot"
+        return self.state in ("active", "rollback") and self.step == "reboot"
+
+
+class WayBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Profile 2 is open to a charger that had left it, with keys made since and no other."""
+
+    job_id: str
+    after_generation: int
+    ends_at: datetime
+    used_at: datetime | None = None
+    """When it was first seen on profile 2."""
 
 
 class SecurityWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -382,6 +399,9 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     migration: MigrationState | None = None
     clock: ClockFact | None = None
     """As its latest session showed; None: nothing showed that it is wrong."""
+    way_back: WayBack | None = None
+    approvals: dict[str, Approval] = {}
+    """The latest ones asked for about this charger, open and decided."""
     offered_profile: int = 0
     """The highest security profile that the charger was told to connect with: it may do so at any time."""
     security_windows: dict[str, SecurityWindow] = {}

@@ -9,7 +9,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.fleet import family, policy, subscription
+from bfactors.fleet import family, policy, reconciliation, subscription
 from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
@@ -24,6 +24,7 @@ FleetCommand = (
     | c.QualifyFamily
     | c.SetSubscription
     | c.RemoveSubscription
+    | c.RequestReconciliation
 )
 _PAST_KEPT = 16
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
@@ -33,6 +34,7 @@ _KEPT_HERE = (
     e.EvidenceQuarantined,
     e.NotificationSubscriptionSet,
     e.NotificationSubscriptionRemoved,
+    reconciliation.ReconciliationEvent,
 )
 """What changes nothing that another partition decides by."""
 _KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
@@ -71,6 +73,8 @@ def decide_command(state: FleetState, command: FleetCommand, actor: str, now: da
                 return FleetDecision(state=state, refusal=gone)
             secret_id = state.subscriptions[command.subscription_id].secret_id
             return _decided(state, now, gone, result={"secret_id": secret_id})
+        case c.RequestReconciliation():
+            return _request_reconciliation(state, command, now)
         case _:
             assert_never(command)
 
@@ -80,7 +84,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
     match evidence.body:
         case v.NodeTrustReported() as body:
             known = state.facts.nodes.get(body.incarnation)
-            if known is not None and known.fingerprints == frozenset(body.fingerprints):
+            told = (frozenset(body.fingerprints), frozenset(body.server_anchors))
+            if known is not None and (known.fingerprints, known.server_anchors) == told:
                 return FleetDecision(state=state)
             return _decided(
                 state,
@@ -89,8 +94,15 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
                     node=body.node,
                     incarnation=body.incarnation,
                     fingerprints=tuple(sorted(body.fingerprints)),
+                    server_anchors=tuple(sorted(set(body.server_anchors))),
                 ),
             )
+        case v.AuthorityCompared() as body:
+            return _decided(state, now, *reconciliation.compared(state, body))
+        case v.AuthorityNotCompared() as body:
+            return _decided(state, now, *reconciliation.not_compared(state, body))
+        case v.RevocationAccepted() as body:
+            return _decided(state, now, *reconciliation.revoked(state, body))
         case v.NodeLost() as body:
             if body.incarnation not in state.facts.nodes:
                 return FleetDecision(state=state)
@@ -129,6 +141,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     facts = state.facts
     history = state.history
     subscriptions = state.subscriptions
+    reconciliations = state.reconciliations
     match event:
         case e.AuthorityRegistered():
             facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
@@ -162,7 +175,10 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             facts = replace(facts, policies=policy.changed(facts.policies, event.override, event.version))
         case e.NodeTrustRecorded():
             trust = NodeTrust(
-                node=event.node, incarnation=event.incarnation, fingerprints=frozenset(event.fingerprints)
+                node=event.node,
+                incarnation=event.incarnation,
+                fingerprints=frozenset(event.fingerprints),
+                server_anchors=frozenset(event.server_anchors),
             )
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
         case e.FamilyFactsSet() | e.FamilyQualified():
@@ -172,11 +188,26 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         case e.NodeForgotten():
             nodes = {key: node for key, node in facts.nodes.items() if key != event.incarnation}
             facts = replace(facts, nodes=nodes)
+        case (
+            e.ReconciliationRequested()
+            | e.AuthorityReconciled()
+            | e.ReconciliationFailed()
+            | e.UnexplainedCertificateFound()
+            | e.UnexplainedCertificateRevoked()
+        ):
+            reconciliations = reconciliation.evolve(reconciliations, event, now)
         case e.SecurityEventRecorded() | e.EvidenceQuarantined():
             pass
         case _:
             assert_never(event)
-    return FleetState(facts=facts, history=history, subscriptions=subscriptions, revision=state.revision + 1)
+    return replace(
+        state,
+        facts=facts,
+        history=history,
+        subscriptions=subscriptions,
+        reconciliations=reconciliations,
+        revision=state.revision + 1,
+    )
 
 
 def _past(current: dict[str, Bundle], history: dict[str, Bundle]) -> tuple[Bundle, ...]:
@@ -368,6 +399,18 @@ def _subscribed(state: FleetState, command: c.SetSubscription, now: datetime) ->
     decided = _decided(state, now, *([] if outcome is None else [outcome]))
     since = decided.state.subscriptions[command.subscription_id].since
     return msgspec.structs.replace(decided, result={"since": since})
+
+
+def _request_reconciliation(
+    state: FleetState, command: c.RequestReconciliation, now: datetime
+) -> FleetDecision:
+    said = reconciliation.requested(state, command)
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
+    return msgspec.structs.replace(
+        decided, result=reconciliation.body(decided.state.reconciliations[command.purpose])
+    )
 
 
 def _of_family(

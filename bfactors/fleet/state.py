@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from bfactors.capability import NO_CAPABILITIES, Capabilities
-from bfactors.event import Anchor
+from bfactors.event import Anchor, ReconciliationItem
 from bfactors.notice import Subscription
 from bfactors.policy import PolicySet
 
@@ -51,7 +51,7 @@ class NodeTrust(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     fingerprints: frozenset[str]
     server_anchors: frozenset[str] = frozenset()
-    """The anchors that its own server certificates lead to, by fingerprint; empty: it has not said."""
+    """What the certificates it shows chargers hang on, by name and key id; empty: it has not said."""
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +105,45 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
         return sorted({n.node for n in self.nodes.values() if fingerprint not in n.fingerprints})
 
 
+class UnexplainedCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """One that a CA signed and nothing in the ledger accounts for."""
+
+    authority_arn: str
+    external_ref: str
+    serial_number: str
+    subject: str
+    not_after: datetime
+    issued_at: datetime
+    spki_sha256: str | None
+    found_at: datetime
+    revocation_requested_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the comparison of a purpose's CA with the ledger stands: the run that is wanted, and what the last one found."""
+
+    purpose: str
+    authority_arn: str
+    wanted: str | None = None
+    """The run that was asked for and has not ended."""
+    requested_at: datetime | None = None
+    reason: str = ""
+    last_asked: str | None = None
+    """The last run that was asked for, ended or not: asked for again it is none."""
+    run_id: str | None = None
+    report_ref: str | None = None
+    report_at: datetime | None = None
+    ended_at: datetime | None = None
+    failure: tuple[str, str] | None = None
+    """Why the last run came to nothing: code and message."""
+    certificates: int = 0
+    counts: dict[str, int] = {}
+    items: tuple[ReconciliationItem, ...] = ()
+    unexplained: dict[str, UnexplainedCertificate] = {}
+    """By serial number, those that the last successful run still found, and those revoked since."""
+
+
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet partition's one aggregate: the facts, every bundle there ever was, and what no other partition needs."""
 
@@ -112,4 +151,6 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     history: dict[str, Bundle] = {}
     subscriptions: dict[str, Subscription] = {}
     """Who is told of what, by id."""
+    reconciliations: dict[str, Reconciliation] = {}
+    """By purpose."""
     revision: int = 0

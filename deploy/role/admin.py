@@ -44,6 +44,7 @@ class AdminRole:
             tokens=self._tokens(core, runtime, metrics),
             commands=core.commands,
             keys=pepper,
+            secrets=core.database.secrets,
             clock=runtime.clock,
             metrics=metrics,
             exposition=metrics.exposition,

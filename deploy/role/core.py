@@ -20,10 +20,12 @@ from deploy.role.certificate_desk import CertificateDesk, issuers_in
 from deploy.role.checkpointing import CheckpointMeans, LaneCheckpoints
 from deploy.role.core_health import CoreHealth
 from deploy.role.core_secret import CoreSecrets
+from deploy.role.custody import Pepper
 from deploy.role.database import Database
 from deploy.role.firmware_separation import FirmwareSeparation
 from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_index import LaneIndex
+from deploy.role.lane_secret import LaneSecrets
 from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, start_core_actors
 from deploy.role.node_reports import NodeReports
@@ -59,6 +61,7 @@ class CoreRole:
     ocpp_url: Callable[[], str]
     database: Database
     ca: CaClients
+    pepper: Pepper
     checkpoints: CheckpointMeans | None = None
     router: EffectRouter | None = None
     told_fleet: bool = False
@@ -144,8 +147,11 @@ class CoreRole:
             authorities=self.ca.authorities,
             auditor=self.ca.reports,
             index=LaneIndex(self.database.certificates, self.runtime.io.loop),
+            reconciliation_hour_utc=self.settings.ca_reconciliation_hour_utc,
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
+            secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),
+            verifiers=self.pepper,
         )
         self.router = start_core_actors(self.runtime, self.owner, ports)
         await self._compare_nodes(self._nodes)

@@ -1,4 +1,4 @@
-"""The core's actors under the supervision tree: sixteen ledgers, and issuance and renewal per purpose."""
+"""The core's actors under the supervision tree: sixteen ledgers, issuance and renewal per purpose, and the key desk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from actors.issuance.actor import IssuanceActor
 from actors.issuance.message import Settled, Wanted
 from actors.issuance.ports import IssuancePorts
+from actors.key_desk import KeyDesk, KeyDeskPorts
 from actors.ledger.actor import LedgerActor, Ports
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from actors.renewal import RenewalActor, RenewalPorts
@@ -13,6 +14,7 @@ from bfactors.effect import (
     Effect,
     IssueCertificate,
     MintKey,
+    ReconcileAuthority,
     ReconcileIssuance,
     RevokeCertificate,
     StartRenewal,
@@ -25,13 +27,19 @@ from bfactors.ports import (
     CommandDoor,
     EvidenceLog,
     EvidenceReader,
+    KeyVerifiers,
     LedgerStore,
     Outbox,
+    SecretStore,
 )
+from bfactors.purpose import purpose as spec_of
+from bfactors.purpose import session_purpose
 from deploy.role.runtime import Runtime
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from supervisors.effect_router import EffectRouter
 from supervisors.lane import Lane
+
+KEY_DESK = "key-desk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,9 @@ class CorePorts:
     authorities: dict[str, AwsPrivateCa]
     auditor: Auditor | None
     index: CertificateIndex
+    secrets: SecretStore
+    verifiers: KeyVerifiers
+    reconciliation_hour_utc: int
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
@@ -53,11 +64,13 @@ class CorePorts:
 def child_of(effect: Effect) -> str:
     """Which child carries an effect out."""
     match effect:
+        case MintKey():
+            return KEY_DESK
         case StartRenewal():
             duty = "renewal"
-        case ReconcileIssuance():
+        case ReconcileIssuance() | ReconcileAuthority():
             duty = "reconciliation"
-        case IssueCertificate() | RevokeCertificate() | MintKey():
+        case IssueCertificate() | RevokeCertificate():
             duty = "issuance"
     return f"{duty}/{effect.purpose}"
 
@@ -80,6 +93,9 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
             _reconciliation(runtime, purpose, authority, ports),
             router.notified(f"reconciliation/{purpose}"),
         )
+    runtime.tree.purpose(session_purpose().name).start_child(
+        KEY_DESK, _key_desk(runtime, ports), router.notified(KEY_DESK)
+    )
     for partition in range(PARTITIONS):
         runtime.tree.ledger().start_child(
             f"ledger-{partition:02d}", _ledger(runtime, partition, owner, ports, router)
@@ -107,6 +123,20 @@ def _ledger(
                 is_current=lane.is_current,
                 checkpoints=ports.checkpoints,
             ),
+        )
+
+    return make
+
+
+def _key_desk(runtime: Runtime, ports: CorePorts) -> Callable[[Lane], KeyDesk]:
+    def make(lane: Lane) -> KeyDesk:
+        return KeyDesk(
+            KeyDeskPorts(
+                secrets=ports.secrets,
+                verifiers=ports.verifiers,
+                evidence=ports.evidence_log,
+                clock=runtime.clock,
+            )
         )
 
     return make
@@ -140,13 +170,22 @@ def _reconciliation(
                 authority=authority,
                 auditor=ports.auditor,
                 index=ports.index,
+                commands=ports.commands,
                 evidence=ports.evidence_log,
                 clock=runtime.clock,
                 metrics=runtime.metrics,
             ),
+            hour_utc=_night_of(purpose, ports),
         )
 
     return make
+
+
+def _night_of(purpose: str, ports: CorePorts) -> int | None:
+    """Where a purpose's certificates are not all the ledger's, its CA's list would only look unexplained."""
+    if ports.auditor is None or ports.reconciliation_hour_utc < 0:
+        return None
+    return ports.reconciliation_hour_utc if spec_of(purpose).identity_kind == "charger" else None
 
 
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:

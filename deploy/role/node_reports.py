@@ -22,7 +22,7 @@ class NodeReports:
     def __init__(self, nats: NatsGateway, evidence_log: EvidenceLog, clock: Clock) -> None:
         self._evidence_log = evidence_log
         self._clock = clock
-        self._told: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._told: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = NodeWatch(nats.connection, nats.replies, lost=self._lost, present=self._present)
 
@@ -49,11 +49,15 @@ class NodeReports:
 
     def _present(self, presence: Presence) -> None:
         key = (presence.node, presence.incarnation)
-        if self._told.get(key) == presence.trust:
+        anchors = tuple(sorted({shown.anchor for shown in presence.server.certificates}))
+        if self._told.get(key) == (presence.trust, anchors):
             return
-        self._told[key] = presence.trust
+        self._told[key] = (presence.trust, anchors)
         body = v.NodeTrustReported(
-            node=presence.node, incarnation=presence.incarnation, fingerprints=presence.trust
+            node=presence.node,
+            incarnation=presence.incarnation,
+            fingerprints=presence.trust,
+            server_anchors=anchors,
         )
         evidence = v.Evidence(
             evidence_id=v.evidence_id("node-trust", *key, *presence.trust, self._clock.new_id()),

@@ -123,6 +123,7 @@ class System:
             database=database,
             ca=self.ca,
             checkpoints=self.checkpoints,
+            pepper=pepper,
         )
         await self.core.start()
         self.server_certificates.trust = self.core.server_trust

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from gateways.admin.approval import Approvals
+from gateways.admin.authorization_key import AuthorizationKeys
 from gateways.admin.certificate import Certificates
 from gateways.admin.charger import Chargers
 from gateways.admin.command import Commands
@@ -25,6 +27,7 @@ from gateways.admin.policy import Policies
 from gateways.admin.policy_preview import PolicyPreviews
 from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
+from gateways.admin.reconciliation import Reconciliations
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -76,9 +79,12 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         LocalControllers(commands),
         ExpiredAdmissions(commands),
         migrations,
+        Approvals(reader, commands),
         Logs(dependencies, commands),
+        AuthorizationKeys(dependencies, commands),
         Families(fleet, reader, commands),
         Notifications(dependencies, fleet, commands),
+        Reconciliations(fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

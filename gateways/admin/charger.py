@@ -14,6 +14,7 @@ from bfactors.charger.project import job_body
 from bfactors.charger.state import ChargerState
 from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
+from bfactors.key_weakness import weakness_of
 from bfactors.ledger_fold import charger_key
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
@@ -45,6 +46,8 @@ class RegisterChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     organization: field.Name | None = None
     expected_common_name: field.Name | None = None
     authorization_key: field.AuthorizationKey | None = None
+    authorization_key_origin: Literal["given", "factory"] = "given"
+    """Whether a key that is given is the one the charger left its factory with."""
 
 
 class ChangeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,7 +169,9 @@ class Chargers:
                 raise Problem.of_field(name, problem)
         if body.target_security_profile < body.security_profile:
             raise Problem.of_field("target_security_profile", "must not be below security_profile")
-        text, origin = body.authorization_key, "given"
+        text, origin = body.authorization_key, str(body.authorization_key_origin)
+        if text is None and body.authorization_key_origin != "given":
+            raise Problem.of_field("authorization_key", "name the key that the charger left its factory with")
         if text is None and body.security_profile in (1, 2):
             text, origin = self._unshown.hold(call.repetition.key, self._mint.mint).text, "generated"
         has_key = text is not None
@@ -185,6 +190,7 @@ class Chargers:
             key=self._mint.verifier(text) if text is not None else None,
             key_forms=self._mint.forms(text, body.ocpp_versions) if text is not None else (),
             key_origin=origin if has_key else None,
+            key_weakness=_weakness(body, text) if text is not None else None,
         )
         answer = await self._registered(call, command)
         charger = result_of(answer)
@@ -251,3 +257,10 @@ class Chargers:
         charger_id = call.path["charger_id"]
         command = ChangeCharger(charger_id=charger_id, **given(body))
         return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))
+
+
+def _weakness(body: RegisterChargerBody, text: str) -> str | None:
+    """Seen here, where the key's text is known, and stored as a code. One made here is random."""
+    if body.authorization_key is None:
+        return None
+    return weakness_of(text.encode(), identities=(body.charger_id, body.serial_number))

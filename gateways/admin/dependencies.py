@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bfactors.ports import Clock, CommandDoor, Metrics
+from bfactors.ports import Clock, CommandDoor, Metrics, SecretStore
 from gateways.admin.ports import (
     EventFeed,
     Exposition,
@@ -34,6 +34,7 @@ class AdminDependencies:
     tokens: TokenStore
     commands: CommandDoor
     keys: KeyMint
+    secrets: SecretStore
     clock: Clock
     metrics: Metrics
     exposition: Exposition

@@ -6,10 +6,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.certificate_hash import HashData
+from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
-from bfactors.command import CancelJob, RequestJob
+from bfactors.command import CancelJob, RequestJob, RotateKey
 from bfactors.ports import Clock
-from bfactors.purpose import purposes
+from bfactors.purpose import purposes, session_purpose
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.inbound import given
@@ -21,7 +22,9 @@ from gateways.admin.role import MAY_OPEN_JOB
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
 
-Action = Literal["issue", "renew", "revoke", "deactivate", "delete", "install-anchor", "migrate"]
+Action = Literal[
+    "issue", "renew", "revoke", "deactivate", "delete", "install-anchor", "migrate", "rotate-key"
+]
 RevocationReason = Literal[
     "key_compromise",
     "superseded",
@@ -183,17 +186,23 @@ class Jobs:
         """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
         await refuse_worn_key(self._reader, self._clock, job_id)
-        command = RequestJob(
-            job_id=job_id,
-            charger_id=charger_id,
-            purpose=purpose,
-            action=action,
-            reason=reason,
-            certificate_id=certificate_id,
-            revocation_reason=revocation_reason,
-            reported_ref=reported_ref,
-            fingerprint_sha256=fingerprint_sha256,
-        )
+        command: RequestJob | RotateKey
+        if action == ROTATE_KEY:
+            if purpose != session_purpose().name:
+                raise Problem.of_field("purpose", f"keys are the affair of {session_purpose().name}")
+            command = RotateKey(job_id=job_id, charger_id=charger_id, reason=reason)
+        else:
+            command = RequestJob(
+                job_id=job_id,
+                charger_id=charger_id,
+                purpose=purpose,
+                action=action,
+                reason=reason,
+                certificate_id=certificate_id,
+                revocation_reason=revocation_reason,
+                reported_ref=reported_ref,
+                fingerprint_sha256=fingerprint_sha256,
+            )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
 

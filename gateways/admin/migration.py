@@ -25,6 +25,8 @@ class MigrateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     target_profile: TargetProfile
     reason: field.Reason = "ordered by an operator"
+    ends_at: field.Time | None = None
+    """Of a way back from profile 3 to 2, which also needs an approval: when profile 2 is refused again."""
 
 
 class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +71,8 @@ class Migrations:
                 operation="migrations.open",
                 summary="Have a charger change its security profile; the case under way to the same profile is answered",
                 description="The certificate that profile 3 needs is obtained on the way. Nothing is sent before every "
-                "prerequisite is met; the charger shows them under `migration`.",
+                "prerequisite is met; the charger shows them under `migration`. From profile 3 back to 2: with "
+                "`ends_at`, and once somebody else has approved it.",
                 handler=self.open,
                 body=MigrateBody,
                 answer=shape.Job,
@@ -98,9 +101,17 @@ class Migrations:
         )
 
     async def open(self, call: Call, body: MigrateBody) -> Answer:
-        return await self.request(call, call.path["charger_id"], body.target_profile, body.reason)
+        charger_id = call.path["charger_id"]
+        return await self.request(call, charger_id, body.target_profile, body.reason, body.ends_at)
 
-    async def request(self, call: Call, charger_id: str, target_profile: int, reason: str) -> Answer:
+    async def request(
+        self,
+        call: Call,
+        charger_id: str,
+        target_profile: int,
+        reason: str,
+        ends_at: datetime | None = None,
+    ) -> Answer:
         """Open a case under a job id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
         await refuse_worn_key(self._reader, self._clock, job_id)
@@ -109,6 +120,8 @@ class Migrations:
             charger_id=charger_id,
             target_profile=target_profile,
             reason=reason,
+            ends_at=ends_at,
+            approval_id=call.repetition.new_id("approval"),
         )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})

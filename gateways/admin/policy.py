@@ -6,7 +6,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.command import SetPolicy
-from bfactors.policy import BUILT_IN, KEY_REBOOTS, Policy, effective_with_origin
+from bfactors.policy import (
+    BUILT_IN,
+    KEY_REBOOTS,
+    KEY_ROTATION_TRIGGERS,
+    UNEXPLAINED_CERTIFICATES,
+    Policy,
+    effective_with_origin,
+)
 from bfactors.policy_scope import FORMS
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
@@ -22,8 +29,10 @@ DAYS_AT_MOST = 36_500
 SECONDS_AT_MOST = 10 * 365 * 86_400
 _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
+    "charger_patience_s",
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
+    *("approval_valid_hours", "rollback_longest_days"),
 }
 _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),
@@ -31,8 +40,11 @@ _CHOICES = {
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
     "key_reboot": KEY_REBOOTS,
+    "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
+    "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
 }
 """Texts of a policy that are one of a few."""
+_MAY_BE_EMPTY = {"key_rotation_triggers"}
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _PATTERNS = {
     "escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)",
@@ -44,7 +56,7 @@ _PATTERNS = {
 def _bounded(name: str, kind: Any) -> Any:
     """A policy field's type with the bounds within which dates and timers can be computed."""
     if get_origin(kind) is tuple:
-        fewest = 1 if name in _CHOICES else 0
+        fewest = 1 if name in _CHOICES and name not in _MAY_BE_EMPTY else 0
         return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(min_length=fewest, max_length=16)]  # type: ignore[misc]
     if kind is int:
         most = _AT_MOST.get(name, DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)

@@ -119,6 +119,16 @@ class Reader(Protocol):
         cursor: str | None = None,
     ) -> Body | Refusal: ...
     async def log(self, log_id: str) -> Body | None: ...
+    async def approvals(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        charger_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def approval(self, approval_id: str) -> Body | None: ...
     async def migrations(
         self,
         *,
@@ -137,6 +147,18 @@ class Reader(Protocol):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
+    async def authorization_keys(
+        self,
+        *,
+        old_before: datetime,
+        state: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
     async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `family, cohort, count`, the largest first; retired chargers left out."""

@@ -175,6 +175,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: datetime | None
     ended_at: datetime | None
     next_try_at: datetime | None = None
+    approval_id: str | None = None
+    ends_at: datetime | None = None
 
 
 class JobReason(msgspec.Struct, frozen=True):

@@ -139,6 +139,25 @@ ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, family = excluded.family, cohort = excluded.cohort, state = excluded.state,
     opened_at = excluded.opened_at, doc = excluded.doc;
 
+-- name: authorization_keys
+INSERT INTO authorization_key (partition, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt,
+                               digests)
+SELECT number, charger_id, generation, origin, weakness, active_since, pending_since, in_doubt, digests
+  FROM lease, json_to_recordset($1) AS new(
+       charger_id text, generation integer, origin text, weakness text, active_since timestamptz,
+       pending_since timestamptz, in_doubt boolean, digests text[])
+ON CONFLICT (charger_id) DO UPDATE SET
+    partition = excluded.partition, generation = excluded.generation, origin = excluded.origin,
+    weakness = excluded.weakness, active_since = excluded.active_since, pending_since = excluded.pending_since,
+    in_doubt = excluded.in_doubt, digests = excluded.digests;
+
+-- name: approvals
+INSERT INTO approval (partition, approval_id, charger_id, kind, state, requested_at, doc)
+SELECT number, approval_id, charger_id, kind, state, requested_at, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       approval_id text, charger_id text, kind text, state text, requested_at timestamptz, doc text)
+ON CONFLICT (approval_id) DO UPDATE SET state = excluded.state, doc = excluded.doc;
+
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
 INSERT INTO idempotency (key, request_hash, answer)

@@ -111,6 +111,66 @@ SELECT created_at, notice_id || '/' || subscription_id AS place,
    AND ($4::timestamptz IS NULL OR (created_at, notice_id || '/' || subscription_id) < ($4, $5::text))
  ORDER BY created_at DESC, notice_id || '/' || subscription_id DESC LIMIT $6;
 
+-- name: authorization_keys
+-- Of chargers that use one, or should: profiles 1 and 2.
+SELECT charger_id, json_build_object(
+           'charger_id', charger_id, 'family', family, 'site', site, 'cohort', cohort, 'security_profile', security_profile,
+           'generation', generation, 'origin', origin, 'weakness', weakness, 'active_since', active_since,
+           'pending_since', pending_since, 'states', array_remove(ARRAY[
+               CASE WHEN origin = 'factory' OR weakness = 'factory-key' THEN 'factory' END,
+               CASE WHEN shared THEN 'shared' END,
+               CASE WHEN active_since < $5 THEN 'old' END,
+               CASE WHEN weakness IS NOT NULL THEN 'weak' END,
+               CASE WHEN generation IS NULL THEN 'unknown' END,
+               CASE WHEN pending_since IS NOT NULL THEN 'pending' END,
+               CASE WHEN in_doubt THEN 'in-doubt' END], NULL)) AS doc
+  FROM charger LEFT JOIN authorization_key AS known USING (charger_id)
+ CROSS JOIN LATERAL (SELECT EXISTS (
+           SELECT FROM authorization_key AS other
+            WHERE other.charger_id <> known.charger_id AND other.digests && known.digests) AS shared) AS compared
+ WHERE NOT decommissioned AND security_profile IN (1, 2)
+   AND ($1::text IS NULL OR CASE $1
+            WHEN 'factory' THEN origin = 'factory' OR weakness = 'factory-key'
+            WHEN 'shared' THEN shared
+            WHEN 'old' THEN active_since < $5
+            WHEN 'weak' THEN weakness IS NOT NULL
+            WHEN 'unknown' THEN generation IS NULL
+            WHEN 'pending' THEN pending_since IS NOT NULL
+            WHEN 'in-doubt' THEN in_doubt END)
+   AND ($2::text IS NULL OR family = $2)
+   AND ($3::text IS NULL OR site = $3)
+   AND ($4::text IS NULL OR cohort = $4)
+   AND ($6::text IS NULL OR charger_id > $6)
+ ORDER BY charger_id LIMIT $7;
+
+-- name: authorization_key_counts
+WITH repeated AS (
+    SELECT digest FROM authorization_key, unnest(digests) AS digest GROUP BY digest HAVING count(*) > 1
+), twice AS (
+    SELECT DISTINCT charger_id FROM authorization_key, unnest(digests) AS digest WHERE digest IN (SELECT * FROM repeated)
+)
+SELECT count(*) AS total,
+       count(*) FILTER (WHERE origin = 'factory' OR weakness = 'factory-key') AS factory,
+       count(twice.charger_id) AS shared,
+       count(*) FILTER (WHERE active_since < $1) AS old,
+       count(*) FILTER (WHERE weakness IS NOT NULL) AS weak,
+       count(*) FILTER (WHERE generation IS NULL) AS unknown,
+       count(*) FILTER (WHERE pending_since IS NOT NULL) AS pending,
+       count(*) FILTER (WHERE in_doubt) AS in_doubt
+  FROM charger LEFT JOIN authorization_key USING (charger_id) LEFT JOIN twice USING (charger_id)
+ WHERE NOT decommissioned AND security_profile IN (1, 2);
+
+-- name: approvals
+SELECT requested_at, approval_id, doc FROM approval
+ WHERE ($1::text IS NULL OR state = $1)
+   AND ($2::text IS NULL OR kind = $2)
+   AND ($3::text IS NULL OR charger_id = $3)
+   AND ($4::timestamptz IS NULL OR (requested_at, approval_id) < ($4, $5::text))
+ ORDER BY requested_at DESC, approval_id DESC LIMIT $6;
+
+-- name: approval
+SELECT doc FROM approval WHERE approval_id = $1;
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

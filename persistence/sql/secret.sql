@@ -21,4 +21,10 @@ DELETE FROM secret WHERE secret_id = $1 RETURNING secret_id;
 DELETE FROM secret WHERE secret_id = $1 AND expires_at <= now();
 
 -- name: expire
-WITH gone AS (DELETE FROM secret WHERE expires_at <= now() RETURNING 1) SELECT count(*) FROM gone;
+-- A key is sealed under the id of the job that brings it, and is wanted for as long as that is open.
+WITH gone AS (
+    DELETE FROM secret
+     WHERE expires_at <= now()
+        OR (purpose = 'authorization-key' AND EXISTS (SELECT FROM job WHERE job_id = secret_id AND state <> 'open'))
+    RETURNING 1
+) SELECT count(*) FROM gone;

@@ -3,193 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
-from actors.issuance import IssuanceActor, IssuancePorts, Settled, Wanted
-from actors.mailbox import MailboxState
-from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.ca import Transient
-from bfactors.charger import outgoing
-from bfactors.charger.state import CertificateRecord
 from bfactors.command import CancelJob, RequestJob
-from bfactors.effect import Effect
-from bfactors.known_certificate import KnownCertificate
+from bfactors.policy import PolicyOverride, PolicySet
+from tests.actors.crash_world import Ledger
 from tests.core import pki
-from tests.core.world import World
-from tests.fakes.ca import CountedMetrics, FakeCa, ManualTime, settle
+from tests.fakes.ca import settle
 
 pytestmark = pytest.mark.timeout(60)
 
-CSR = pki.csr("SN-1")
 STEPS_OF_A_LIFE = 40
 """More turns of the loop than an undisturbed life needs; the test of that name keeps it so."""
-
-
-class WorldIndex:
-    """`CertificateIndex` over one charger's state."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def by_serial(self, serial_numbers: Sequence[str]) -> Mapping[str, KnownCertificate]:
-        return {each.serial_number: each for each in self._all() if each.serial_number in serial_numbers}
-
-    async def of_purpose(
-        self, purpose: str, after: tuple[datetime, str] | None, limit: int
-    ) -> Sequence[KnownCertificate]:
-        rows = sorted(self._all(), key=lambda each: (each.not_after, each.certificate_id))
-        behind = [each for each in rows if after is None or (each.not_after, each.certificate_id) > after]
-        return [each for each in behind if each.purpose == purpose][:limit]
-
-    async def charger_of_key(self, spki_sha256: str) -> str | None:
-        keys = {event.spki_sha256 for event in self._world.events if isinstance(event, e.CSRValidated)}
-        return self._world.charger.charger_id if spki_sha256 in keys else None
-
-    def _all(self) -> list[KnownCertificate]:
-        return [
-            KnownCertificate(
-                certificate_id=each.certificate_id,
-                charger_id="CP-1",
-                purpose=each.purpose,
-                state=each.state,
-                serial_number=each.serial_number,
-                issuing_ca_id=each.issuing_ca_id,
-                external_ref=each.external_ref,
-                not_after=each.not_after,
-                issued_at=each.issued_at,
-                revocation_requested_at=each.revocation_requested_at,
-                revoked_at=each.revoked_at,
-            )
-            for each in self._world.charger.certificates.values()
-        ]
-
-
-class Ledger:
-    """One charger's real decisions behind an evidence log, and the router that tells the actor what changed."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.time = ManualTime(self.world.now)
-        self.ca = FakeCa(self.time)
-        self.seen: list[str] = []
-        self.bodies: list[v.EvidenceBody] = []
-        self.failures: list[BaseException] = []
-        self.actor: IssuanceActor | None = None
-        self.reconciler: ReconciliationActor | None = None
-        self.auditor: FakeCa | None = self.ca
-        self.world.request()
-        self.world.connect()
-        self.world.confirm_trust()
-        self.world.carry_out()
-        self.outstanding: dict[str, Effect] = {}
-
-    def wake(self) -> IssuanceActor:
-        """A new actor, given everything outstanding; the one before is dead where it stood."""
-        self.kill()
-        ports = IssuancePorts(
-            authority=self.ca,
-            revoker=self.ca,
-            evidence=self,
-            clock=self.time,
-            metrics=CountedMetrics(),
-            sleep=self.time.sleep,
-            uniform=lambda low, high: (low + high) / 2,
-        )
-        self.actor = IssuanceActor("charging_station", ports)
-        self.actor.start(lambda _, error, __: self.failures.append(error))
-        self.reconciler = ReconciliationActor(
-            "charging_station",
-            ReconciliationPorts(
-                authority=self.ca,
-                auditor=self.auditor,
-                index=WorldIndex(self.world),
-                evidence=self,
-                clock=self.time,
-                metrics=CountedMetrics(),
-                sleep=self.time.sleep,
-                uniform=lambda low, high: (low + high) / 2,
-            ),
-        )
-        self.reconciler.start(lambda _, error, __: self.failures.append(error))
-        for effect in self.outstanding.values():
-            self._tell(Wanted(effect))
-        return self.actor
-
-    def kill(self) -> None:
-        for each in (self.actor, self.reconciler):
-            if each is not None:
-                each.abandon()
-
-    async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
-        await asyncio.sleep(0)
-        if evidence.evidence_id not in self.seen:
-            self.seen.append(evidence.evidence_id)
-            self.bodies.append(evidence.body)
-            self.world.now = self.time.now()
-            self.world.tell(evidence.body)
-            self.tell_changes()
-        await asyncio.sleep(0)
-
-    def tell_changes(self) -> None:
-        wanted = {
-            effect.effect_id: effect for effect in outgoing.effects(self.world.charger, self.world.facts)
-        }
-        for effect_id in set(self.outstanding) - set(wanted):
-            self._tell(Settled(effect_id))
-        for effect_id, effect in wanted.items():
-            if self.outstanding.get(effect_id) != effect:
-                self._tell(Wanted(effect))
-        self.outstanding = wanted
-
-    def _tell(self, message: Wanted | Settled) -> None:
-        for each in (self.actor, self.reconciler):
-            if each is not None and each.state is MailboxState.OPEN:
-                each.tell(message)
-
-    def take_csr(self) -> None:
-        self.world.now = self.time.now()
-        self.world.present_csr(CSR)
-        self.tell_changes()
-
-    async def live(self, turns: int) -> None:
-        """Let the actor go on for so many turns of the loop, and kill it there."""
-        self.wake()
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        self.kill()
-        await settle(3)
-
-    async def lose_the_answer(self) -> None:
-        """The CA signs, and the actor dies before it hears of it."""
-        self.wake()
-        silence = Transient("ReadTimeoutError", "no answer", may_have_happened=True)
-        self.ca.fail("issue", silence, took_effect=True)
-        self.take_csr()
-        await settle()
-        self.kill()
-        assert len(self.ca.made) == 1
-
-    async def finish(self) -> None:
-        """A life that is left in peace, until nothing is owed any more."""
-        self.wake()
-        for _ in range(1000):
-            await self.time.advance(5)
-            if not self.outstanding:
-                break
-        assert self.failures == []
-        assert self.outstanding == {}
-
-    @property
-    def certificates(self) -> list[CertificateRecord]:
-        return list(self.world.charger.certificates.values())
-
-    def count(self, kind: type) -> int:
-        return sum(isinstance(event, kind) for event in self.world.events)
 
 
 async def test_an_undisturbed_life_needs_fewer_turns_than_the_crash_tests_try() -> None:
@@ -391,3 +222,54 @@ async def test_a_crash_at_any_step_of_a_revocation_revokes_once_and_records_it_o
     assert [made.revoked_for for made in ledger.ca.made.values()] == ["key_compromise"]
     assert [certificate.state for certificate in ledger.certificates] == ["revoked"]
     assert ledger.count(e.CertificateRevoked) == 1
+
+
+async def test_a_ca_that_is_away_for_longer_than_the_renewal_window_costs_no_certificate_and_no_doubt() -> (
+    None
+):
+    """Two days of validity, one of them the window; the CA is away until all has ended."""
+    ledger = Ledger()
+    ledger.wake()
+    override = PolicyOverride(
+        scope="purpose:charging_station",
+        values={
+            "validity_days": 2,
+            "renew_before_days": 1,
+            "renewal_spread_days": 0,
+            "last_safe_days": 0,
+            "escalate_before_days": [],
+        },
+    )
+    ledger.world.facts = replace(ledger.world.facts, policies=PolicySet(version=2, overrides=(override,)))
+    ledger.take_csr()
+    await settle()
+    (first,) = ledger.certificates
+    for _ in range(4):
+        ledger.world.carry_out()
+    ledger.world.connect(3, first.fingerprint_sha256)
+    assert ledger.certificates[0].state == "active"
+    await ledger.time.advance(86400)
+    ledger.world.now = ledger.time.now()
+    ledger.world.request("renew", job_id="renewal")
+    ledger.world.carry_out()
+    away = Transient("EndpointConnectionError", "no route")
+    ledger.ca.fail("issue", away, times=100_000)
+    ledger.world.present_csr(pki.csr("SN-1"))
+    ledger.tell_changes()
+    await ledger.time.advance(30 * 3600)
+    ledger.world.now = ledger.time.now()
+    ledger.world.tell(v.DeadlinePassed(at=ledger.time.now()))
+    assert ledger.world.charger.certificates[first.certificate_id].state == "expired"
+    job = ledger.world.charger.jobs["renewal"]
+    assert (job.stage, job.waiting_for, job.reason_code) == ("issuing", "ca", "authority-slower-than-charger")
+    calls_an_hour = (len(ledger.ca.orders) - 1) / 30
+    assert calls_an_hour <= 60 * 60 / 10, (
+        "one job asks a CA that is away not more often than every ten seconds"
+    )
+    ledger.ca.faults.clear()
+    await ledger.time.advance(300)
+    assert len(ledger.ca.made) == 2
+    assert ledger.count(e.IssuanceInDoubt) == ledger.count(e.IssuanceReconciliationStarted) == 0
+    second = ledger.world.charger.certificates[ledger.world.charger.jobs["renewal"].certificate_id or ""]
+    assert second.state == "issued"
+    assert ledger.failures == []

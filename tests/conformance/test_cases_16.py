@@ -46,7 +46,6 @@ async def called(
 # ---------------------------------------------------------------- keys and certificates
 
 
-@pytest.mark.xfail(strict=True, reason="no rotation job behind POST /authorization-key yet")
 async def test_TC_073_update_of_the_charge_points_password(system: ControlPlane, tmp_path: Path) -> None:
     """ChangeConfiguration AuthorizationKey with 16 to 20 bytes in hex; once the new key is seen the old one is refused."""
     point = await ChargePoint.registered(system, tmp_path, target_profile=2)

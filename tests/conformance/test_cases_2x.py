@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
 STATION_CERTIFICATE = "ChargingStationCertificate"
 LOG_URL = "https://logs.example/upload/"
 
-NO_ROTATION_YET = "no rotation job behind POST /authorization-key yet"
 NO_SECC_YET = "comes with ISO 15118: it takes the SECC's own identity (its SECCID), a V2G CA and its anchors; refused till then"
 LISTED_APART = (
     "by decision: the admin API's contract keeps ManufacturerRootCertificate out of calls by hand, and firmware trust lists it "
@@ -48,7 +47,6 @@ async def rotate(charger: Charger, session: Session, status: str) -> str:
     return password
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_ROTATION_YET)
 @IN_BOTH_VERSIONS
 async def test_TC_A_09_password_change_accepted(system: ControlPlane, tmp_path: Path) -> None:
     """A rotation sends SetVariables SecurityCtrlr/BasicAuthPassword; once the new key is seen the old one is refused."""
@@ -61,7 +59,6 @@ async def test_TC_A_09_password_change_accepted(system: ControlPlane, tmp_path: 
     assert await charger.until_refused(authorization=charger.basic()) == 401
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_ROTATION_YET)
 @IN_BOTH_VERSIONS
 async def test_TC_A_10_password_change_rejected(system: ControlPlane, tmp_path: Path) -> None:
     """A charger that rejects the new password goes on with the old one."""

@@ -38,7 +38,10 @@ REFUSED_FOR_THEIR_MEANING = {
     "unknown-purpose": {"purpose"},
     "wrong-identity": {"purpose"},
     "malformed-certificate": {"anchors", "chain_pem"},
-    "contradiction": {"validity_days", "renew_before_days", "escalate_before_days"},
+    "unfit-key": {"key"},
+    "end-missing": {"ends_at"},
+    "end-out-of-range": {"ends_at"},
+    "contradiction": {"validity_days", "renew_before_days", "escalate_before_days", "blackout_hours"},
     "realm-rule": {"validity_days", "key_algorithms"},
     "authority-cannot": {"validity_days"},
     "family-cannot": {"key_algorithms", "confirm_rung"},
@@ -53,7 +56,8 @@ REFUSED_FOR_THEIR_MEANING = {
             "revocation_reason",
             "latest",
         ),
-        *("fingerprint_sha256", "reported_ref"),
+        *("fingerprint_sha256", "reported_ref", "until"),
+        "authorization_key",
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

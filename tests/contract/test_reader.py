@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from bfactors.errors import Unavailable
-from bfactors.ledger_row import Batch, QuarantineRow, SecurityEventRow
+from bfactors.ledger_row import AuthorizationKeyRow, Batch, QuarantineRow, SecurityEventRow
 from bfactors.refusal import Refusal
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.reader import Body, LedgerReader
@@ -461,3 +461,86 @@ async def test_chargers_are_counted_by_how_surely_they_hold_one_of_the_bundles(
     ]
     nobody = await reader.anchor_holders("backend_server", [], from_profile=2)
     assert {r["rung"] for r in nobody} == {None}
+
+
+# ---------------------------------------------------------------- authorization keys
+
+
+def key_of(charger_id: str, *digests: str, **fields: Any) -> AuthorizationKeyRow:
+    values: dict[str, Any] = {
+        "charger_id": charger_id,
+        "generation": 1 if digests else None,
+        "origin": "generated" if digests else None,
+        "weakness": None,
+        "active_since": DAWN if digests else None,
+        "pending_since": None,
+        "in_doubt": False,
+        "digests": digests,
+        **fields,
+    }
+    return AuthorizationKeyRow(**values)
+
+
+async def test_keys_are_listed_and_counted_by_what_is_wrong_with_them(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    chargers = [charger(name, family="F2" if name == "g" else "F1") for name in "abcdefgh"]
+    chargers += [charger("i", security_profile=3), charger("j", decommissioned=True)]
+    keys = [
+        key_of("a", "aa"),
+        key_of("b", "bb", "b2", active_since=DAWN + timedelta(days=30)),
+        key_of("c", "cc", "b2", active_since=DAWN + timedelta(days=30)),
+        key_of("d", "dd", origin="factory", active_since=DAWN + timedelta(days=30)),
+        key_of("e", "ee", weakness="default-key", active_since=DAWN + timedelta(days=30)),
+        key_of("f", "ff", in_doubt=True, active_since=DAWN + timedelta(days=30)),
+        key_of("g", "gg", pending_since=DAWN, active_since=DAWN + timedelta(days=30)),
+        key_of("i", "ii"),
+        key_of("j", "jj"),
+    ]
+    await put(postgres_ledger_store, chargers=chargers, authorization_keys=keys)
+    old_before = DAWN + timedelta(days=1)
+    states = {
+        item["charger_id"]: item["states"]
+        for item in items(await reader.authorization_keys(old_before=old_before))
+    }
+    assert states == {
+        "a": ["old"],
+        "b": ["shared"],
+        "c": ["shared"],
+        "d": ["factory"],
+        "e": ["weak"],
+        "f": ["in-doubt"],
+        "g": ["pending"],
+        "h": ["unknown"],
+    }
+    for state, names in {
+        "old": "a",
+        "shared": "bc",
+        "factory": "d",
+        "weak": "e",
+        "in-doubt": "f",
+        "pending": "g",
+        "unknown": "h",
+    }.items():
+        found = items(await reader.authorization_keys(old_before=old_before, state=state))
+        assert "".join(item["charger_id"] for item in found) == names, state
+    [only] = items(await reader.authorization_keys(old_before=old_before, family="F2"))
+    assert datetime.fromisoformat(only["pending_since"]) == DAWN
+    assert await reader.authorization_key_counts(old_before) == {
+        **dict.fromkeys(("old", "factory", "weak", "in_doubt", "pending", "unknown"), 1),
+        "shared": 2,
+        "total": 8,
+    }
+    page = await reader.authorization_keys(old_before=old_before, limit=5)
+    assert not isinstance(page, Refusal)
+    rest = items(await reader.authorization_keys(old_before=old_before, cursor=page["next_cursor"]))
+    assert [item["charger_id"] for item in rest] == ["f", "g", "h"]
+
+
+async def test_a_rotated_key_takes_the_place_of_the_old_one(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    await put(postgres_ledger_store, chargers=[charger("a")], authorization_keys=[key_of("a", "aa")])
+    await put(postgres_ledger_store, authorization_keys=[key_of("a", "bb", generation=2)])
+    [found] = items(await reader.authorization_keys(old_before=DAWN))
+    assert (found["generation"], found["states"]) == (2, [])

@@ -18,9 +18,11 @@ from bfactors.secret import OpenedSecret, SealingKey, SecretName
 from deploy.embedded import DataDirectory
 from deploy.role.custody import SealingKeyFile
 from deploy.role.lane_secret import LaneSecrets
+from persistence.ledger_store import PostgresLedgerStore
 from persistence.role import READER, WRITER
 from persistence.secret import PostgresSecretStore
 from tests.conftest import FreshDatabase
+from tests.fakes import ledger_row
 
 pytest_plugins = ("tests.fakes.ledger_database",)
 
@@ -108,6 +110,22 @@ async def test_the_id_of_a_secret_past_its_time_is_free(store: PostgresSecretSto
     opened = await store.open("s1")
     assert opened is not None
     assert (opened.name.generation, opened.disclosed.value) == (3, b"second")
+
+
+async def test_a_key_is_swept_when_the_job_that_brings_it_has_ended(
+    store: PostgresSecretStore, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    for job_id in ("open-1", "done-1", "other"):
+        await store.put(named(job_id), KEY, None)
+    await store.put(SecretName(secret_id="done-2", purpose="log-upload", charger_id="c"), KEY, None)
+    jobs = [ledger_row.job("open-1"), *(ledger_row.job(f"done-{n}", state="failed") for n in (1, 2))]
+    lease = await postgres_ledger_store.claim(3, "a", timedelta(minutes=5))
+    assert lease is not None
+    await postgres_ledger_store.commit(lease, ledger_row.batch(lease, 0, jobs=jobs), timedelta(minutes=5))
+    assert await store.expire() == 1
+    assert await store.open("done-1") is None
+    for kept in ("open-1", "other", "done-2"):
+        assert await store.open(kept) is not None
 
 
 async def test_resealing_changes_the_expiry_and_nothing_else(

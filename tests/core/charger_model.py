@@ -15,13 +15,17 @@ from bfactors.charger.decide import ChargerCommand, Decision, decide_command, de
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
-from bfactors.effect import Effect, IssueCertificate, ReconcileIssuance, RevokeCertificate
+from bfactors.effect import Effect, IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate
 from bfactors.instruction import (
     CallAction,
     DeleteCertificate,
     InstallLeaf,
     InstructionOrder,
     ListCertificates,
+    RaiseSecurityProfile,
+    SetNetworkProfile,
+    SetProfilePriority,
+    WriteAuthorizationKey,
     is_reset,
 )
 from bfactors.ocpp import Answered, CallFailed, Outcome
@@ -36,7 +40,7 @@ SCHEMA = {kind.__name__: kind for kind in e.ChargerEvent.__args__}
 class Model(World):
     """A World that remembers everything it was told and checks itself after every message."""
 
-    def __init__(self) -> None:
+    def __init__(self, target_security_profile: int = 3) -> None:
         self.log: list[tuple[e.ChargerEvent, Any]] = []
         self.before: ChargerState | None = None
         self.effects: dict[str, Effect] = {}
@@ -46,9 +50,16 @@ class Model(World):
         self.ended: set[str] = set()
         self.has_used_profile_3 = False
         self.reset_on: set[str] = set()
+        self.keys_held = {1}
+        """The generations the charger can present, whatever it said of them."""
         self.told: list[v.EvidenceBody] = []
+        self.approved_by_another = False
         super().__init__(
-            fleet_facts(), key=_key(), key_origin="generated", security_profile=2, target_security_profile=3
+            fleet_facts(),
+            key=_key(),
+            key_origin="generated",
+            security_profile=2,
+            target_security_profile=target_security_profile,
         )
 
     # ------------------------------------------------------------ messages
@@ -121,13 +132,29 @@ class Model(World):
                 self.ended.add(ended.job_id)
         self._check_orders(state)
         record = outgoing.admission(state)
-        if not self.has_used_profile_3:
-            assert 2 in record.allowed_profiles
+        self._check_profiles(state)
+        self._check_migration(state)
         for known in record.credentials:
             certificate = state.certificates[known.certificate_id]
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
                 assert known.state == "revoked"
         self._check_not_locked_out(state)
+        self.check_keys()
+
+    def check_keys(self) -> None:
+        """Some key that the charger holds is admitted, one key at most is the active one, and nothing is left unsettled."""
+        state = self.charger
+        admitted = {key.generation: key.state for key in outgoing.admission(state).keys}
+        if not self.has_used_profile_3:
+            assert self.keys_held & set(admitted), (self.keys_held, admitted)
+        active = list(admitted.values()).count("active")
+        assert active == 1 or (active == 0 and self.has_used_profile_3), admitted
+        for key in state.pending_keys:
+            assert (key.job_id in state.jobs) is (key.doubted_at is None), key
+            assert (key.generation in admitted) is (key.prepared_at is not None), key
+        told = [i for i in state.instructions.values() if isinstance(i.body, WriteAuthorizationKey)]
+        assert {i.job_id for i in told} <= set(state.jobs)
+        assert len({(i.job_id, i.body) for i in told}) == len(told) <= 1
 
     def note_reset(self, order: InstructionOrder, outcome: Outcome) -> None:
         """A Reset leaves: none that was not refused may have left on that session before."""
@@ -138,6 +165,42 @@ class Model(World):
             assert order.session_id not in self.reset_on, "two resets without a reconnect between"
         if not isinstance(outcome, CallFailed) and outcome != Answered("Rejected"):
             self.reset_on.add(order.session_id)
+
+    def _check_profiles(self, state: ChargerState) -> None:
+        """Never lower than what succeeded but by a way back; never without what the charger may come with."""
+        record = outgoing.admission(state)
+        told = {
+            order.body.security_profile
+            for order in self.sent
+            if isinstance(order.body, SetNetworkProfile | RaiseSecurityProfile)
+        }
+        if not self.has_used_profile_3:
+            assert 2 in record.allowed_profiles
+            assert told <= set(record.allowed_profiles), "it may come up with what it was told of at any time"
+            return
+        assert 3 in record.allowed_profiles
+        way = state.way_back
+        assert (2 in record.allowed_profiles) == (way is not None)
+        if way is not None:
+            assert way.ends_at > self.now
+            assert all(key.generation > way.after_generation for key in record.keys)
+            assert self.approved_by_another, "nobody agreed to it"
+            assert way.used_at is None or self.keys_held & {key.generation for key in record.keys}
+
+    def _check_migration(self, state: ChargerState) -> None:
+        case = state.migration
+        if case is None:
+            return
+        assert not case.is_under_way or case.job_id in state.jobs
+        if case.state in ("pending", "quarantine", "completed", "cancelled"):
+            kinds = (SetNetworkProfile, SetProfilePriority, RaiseSecurityProfile)
+            assert not any(
+                i.job_id == case.job_id and isinstance(i.body, kinds) for i in state.instructions.values()
+            )
+        if case.state == "completed" and case.target_profile == 3:
+            assert self.has_used_profile_3
+        if case.state == "active":
+            assert case.missing == ()
 
     def _check_event(self, event: e.ChargerEvent) -> None:
         text = e.payload_of(event)
@@ -190,8 +253,18 @@ class Model(World):
                 ), job
             case "operator":
                 assert job.reason_code, job
-            case "reconnect" | "upload" | "receiver":
+            case "profile-with-password":
+                assert state.session is None or state.session.security_profile not in (1, 2), job
+            case "reconnect" | "upload" | "receiver" | "reboot":
                 assert job.due_at is not None or job.overdue, job
+            case "key":
+                assert any(isinstance(x, MintKey) and x.job_id == job.job_id for x in effects.values()), job
+            case "approval":
+                assert any(
+                    one.state == "open" and one.job_id == job.job_id for one in state.approvals.values()
+                )
+            case "visit" | "end-of-rollback":
+                assert state.way_back is not None, job
             case "migration":
                 case = state.migration
                 assert case is not None, job

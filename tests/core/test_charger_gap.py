@@ -565,3 +565,16 @@ def test_an_older_leaf_seen_live_settles_its_own_delivery_and_not_the_newer_ones
     (order,) = world.orders()
     assert isinstance(order, InstallLeaf)
     assert order.certificate_id == newer.certificate_id
+
+
+def test_a_renewal_that_a_pause_holds_is_looked_at_when_the_last_safe_days_begin() -> None:
+    world = World()
+    certificate = world.to_active()
+    with_pause(world)
+    world.request("renew")
+    safe = certificate.not_after - timedelta(days=3)
+    while (due := clock.next_due(world.charger, world.facts, world.now)) is not None and due <= safe:
+        world.now = max(world.now, due)
+        world.tell(v.DeadlinePassed(at=due))
+    [job] = world.charger.jobs.values()
+    assert job.stage != "held"

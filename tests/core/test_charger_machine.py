@@ -2,25 +2,35 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import outgoing
-from bfactors.effect import IssueCertificate, ReconcileIssuance, RevokeCertificate, StartRenewal
+from bfactors.charger.decide import ChargerCommand
+from bfactors.effect import IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
-from bfactors.instruction import DeleteCertificate, InstallLeaf, ListCertificates, is_repeatable
-from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, Silent
+from bfactors.instruction import (
+    DeleteCertificate,
+    InstallLeaf,
+    ListCertificates,
+    ReadSettings,
+    WriteAuthorizationKey,
+    is_repeatable,
+)
+from bfactors.ocpp import Answered, CallFailed, Disconnected, Outcome, ReadSetting, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.charger_model import Model, chain_for, requested
+from tests.core.key_moves import TAKING, KeyMoves
 
 INDEX = st.integers(0, 50)
 OUTCOMES = st.sampled_from(
@@ -29,6 +39,7 @@ OUTCOMES = st.sampled_from(
         Answered("Accepted"),
         Answered("Accepted"),
         Answered("Rejected"),
+        Answered("RebootRequired"),
         CallFailed("InternalError"),
         CallFailed("NotSupported"),
         Silent(),
@@ -38,6 +49,7 @@ OUTCOMES = st.sampled_from(
 DURATIONS = st.sampled_from(
     [timedelta(seconds=3), timedelta(minutes=3), timedelta(hours=2), timedelta(days=9), timedelta(days=80)]
 )
+STRAY_CSR = pki.csr("SN-1")
 POLICIES = st.sampled_from(
     [
         {},
@@ -47,17 +59,17 @@ POLICIES = st.sampled_from(
         {"reconnect_close_s": 60, "reconnect_reset_s": 60},
         {"reconnect_close_s": 0, "reconnect_reset_s": 2, "discarded_reconnects": 1},
         {"reconnect_close_s": 0, "discarded_reconnects": 0, "discarded_after_s": 60},
+        {"key_doubt_days": 1},
+        {"key_close_session_s": 0, "key_rotation_days": 60},
     ]
 )
 
 
-class ChargerMachine(RuleBasedStateMachine):
+class ChargerMachine(KeyMoves):
     def __init__(self) -> None:
-        super().__init__()
-        self.model = Model()
+        super().__init__(Model())
         self.policy_version = 1
         self.csrs: list[str] = []
-        self.jobs = 0
         self.spares: set[HashData] = set()
 
     @initialize(steps=st.sampled_from([0, 0, 4, 6, 8, 13, 16, 20]))
@@ -87,9 +99,7 @@ class ChargerMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ operators
 
-    def _command(
-        self, command: c.RequestJob | c.RequestLog | c.CancelJob | c.ChangeCharger | c.ResumeCharger
-    ) -> None:
+    def _command(self, command: ChargerCommand) -> None:
         self.model.command(command)
 
     @rule(action=st.sampled_from(["issue", "issue", "renew"]))
@@ -132,11 +142,80 @@ class ChargerMachine(RuleBasedStateMachine):
     def resume_it(self) -> None:
         self._command(c.ResumeCharger(charger_id="CP-1", reason="looked at"))
 
+    # ------------------------------------------------------------ migrations
+
+    @rule(profile=st.sampled_from([1, 2, 3, 3]))
+    def order_a_migration(self, profile: int) -> None:
+        self.jobs += 1
+        self._command(
+            c.OpenMigration(
+                job_id=f"job-{self.jobs}",
+                charger_id="CP-1",
+                target_profile=profile,
+                reason="test",
+                ends_at=self.model.now + timedelta(days=20) if profile == 2 else None,
+                approval_id=f"approval-{self.jobs}",
+            )
+        )
+
+    @precondition(lambda self: self.model.charger.migration is not None)
+    @rule(ends=st.booleans())
+    def release_the_migration(self, ends: bool) -> None:
+        self._command(c.ReleaseMigration(charger_id="CP-1", reason="looked at", ends=ends))
+
+    @precondition(lambda self: self.model.charger.approvals)
+    @rule(
+        which=INDEX,
+        verdict=st.sampled_from(["approve", "approve", "reject"]),
+        by_author=st.booleans(),
+        has_read=st.sampled_from([True, True, False]),
+    )
+    def decide_an_approval(self, which: int, verdict: Any, by_author: bool, has_read: bool) -> None:
+        approvals = list(self.model.charger.approvals.values())
+        approval = approvals[which % len(approvals)]
+        was_open = approval.state == "open"
+        counts = was_open and not by_author and has_read and verdict == "approve"
+        self.model.approved_by_another |= counts
+        self.model.actor = approval.author if by_author else "somebody else"
+        self._command(
+            c.DecideApproval(
+                charger_id="CP-1",
+                approval_id=approval.approval_id,
+                verdict=verdict,
+                content_hash=approval.content_hash if has_read else "0" * 64,
+                reason="test",
+            )
+        )
+        self.model.actor = "test"
+        if not counts and was_open and verdict == "approve":
+            assert self.model.charger.approvals[approval.approval_id].state != "approved"
+
+    @precondition(lambda self: self.model.has_used_profile_3)
+    @rule(goes=st.booleans())
+    def agree_on_a_way_back(self, goes: bool) -> None:
+        """Seldom reached by chance: asked for, approved, its key made, and the charger perhaps gone back."""
+        self.order_a_migration(2)
+        asked = [one for one in self.model.charger.approvals.values() if one.state == "open"]
+        if not asked:
+            return
+        self.decide_an_approval(len(self.model.charger.approvals) - 1, "approve", False, True)
+        if any(x.generation not in {k.generation for k in self.model.charger.keys} for x in self._mints()):
+            self.mint_a_key(len(self._mints()) - 1, True, goes)
+        ways = [way for way in self._admissible() if way[0] == 2]
+        if goes and ways:
+            self.model.connect(2, key=int(ways[-1][1] or 0))
+
+    def _mints(self) -> list[MintKey]:
+        return [x for x in self.model.effects.values() if isinstance(x, MintKey)]
+
     # ------------------------------------------------------------ sessions
 
-    def _admissible(self) -> list[tuple[int, str | None]]:
+    def _admissible(self) -> list[tuple[int, str | int | None]]:
+        """Profiles with what the charger would show for them: a certificate's fingerprint, a key's generation."""
         record = outgoing.admission(self.model.charger)
-        found: list[tuple[int, str | None]] = [(2, None)] if 2 in record.allowed_profiles else []
+        found: list[tuple[int, str | int | None]] = []
+        if 2 in record.allowed_profiles:
+            found += [(2, generation) for generation in self.keys_admitted()]
         if 3 in record.allowed_profiles:
             found += [
                 (3, known.fingerprint_sha256)
@@ -156,8 +235,16 @@ class ChargerMachine(RuleBasedStateMachine):
     def connect(self, which: int) -> None:
         ways = self._admissible()
         if ways:
-            profile, fingerprint = ways[which % len(ways)]
-            self.model.connect(profile, fingerprint)
+            profile, shown = ways[which % len(ways)]
+            if isinstance(shown, str):
+                self.model.connect(profile, shown)
+            else:
+                self.model.connect(profile, key=shown)
+            profile, shown = ways[which % len(ways)]
+            if isinstance(shown, str):
+                self.model.connect(profile, shown)
+            else:
+                self.model.connect(profile, key=shown)
 
     @precondition(lambda self: self.model.charger.security_profile == 3)
     @rule(times=st.integers(1, 4), says_so=st.booleans())
@@ -224,17 +311,22 @@ class ChargerMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ exchanges
 
-    @rule(outcome=OUTCOMES, lists=st.booleans())
-    def carry_out_an_order(self, outcome: Outcome, lists: bool) -> None:
-        orders = outgoing.orders(self.model.charger, self.model.facts, self.model.now)
+    @rule(outcome=OUTCOMES, lists=st.booleans(), taking=TAKING)
+    def carry_out_an_order(self, outcome: Outcome, lists: bool, taking: str = "forgets") -> None:
+        orders = self.orders()
         if not orders:
             return
         order = orders[0]
+        if isinstance(order.body, WriteAuthorizationKey):
+            self.tell_a_key(order, order.body.generation, outcome, taking)
+            return
         self.model.sent.append(order)
         self.model.note_reset(order, outcome)
         key = (order.instruction_id, order.decision, order.session_id)
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
+        if lists and isinstance(order.body, ReadSettings):
+            outcome = Answered("Accepted", settings=(ReadSetting("network-priority", "2,1"),))
         if lists and isinstance(order.body, ListCertificates):
             outcome = Answered("Accepted", listed=self._all_it_holds())
         if isinstance(order.body, DeleteCertificate) and isinstance(outcome, Answered):
@@ -273,6 +365,8 @@ class ChargerMachine(RuleBasedStateMachine):
     @rule(which=INDEX, outcome=OUTCOMES)
     def answer_late_or_twice(self, which: int, outcome: Outcome) -> None:
         order = self.model.sent[which % len(self.model.sent)]
+        if self.would_lie(order, outcome):
+            return
         self.model.tell(
             v.InstructionAnswered(
                 instruction_id=order.instruction_id,
@@ -294,6 +388,8 @@ class ChargerMachine(RuleBasedStateMachine):
             self.connect(1)
         elif outgoing.orders(model.charger, model.facts, model.now):
             self.carry_out_an_order(Answered("Accepted"), True)
+        elif any(isinstance(x, MintKey) for x in outgoing.effects(model.charger, model.facts)):
+            self.mint_a_key(-1, True)
         elif any(job.stage == "awaiting-csr" for job in model.charger.jobs.values()):
             self.present_a_csr(pki.csr("SN-1"))
         elif any(isinstance(x, IssueCertificate) for x in outgoing.effects(model.charger, model.facts)):
@@ -468,6 +564,28 @@ class ChargerMachine(RuleBasedStateMachine):
                     report_at=self.model.now,
                 )
         self.model.tell(body)
+
+    @rule(which=INDEX, revoked=st.booleans(), known=st.sampled_from([None, "revoked", "active"]))
+    def hear_what_the_ca_has(self, which: int, revoked: bool, known: str | None) -> None:
+        """Of one of its own, or of one that was signed for a key of its and never came here."""
+        chains = [each.chain_pem for each in self.model.charger.certificates.values()]
+        begin = self.model.now.replace(microsecond=0) - timedelta(hours=1)
+        chains.append(pki.ca().sign(STRAY_CSR, begin, begin + timedelta(days=90)))
+        authority = self.model.facts.authorities["charging_station"]
+        self.model.tell(
+            v.CertificateSeenAtCa(
+                purpose="charging_station",
+                authority_arn=authority.arn,
+                external_ref=f"{authority.arn}/certificate/seen",
+                chain_pem=chains[which % len(chains)],
+                issued_at=self.model.now - timedelta(hours=1),
+                revoked_at=self.model.now - timedelta(minutes=30) if revoked else None,
+                revocation_reason="superseded" if revoked else None,
+                report_ref=f"report-{self.model.now:%H%M%S}",
+                report_at=self.model.now,
+                ledger_state=known,
+            )
+        )
 
     @precondition(lambda self: any(isinstance(x, RevokeCertificate) for x in self.model.effects.values()))
     @rule(which=INDEX, accepted=st.booleans())

@@ -7,7 +7,7 @@ import pytest
 from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.charger import clock, outgoing
-from bfactors.instruction import CloseSession, Reboot
+from bfactors.instruction import CallAction, CloseSession, Reboot
 from bfactors.ocpp import Answered, Disconnected, Silent
 from tests.core.world import World, fleet_facts
 
@@ -164,6 +164,31 @@ def test_no_step_is_taken_while_the_charger_is_away() -> None:
     world.connect(3, old)
     world.wait(seconds=600)
     assert kinds(world) == [CloseSession]
+
+
+def test_a_reset_by_hand_that_has_not_left_yet_is_not_joined_by_the_ladder_s() -> None:
+    world, _, new = renewing(reconnect_close_s=0, reconnect_reset_s=60)
+    world.wait(seconds=50)
+    by_hand = c.CallCharger(call_id="call-1", charger_id="CP-1", action="Reset", payload='{"type":"OnIdle"}')
+    world.command(by_hand)
+    world.wait(seconds=10)
+    assert reason(world) == "reset-to-reconnect"
+    assert kinds(world) == [CallAction]
+    world.carry_out(Answered("Accepted"))
+    assert kinds(world) == []
+    world.connect(3, new)
+    assert world.jobs["renewal"].state == "succeeded"
+    assert world.charger.instructions == {}
+
+
+def test_one_that_refused_a_reset_by_hand_is_reset_by_the_ladder() -> None:
+    world, _, _ = renewing(reconnect_close_s=0, reconnect_reset_s=60)
+    world.wait(seconds=50)
+    by_hand = c.CallCharger(call_id="call-1", charger_id="CP-1", action="Reset", payload='{"type":"OnIdle"}')
+    world.command(by_hand)
+    world.wait(seconds=10)
+    world.carry_out(Answered("Rejected"))
+    assert kinds(world) == [Reboot]
 
 
 def test_the_ladder_is_not_for_a_charger_that_has_yet_to_migrate() -> None:

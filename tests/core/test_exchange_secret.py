@@ -1,6 +1,7 @@
 """Orders that name a secret: it is fetched for the one frame that carries it, and remembered nowhere."""
 
 import pytest
+from msgspec.structs import replace
 
 from bfactors import evidence as v
 from bfactors.disclosed import Disclosed
@@ -8,6 +9,7 @@ from bfactors.exchange.message import (
     Finished,
     OpenSecret,
     Record,
+    RecordChanged,
     SecretOpened,
     SecretUnavailable,
     Send,
@@ -91,3 +93,14 @@ def test_a_secret_nobody_waits_for_changes_nothing() -> None:
     before = bench.state
     assert bench.give(SecretOpened("k-1", SECRET)).out == ()
     assert bench.give(SecretUnavailable("k-1")).state == before
+
+
+def test_a_new_key_waits_until_the_gateway_knows_that_it_is_admitted() -> None:
+    bench = Bench.introduced()
+    known = bench.state.record.revision
+    bench.order(1, body=KEY, admission_revision=known + 1).order(2, body=ListCertificates())
+    assert bench.state.opening is None
+    bench.answer(bench.calls[0].message_id)
+    assert bench.outputs(OpenSecret) == []
+    bench.give(RecordChanged(replace(bench.state.record, revision=known + 1)))
+    assert bench.outputs(OpenSecret) == [OpenSecret("k-1")]

@@ -8,11 +8,14 @@ from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import event as e
+from bfactors import evidence as v
 from bfactors.capability import Capabilities
 from bfactors.charger import clock, outgoing
 from bfactors.charger.network_slot import choose, slots_in
 from bfactors.charger.prerequisite import CHECKS, Question, check
 from bfactors.charger.state import ClockFact, MigrationState
+from bfactors.fleet import decide as fleet
+from bfactors.fleet.state import FleetState
 from bfactors.instruction import (
     InstallAnchor,
     ListCertificates,
@@ -26,8 +29,10 @@ from bfactors.instruction import (
 from bfactors.ocpp import Answered, CallFailed, Disconnected, ReadSetting, Silent
 from bfactors.policy import Policy
 from bfactors.refusal import Refusal
+from bfactors.server_certificate import anchor_of
+from bfactors.x509 import parse_certificate
 from tests.core import pki
-from tests.core.world import World, fleet_facts
+from tests.core.world import World, evidence, fleet_facts
 
 TO_3 = {"target_profile": 3, "reason": "wave 2"}
 
@@ -252,10 +257,15 @@ def test_a_clock_nobody_knows_counts_as_sane_and_the_check_says_so() -> None:
 @pytest.mark.parametrize("covered", [True, False])
 def test_a_server_certificate_must_lead_to_an_anchor_the_charger_holds(covered: bool) -> None:
     world = ready()
-    anchor = world.facts.bundles["backend_server"].anchors[0].fingerprint_sha256
-    (name, node), *_ = world.facts.nodes.items()
-    told = replace(node, server_anchors=frozenset({anchor if covered else "ff" * 32}))
-    world.facts = replace(world.facts, nodes={name: told})
+    shown = anchor_of([parse_certificate(pki.ca("Server" if covered else "Stranger").root_pem)])
+    report = v.NodeTrustReported(
+        node="n1",
+        incarnation="i1",
+        fingerprints=tuple(world.facts.nodes["i1"].fingerprints),
+        server_anchors=(shown,),
+    )
+    told = fleet.decide_evidence(FleetState(facts=world.facts), evidence("", report), world.now)
+    world.facts = told.state.facts
     unmet = [one.code for one in check(question(world)) if not one.is_met]
     assert unmet == ([] if covered else ["server-certificate-not-covered"])
 

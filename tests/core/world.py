@@ -73,6 +73,7 @@ class World:
         self.jobs: dict[str, JobState] = {}
         self.key_owners: dict[str, str] = {}
         self.sessions = 0
+        self.actor = "test"
         values: dict[str, object] = {
             "charger_id": "CP-1",
             "managed_identity_id": "unit-1",
@@ -96,7 +97,7 @@ class World:
         return Context(
             now=self.now,
             cause=f"m{len(self.events)}",
-            actor="test",
+            actor=self.actor,
             facts=self.facts,
             ocpp_url="wss://csms.example:9443/ocpp",
             key_owners=self.key_owners,

@@ -11,6 +11,8 @@ from bfactors.identity import PARTITIONS
 from bfactors.ledger_row import (
     GENESIS,
     AggregateRow,
+    ApprovalRow,
+    AuthorizationKeyRow,
     Batch,
     CertificateRow,
     ChargerRow,
@@ -67,6 +69,8 @@ class FakeLedgerStore:
         self.security_events: dict[str, SecurityEventRow] = {}
         self.logs: dict[str, LogRow] = {}
         self.migrations: dict[str, MigrationRow] = {}
+        self.authorization_keys: dict[str, AuthorizationKeyRow] = {}
+        self.approvals: dict[str, ApprovalRow] = {}
         self.idempotency: dict[str, IdempotencyRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
 
@@ -230,7 +234,9 @@ class FakeLedgerStore:
         for log in batch.logs:
             asked = self.logs.get(log.log_id, log)
             self.logs[log.log_id] = msgspec.structs.replace(asked, state=log.state, doc=log.doc)
+        self.approvals.update((row.approval_id, row) for row in batch.approvals)
         self.migrations.update((row.charger_id, row) for row in batch.migrations)
+        self.authorization_keys.update((row.charger_id, row) for row in batch.authorization_keys)
         _keep_first(self.quarantine, ((row.evidence_id, row) for row in batch.quarantine))
         self.idempotency.update((row.key, row) for row in batch.idempotency)
 

@@ -214,6 +214,9 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
         "BF_AWS_SECRET_ACCESS_KEY": "peer",
         "BF_HEALTH_PORT": "0",
         "BF_AWS_CHARGING_STATION_CA_ARN": aws.authorities["charger-identity"].issuing_arn,
+        "BF_AWS_AUDIT_BUCKETS": '{"charger-identity": "audit"}',
+        # a night that was missed would use up the one report of half an hour
+        "BF_CA_RECONCILIATION_HOUR_UTC": "-1",
         "BF_AWS_BACKEND_SERVER_CA_ARN": aws.authorities["backend-server"].issuing_arn,
     }
     connect_environment = both | {

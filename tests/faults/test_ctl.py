@@ -128,6 +128,7 @@ async def test_a_charger_is_walked_and_its_family_qualified(
         told = steps(report)
         for name in (
             "read-limits",
+            "key-rotation",
             "anchor-install",
             "anchor-listing",
             "key-generation-and-csr",

@@ -22,11 +22,12 @@ from bfactors.admission import KeyVerifier
 from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
+from bfactors.event import CSRValidated
 from bfactors.evidence import Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
-from bfactors.ledger_row import AggregateRow, Batch, EventRow
+from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
 from bfactors.refusal import Refusal
 from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
@@ -38,6 +39,7 @@ from gateways.metrics import PrometheusMetrics
 from persistence.cursor import decode_cursor, encode_cursor
 from tests.core.world import World as CoreWorld
 from tests.fakes.ledger_store import FakeLedgerStore
+from tests.fakes.secret_store import FakeSecretStore
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE_TIME = timedelta(days=3650)
@@ -188,6 +190,13 @@ class LedgerDoor:
             jobs=rows.jobs,
             instructions=rows.instructions,
             migrations=rows.migrations,
+            effects=rows.effects,
+            key_owners=[
+                KeyOwnerRow(event.spki_sha256, state.managed_identity_id)
+                for event in world.events
+                if isinstance(event, CSRValidated)
+            ],
+            approvals=rows.approvals,
         )
         memory.lease = await self.store.commit(memory.lease, batch, LEASE_TIME)
         memory.facts = world.facts
@@ -279,11 +288,42 @@ class StoreReader:
         rows = [row for row in rows if _fits(row, filters)]
         return self._page("migrations", rows, lambda row: row.charger_id, limit, cursor)
 
+    async def approvals(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
+        rows = [row for row in self._store.approvals.values() if _fits(row, filters)]
+        rows.sort(key=lambda row: (row.requested_at, row.approval_id), reverse=True)
+        return self._page("approvals", rows, lambda row: row.approval_id, limit, cursor)
+
+    async def approval(self, approval_id: str) -> Any:
+        return self._one(self._store.approvals.get(approval_id))
+
     async def log(self, log_id: str) -> Any:
         return self._one(self._store.logs.get(log_id))
 
     async def notifications(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         return self._page("notifications", [], lambda row: str(row), limit, cursor)
+
+    async def authorization_keys(
+        self, *, old_before: datetime, state: str | None = None, limit: int = 100, **_: Any
+    ) -> Any:
+        """Only what needs no SQL: `old` and `weak`."""
+        self._check()
+        items = []
+        for _, row in sorted(self._store.authorization_keys.items()):
+            owner = self._store.chargers[row.charger_id]
+            fields = ("charger_id", "generation", "origin", "weakness", "active_since", "pending_since")
+            item = {name: getattr(row, name) for name in fields} | {
+                name: getattr(owner, name) for name in ("family", "site", "cohort", "security_profile")
+            }
+            is_old = row.active_since is not None and row.active_since < old_before
+            item["states"] = ["old"] * is_old + ["weak"] * (row.weakness is not None)
+            if state is None or state in item["states"]:
+                items.append(item)
+        return {"items": items[:limit], "next_cursor": None}
+
+    async def authorization_key_counts(self, old_before: datetime) -> dict[str, int]:
+        self._check()
+        names = ("factory", "shared", "old", "weak", "unknown", "pending", "in_doubt")
+        return {"total": len(self._store.authorization_keys), **dict.fromkeys(names, 0)}
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
@@ -381,6 +421,7 @@ class AdminWorld:
     clock: HandClock = field(default_factory=HandClock)
     tokens: Tokens = field(default_factory=Tokens)
     mint: Mint = field(default_factory=Mint)
+    secrets: FakeSecretStore = field(default_factory=FakeSecretStore)
     metrics: PrometheusMetrics = field(default_factory=lambda: PrometheusMetrics(strict=True))
     readiness: Readiness = Readiness(ready=True)  # noqa: RUF009 - frozen
     statuses: Sequence[Any] = ()
@@ -409,6 +450,7 @@ class AdminWorld:
             tokens=self.tokens,
             commands=self.door,
             keys=self.mint,
+            secrets=self.secrets,
             clock=self.clock,
             metrics=self.metrics,
             exposition=self.metrics.exposition,

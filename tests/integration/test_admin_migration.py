@@ -1,14 +1,17 @@
 """Migrations through the API: ordered, followed, released, listed."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bfactors.admission import KeyVerifier
 from bfactors.instruction import Reboot
 from tests.core.world import World as CoreWorld
 from tests.integration.admin_world import JOB, AdminWorld
 
+WEEK = timedelta(days=7)
 PATH = "/api/v1/chargers/CP-1/migration"
 
 
@@ -116,3 +119,69 @@ async def test_the_list_is_cut_into_pages_and_narrowed(world: AdminWorld) -> Non
     assert rest["next_cursor"] is None
     narrowed = (await world.ask("GET", "/api/v1/migrations?cohort=c1&family=acme-one&state=pending")).body
     assert [one["charger_id"] for one in narrowed["items"]] == ["CP-1"]
+
+
+# ---------------------------------------------------------------- back to profile 2
+
+
+def on_profile_3() -> CoreWorld:
+    core = CoreWorld(key=KEY, key_origin="generated")
+    core.to_active()
+    return core
+
+
+KEY = KeyVerifier(1, "p", "ab" * 32, "active")
+
+
+async def asked_back(world: AdminWorld) -> Any:
+    """A way back is asked for by an operator; its approval."""
+    await world.adopt(on_profile_3())
+    body = {"target_profile": 2, "reason": "CA down", "ends_at": (world.clock.at + WEEK).isoformat()}
+    asked = await world.ask("POST", PATH, body, role="operator")
+    assert (asked.status, asked.body["stage"]) == (202, "awaiting-approval")
+    (approval,) = (await world.ask("GET", "/api/v1/approvals?state=open")).body["items"]
+    assert (approval["kind"], approval["author"]) == ("rollback", "operator:the-operator")
+    return approval
+
+
+async def test_a_way_back_needs_an_end_within_the_policy(world: AdminWorld) -> None:
+    await world.adopt(on_profile_3())
+    none = await world.ask("POST", PATH, {"target_profile": 2})
+    assert (none.status, none.body["code"]) == (422, "end-missing")
+    late = {"target_profile": 2, "ends_at": (world.clock.at + 9 * WEEK).isoformat()}
+    assert (await world.ask("POST", PATH, late)).body["code"] == "end-out-of-range"
+
+
+async def test_a_way_back_opens_when_somebody_else_approves_what_they_read(world: AdminWorld) -> None:
+    approval = await asked_back(world)
+    path = f"/api/v1/approvals/{approval['approval_id']}"
+    wrong = await world.ask("POST", f"{path}/approve", {"content_hash": "0" * 64, "reason": "ok"})
+    assert (wrong.status, wrong.body["code"]) == (409, "content-changed")
+    body = {"content_hash": approval["content_hash"], "reason": "seen"}
+    assert (await world.ask("POST", f"{path}/approve", body, role="operator")).status == 403
+    given = await world.ask("POST", f"{path}/approve", body)
+    assert (given.status, given.body["state"]) == (200, "approved")
+    assert given.body["decided_by"] == "operator:the-pki-admin"
+    shown = await migration(world)
+    assert (shown["state"], shown["step"], shown["approval_id"]) == (
+        "rollback",
+        "open",
+        approval["approval_id"],
+    )
+    again = await world.ask("POST", f"{path}/reject", body)
+    assert (again.status, again.body["code"]) == (409, "approval-ended")
+    assert (await world.ask("GET", path)).body["decision_reason"] == "seen"
+
+
+async def test_an_approval_is_never_given_by_its_author(world: AdminWorld) -> None:
+    await world.adopt(on_profile_3())
+    body = {"target_profile": 2, "reason": "CA down", "ends_at": (world.clock.at + WEEK).isoformat()}
+    await world.ask("POST", PATH, body)
+    (approval,) = (await world.ask("GET", "/api/v1/approvals")).body["items"]
+    own = {"content_hash": approval["content_hash"], "reason": "mine"}
+    path = f"/api/v1/approvals/{approval['approval_id']}"
+    for verdict in ("approve", "reject"):
+        refused = await world.ask("POST", f"{path}/{verdict}", own)
+        assert (refused.status, refused.body["code"]) == (403, "own-approval")
+    assert (await world.ask("GET", path)).body["state"] == "open"
+    assert (await world.ask("GET", "/api/v1/approvals/none")).status == 404
