@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The TLS port chargers connect to; 0 takes any free one."""
     ocpp_plain_port: int = -1
     """Plain WebSocket for profiles 0 and 1; -1: off."""
+    mtls_proxies: tuple[str, ...] = ()
+    """Addresses or networks of load balancers that end chargers' TLS and may say which certificate a charger presented."""
     authorize_default: str = "Unknown"
     """What Authorize is answered when nobody decides within 5 s: Accepted, Blocked, Expired, Invalid or Unknown."""
     ocpp_public_url: str = ""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -30,6 +30,8 @@ from gateways.nats.secret import NatsSecrets
 from gateways.nats.seen import SeenReporter
 from gateways.nats.trace import NatsTraceSink
 from gateways.ocpp.dialect import loaded_dialects
+from gateways.ocpp.option import GatewayOptions
+from gateways.ocpp.proxy import Proxies
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
 from supervisors.charger_lanes import ChargerLanes
@@ -51,6 +53,7 @@ class ConnectOptions:
     identities: Sequence[ServerIdentity]
     verify_key: VerifyKey
     authorize_default: str = "Unknown"
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class ConnectRole:
@@ -98,6 +101,7 @@ class ConnectRole:
             clock=runtime.clock,
             metrics=runtime.metrics,
             verify_key=options.verify_key,
+            options=GatewayOptions(proxies=options.proxies),
             traces=NatsTraceSink(nats.connection, runtime.metrics),
             dialects={
                 name: dialect.authorizing(options.authorize_default)

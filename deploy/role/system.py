@@ -29,6 +29,7 @@ from deploy.role.sealing import Sealing
 from deploy.role.server_desk import ServerDesk
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
+from gateways.ocpp.proxy import Proxies
 
 _LOG = logging.getLogger(__name__)
 STOP_BUDGET_S = 10.0
@@ -96,6 +97,7 @@ class System:
             identities=await self.server_certificates.first(),
             verify_key=pepper.verify_key(),
             authorize_default=settings.authorize_default,
+            proxies=Proxies.of(settings.mtls_proxies),
         )
         connect = ConnectRole(self.runtime, nats, options)
         await connect.start()

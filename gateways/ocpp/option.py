@@ -1,6 +1,8 @@
 """The limits of the charger port, with the defaults the house agreed on (MECHANISMS, "Half-open and storms")."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gateways.ocpp.proxy import Proxies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +24,5 @@ class GatewayOptions:
     close_wait_s: float = 5.0
     stop_wait_s: float = 3.0
     backlog: int = 1024
+    proxies: Proxies = field(default_factory=Proxies)
+    """Load balancers that may say in headers which certificate a client presented; none."""

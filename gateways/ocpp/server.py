@@ -70,6 +70,7 @@ class Gateway:
             metrics=metrics,
             trust=self._trust_now,
             verify_key=verify_key,
+            proxies=self._options.proxies,
         )
         self._doorstep = Doorstep(
             places=self._options.sockets_not_upgraded,

@@ -16,6 +16,7 @@ from bfactors.path import PathCheck, TrustSet
 from bfactors.ports import AdmissionView, Clock, EdgeReporter, Metrics
 from bfactors.x509 import fingerprint_sha256
 from gateways.ocpp.dialect import version_of
+from gateways.ocpp.proxy import Proxies
 from gateways.ocpp.tls import TlsStream
 
 _PREFIX = "/ocpp/"
@@ -37,6 +38,7 @@ class UpgradeDesk:
         metrics: Metrics,
         trust: Callable[[], TrustSet],
         verify_key: VerifyKey,
+        proxies: Proxies,
     ) -> None:
         self._node = node
         self._incarnation = incarnation
@@ -46,6 +48,7 @@ class UpgradeDesk:
         self._metrics = metrics
         self._trust = trust
         self._verify_key = verify_key
+        self._proxies = proxies
         self._paths = PathCheck()
         self._controllers: set[str] = set()
         self._ended: dict[str, str] = {}
@@ -64,10 +67,17 @@ class UpgradeDesk:
         self, protocol: ServerProtocol, request: Request, tls: TlsStream | None, remote_address: str
     ) -> SessionInfo | None:
         """Answer the request through `protocol`: the session's data if it was admitted, else None, counted and reported."""
-        credential = tls.credential() if tls is not None else None
+        shown = tls.credential() if tls is not None else None
+        client = self._proxies.client(request, shown, tls is not None, remote_address)
         charger_id = charger_id_of(request.path)
         record = self._admission.get(charger_id) if charger_id else None
-        decision = self._decide(charger_id, record, request, credential, has_tls=tls is not None)
+        decision: Admitted | AdmissionRefused
+        credential = None
+        if isinstance(client, AdmissionRefused):
+            decision = client
+        else:
+            credential, remote_address = client.credential, client.remote_address
+            decision = self._decide(charger_id, record, request, credential, has_tls=client.has_tls)
         if isinstance(decision, Admitted) and record is not None:
             assumed = _assumed_subprotocol(protocol, request, record)
             if assumed is not None:

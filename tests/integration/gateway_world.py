@@ -301,9 +301,11 @@ def _connect(
     basic: tuple[str, str | bytes] | None = None,
     authorization: str | None = None,
     subprotocols: list[str] | None = None,
+    also: dict[str, str] | None = None,
     **more: Any,
 ) -> connect:
     headers = {"Authorization": authorization} if authorization is not None else {}
+    headers |= also or {}
     if basic is not None:
         user, password = basic
         secret = password if isinstance(password, bytes) else password.encode()
