@@ -95,6 +95,7 @@ CORE: Final = Duty(name="core", realms=_TODAY, templates=(CLIENT, SERVER), revok
 """One role that does it all, where duties are not told apart."""
 
 REVOKER: Final = "revoker"
+SERVER_CERTS: Final = "server-certs"
 AUDITOR: Final = "auditor"
 
 

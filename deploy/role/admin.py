@@ -37,6 +37,7 @@ class AdminRole:
         metrics: PrometheusMetrics,
         missing: Callable[[], list[str]],
         logs: LogDesk | None = None,
+        in_acm: Callable[[], list[ShownOnNode]] = list,
     ) -> None:
         self._egress: HttpEgress | None = None
         self._dependencies = AdminDependencies(
@@ -52,7 +53,10 @@ class AdminRole:
             statuses=partial(everywhere, runtime.tree.statuses, core.live_nodes),
             last_seen=core.seen.last_seen,
             server_forecast=core.server_trust.forecast,
-            server_certificates=lambda: [ShownOnNode(each.node, each.server) for each in core.live_nodes()],
+            server_certificates=lambda: [
+                *(ShownOnNode(each.node, each.server) for each in core.live_nodes()),
+                *in_acm(),
+            ],
             allowed_hosts=LOOPBACK_HOSTS | frozenset(core.settings.admin_allowed_hosts),
             logs=logs,
             proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),

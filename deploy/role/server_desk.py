@@ -56,6 +56,8 @@ class ServerDesk:
         self._tell: list[Callable[[Presented], None]] = []
         self.trust: ServerTrust | None = None
         self.shown: list[ServerIdentity] = []
+        self.leaves: list[Certificate] = []
+        """The leaves as they were when they came to be shown, in the order of `shown`."""
         self.presented = Presented()
 
     async def first(self) -> list[ServerIdentity]:
@@ -169,8 +171,8 @@ class ServerDesk:
             _LOG.info("chargers are now shown %s, until %s", each.subject, each.not_after.date())
 
     def _now_shown(self, identities: list[ServerIdentity]) -> None:
-        self.shown = identities
         chains = [_chain(each) for each in identities]
+        self.shown, self.leaves = identities, [chain[0] for chain in chains]
         self._become(Presented(certificates=tuple(described(chain, self._source) for chain in chains)))
 
     def _keep_back(self, kept_back: tuple[NotPresented, ...]) -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bfactors.aws_duty import SERVER_CERTS
 from bfactors.refusal import Refusal
+from bfactors.server_certificate import Presented
 from bfactors.settings import Settings
 from deploy.role.admin import AdminRole
-from deploy.role.authority import CaClients, open_authorities
+from deploy.role.authority import CaClients, account_of, open_authorities
 from deploy.role.checkpointing import CheckpointMeans
 from deploy.role.connect import ConnectOptions, ConnectRole
 from deploy.role.core import CoreRole
@@ -21,12 +23,17 @@ from deploy.role.custody import Pepper, write_private
 from deploy.role.database import Database
 from deploy.role.fleet_numbers import keep_counting
 from deploy.role.health import HealthServer
+from deploy.role.load_balancer import LoadBalancerCertificates
 from deploy.role.log_desk import LogDesk
 from deploy.role.log_receiver import LogReceiverRole
 from deploy.role.nats_numbers import keep_measuring
+from deploy.role.role_watch import role_of
 from deploy.role.runtime import Runtime, cancel, open_nats
 from deploy.role.sealing import Sealing
 from deploy.role.server_desk import ServerDesk
+from gateways.acm.certificate_manager import CertificateManager
+from gateways.admin.ports import ShownOnNode
+from gateways.ca.aws_session import AwsClients
 from gateways.metrics import PrometheusMetrics
 from gateways.nats.gateway import NatsGateway
 from gateways.ocpp.proxy import Proxies
@@ -54,6 +61,8 @@ class System:
     sealing: Sealing | None = None
     checkpoints: CheckpointMeans | None = None
     server_certificates: ServerDesk = field(init=False)
+    load_balancers: LoadBalancerCertificates | None = None
+    _acm: AwsClients | None = None
     _nats: list[NatsGateway] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -129,11 +138,30 @@ class System:
         )
         await self.core.start()
         self.server_certificates.trust = self.core.server_trust
+        await self._follow_load_balancers()
         self._keep(keep_counting(database, self.metrics), "count the fleet")
         await self._first_token(database)
         desk = await self._start_log_receiver()
-        self.admin = AdminRole(self.runtime, self.core, pepper, self.metrics, self.missing, desk)
+        self.admin = AdminRole(
+            self.runtime, self.core, pepper, self.metrics, self.missing, desk, self._shown_in_acm
+        )
         await self.admin.start(settings.admin_host, settings.admin_port)
+
+    async def _follow_load_balancers(self) -> None:
+        settings = self.settings
+        if not settings.acm_certificate_arns:
+            return
+        self._acm = AwsClients(account_of(settings).under(role_of(settings, SERVER_CERTS)))
+        manager = CertificateManager(await self._acm.open("acm"), self.metrics)
+        self.load_balancers = LoadBalancerCertificates(
+            manager, settings.acm_certificate_arns, self.server_certificates
+        )
+        self._keep(self.load_balancers.run(), "look after load balancers' certificates")
+
+    def _shown_in_acm(self) -> list[ShownOnNode]:
+        if self.load_balancers is None or not self.load_balancers.known:
+            return []
+        return [ShownOnNode("acm", Presented(certificates=tuple(self.load_balancers.known.values())))]
 
     async def _start_log_receiver(self) -> LogDesk | None:
         """Where the chargers are ours too, and in a core that was told how chargers reach it."""
@@ -228,3 +256,5 @@ class System:
             await self.sealing.close()
         if self.ca is not None:
             await self.ca.close()
+        if self._acm is not None:
+            await self._acm.close()

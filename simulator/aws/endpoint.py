@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 import orjson
 from aiohttp import web
 
+from simulator.aws import acm
 from simulator.aws import request as shapes
 from simulator.aws import template as templates
 from simulator.aws.audit_report import AuditReports
@@ -73,7 +74,7 @@ class Endpoint:
         request_id = str(uuid.uuid4())
         if target is None:
             return await self._query(request, request_id)
-        call = _Call(target.removeprefix(_TARGET_PREFIX), request_id)
+        call = _Call(_operation(target), request_id)
         body = await request.read()
 
         async def answer() -> web.Response:
@@ -169,6 +170,11 @@ class Endpoint:
         return response
 
     @cached_property
+    def manager(self) -> acm.CertificateManager:
+        """ACM, over the same store and the same CAs."""
+        return acm.CertificateManager(self.registry.config, self.registry.store, self.registry, self.issuing)
+
+    @cached_property
     def simulation(self) -> PolicySimulation:
         """What roles might do."""
         return PolicySimulation(self.registry)
@@ -184,12 +190,18 @@ class Endpoint:
             "ListCertificateAuthorities": (shapes.ListCertificateAuthorities, self.registry.list),
             "CreateCertificateAuthorityAuditReport": (shapes.CreateAuditReport, self.reports.create),
             "DescribeCertificateAuthorityAuditReport": (shapes.DescribeAuditReport, self.reports.describe),
+            "acm:RequestCertificate": (acm.RequestCertificate, self.manager.request),
+            "acm:ImportCertificate": (acm.ImportCertificate, self.manager.import_certificate),
+            "acm:DescribeCertificate": (acm.OfCertificate, self.manager.describe),
+            "acm:GetCertificate": (acm.OfCertificate, self.manager.get),
+            "acm:RenewCertificate": (acm.OfCertificate, self.manager.renew),
+            "acm:ExportCertificate": (acm.ExportCertificate, self.manager.export),
         }
 
     def _perform(self, call: _Call, target: str, request: web.Request, body: bytes) -> dict[str, Any]:
         caller = self.sessions.identify(request.headers)
         call.caller = caller.role or caller.access_key_id
-        if not target.startswith(_TARGET_PREFIX) or call.operation not in self._operations:
+        if call.operation not in self._operations:
             raise ServiceError("UnknownOperationException", f"no such operation: {target}")
         kind, handle = self._operations[call.operation]
         parameters = shapes.parse(body, kind)
@@ -223,6 +235,13 @@ class Endpoint:
             took_effect=call.took_effect,
         )
         self.journal.append(entry)
+
+
+def _operation(target: str) -> str:
+    """How roles, faults and the journal call it: `IssueCertificate` of Private CA, `acm:RequestCertificate` of ACM."""
+    if target.startswith(acm.PREFIX):
+        return f"acm:{target.removeprefix(acm.PREFIX)}"
+    return target.removeprefix(_TARGET_PREFIX) if target.startswith(_TARGET_PREFIX) else f"unknown:{target}"
 
 
 def _json_error(error: ServiceError, request_id: str) -> web.Response:

@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS object (
 CREATE TABLE IF NOT EXISTS session (
     access_key_id TEXT PRIMARY KEY, token TEXT NOT NULL, role_arn TEXT NOT NULL, name TEXT NOT NULL,
     expires_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS acm_certificate (
+    arn TEXT PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, names TEXT NOT NULL,
+    key_algorithm TEXT NOT NULL, authority_arn TEXT, pca_arn TEXT, key_pem TEXT NOT NULL, chain_pem TEXT,
+    token TEXT, requested_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value REAL NOT NULL);
 """
 

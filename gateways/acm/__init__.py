@@ -1,0 +1,1 @@
+"""AWS Certificate Manager: the certificates that load balancers show in our place."""
