@@ -29,4 +29,4 @@ CREATE INDEX notification_settled ON notification (settled_at) WHERE settled_at 
 
 GRANT SELECT, INSERT, UPDATE ON notifier TO bf_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notification TO bf_writer;
-GRANT SELECT ON notification TO bf_reader;
+GRANT SELECT ON notifier, notification TO bf_reader;

@@ -21,6 +21,8 @@ from tests.faults.plant import Plant
 
 EAGER = ReconnectBackoff(timedelta(milliseconds=100), timedelta(milliseconds=400), 2)
 _LOOK_AGAIN_S = 0.25
+EXPECTED_ACTIONS = ("issue", "renew", "migrate")
+"""An order, a renewal of a second key, and the change of profile that an installed certificate implies."""
 _seeds = itertools.count(1)
 _occasions = itertools.count(1)
 
@@ -159,7 +161,7 @@ class Depot:
         raise AssertionError(f"not all active within {within_s:g} s; {len(stuck)} not done: {stuck[:5]}")
 
     async def assert_active_exactly_once(self) -> None:
-        """Each charger: one job, succeeded; one active certificate, in its slot, and the charger uses that one.
+        """Each charger: one order, succeeded; one active certificate, in its slot, and the charger uses that one.
 
         A charger that is triggered again after a reconnect may make a second key, and if that comes when its job is
         done, it is a renewal like any other: a job of its own, which must have succeeded too.
@@ -168,7 +170,9 @@ class Depot:
         jobs = await self.jobs()
         ordered = Counter(j["charger_id"] for j in jobs if j["action"] == "issue")
         assert ordered == Counter(self.ids), [c for c, n in ordered.items() if n != 1]
-        assert [j for j in jobs if j["state"] != "succeeded" or j["action"] not in ("issue", "renew")] == []
+        assert [j for j in jobs if j["state"] != "succeeded" or j["action"] not in EXPECTED_ACTIONS] == []
+        migrated = Counter(j["charger_id"] for j in jobs if j["action"] == "migrate")
+        assert set(migrated.values()) <= {1}, migrated
         states = Counter(
             (c["charger_id"], c["state"])
             for c in await self.operator.items("/api/v1/certificates")

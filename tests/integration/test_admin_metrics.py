@@ -66,6 +66,7 @@ def test_no_metric_is_labelled_by_charger_serial_or_anything_unbounded() -> None
     allowed = {
         *("family", "profile", "action", "outcome", "direction", "reason", "stage", "purpose", "state"),
         *("partition", "event", "operation", "effect", "kind", "status", "cohort", "role", "source"),
+        *("channel", "duty", "key"),  # of a notice; of an AWS role; RSA or ECDSA, of a server certificate
     }
     assert {label for spec in METRICS for label in spec.labels} <= allowed
 
