@@ -137,6 +137,20 @@ def follow(draft: Draft, job: JobState) -> None:
     assert case is not None
     waiting_for, reason = _what_holds(case, draft.state.jobs[job.job_id])
     draft.stage(draft.state.jobs[job.job_id], "awaiting-reconnect", waiting_for=waiting_for, reason=reason)
+    _be_late_with(draft, case, draft.state.jobs[job.job_id])
+
+
+def _be_late_with(draft: Draft, case: MigrationState, job: JobState) -> None:
+    """Whoever ordered the certificate looks at its job: it is overdue when the way to its use is."""
+    carrier = draft.state.jobs.get(case.job_id)
+    if carrier is None or not carrier.overdue or job.overdue:
+        return
+    late = "the certificate is installed, but the charger has not reconnected with it; its old credential keeps working"
+    draft.record(
+        e.CertificateJobOverdue(
+            job_id=job.job_id, reason_code=carrier.reason_code or "not-reconnected", reason_message=late
+        )
+    )
 
 
 def _what_holds(case: MigrationState, job: JobState) -> tuple[str, tuple[str, str] | None]:

@@ -135,6 +135,18 @@ def test_an_installed_certificate_implies_a_case_once() -> None:
     assert world.names().count("MigrationOpened") == 1
 
 
+def test_the_order_for_a_certificate_is_overdue_with_the_migration_that_is_to_use_it() -> None:
+    world = World()
+    world.to_installed()
+    world.to_reset()
+    world.wait(minutes=16)
+    late = {job.action: (job.overdue, job.reason_code) for job in world.charger.jobs.values()}
+    assert late == {"issue": (True, "not-reconnected"), "migrate": (True, "not-reconnected")}
+    names = world.names()
+    world.wait(hours=1)
+    assert world.names()[len(names) :].count("CertificateJobOverdue") == 0
+
+
 def test_a_case_of_older_code_that_another_job_carried_is_taken_over() -> None:
     world = World()
     world.to_installed()
