@@ -123,6 +123,14 @@ class ChargerBootReported(_Event, frozen=True, kw_only=True):
     firmware_version: str | None
 
 
+class ChargerClockObserved(_Event, frozen=True, kw_only=True):
+    """The charger's clock is so many seconds ahead, as its session showed; recorded when it proves wrong or right again."""
+
+    charger_id: str
+    offset_s: int
+    evidence_ref: str
+
+
 class SecurityEventRecorded(_Event, frozen=True, kw_only=True):
     """A security event of a charger or of the edge."""
 
@@ -1171,6 +1179,7 @@ ChargerEvent = (
     | ChargerSessionOpened
     | ChargerSessionClosed
     | ChargerBootReported
+    | ChargerClockObserved
     | SecurityEventRecorded
     | SecurityEventEscalated
     | LogRequested

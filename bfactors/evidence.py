@@ -121,6 +121,14 @@ class FirmwareStatusReported(_Body, frozen=True, kw_only=True):
     request_id: int | None = None
 
 
+class ClockSeen(_Body, frozen=True, kw_only=True):
+    """The charger's clock proved wrong by what it said of something that had just happened, or right again."""
+
+    session_id: str
+    offset_s: int
+    """Seconds ahead of ours."""
+
+
 class LogUploaded(_Body, frozen=True, kw_only=True):
     """The upload receiver holds a whole log: the fact behind, or against, what the charger says of it."""
 
@@ -346,6 +354,7 @@ EvidenceBody = (
     | SecurityEventReported
     | LogStatusReported
     | FirmwareStatusReported
+    | ClockSeen
     | LogUploaded
     | ConnectionRefused
     | HandshakeFailed

@@ -65,11 +65,15 @@ class FirmwareStatusNotified(msgspec.Struct, frozen=True, tag=True):
 
 
 class Relayed(msgspec.Struct, frozen=True, tag=True):
-    """Traffic for the rest of BetterFleet. `confirm` means: answer only after the relay has stored it."""
+    """Traffic for the rest of BetterFleet. `confirm` means: answer only after the relay has stored it.
+
+    `said_at` is the charger's own time of something that has just happened: it tells how its clock goes.
+    """
 
     action: str
     payload: bytes
     confirm: bool = False
+    said_at: datetime | None = None
 
 
 class DecisionAsked(msgspec.Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ from bfactors import evidence as v
 from bfactors.charger import (
     approval,
     clock,
+    clock_fact,
     delivery,
     expired,
     issuance,
@@ -149,6 +150,8 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             session.node_lost(draft, body)
         case v.BootReported():
             session.booted(draft, body)
+        case v.ClockSeen():
+            clock_fact.seen(draft, body)
         case v.CsrReceived():
             issuance.csr_received(draft, body)
         case v.InstructionSent():

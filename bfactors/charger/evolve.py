@@ -19,6 +19,7 @@ from bfactors.charger.state import (
     BootFact,
     BundleConfirmation,
     ChargerState,
+    ClockFact,
     ExpiredAdmission,
     InstructionState,
     SessionFact,
@@ -89,12 +90,15 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 session_generation=event.session_generation,
                 lost_session_id=None,
                 last_seen_at=now,
+                clock=None,
                 strangers=strangers(state, event),
                 displaced_at=displaced(state, now),
             )
         case e.ChargerSessionClosed():
             lost = event.session_id if event.reason == NODE_LOST else None
             return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
+        case e.ChargerClockObserved():
+            return replace(state, clock=ClockFact(offset_s=event.offset_s, observed_at=now))
         case e.ChargerBootReported():
             return _booted(state, event, now)
         case e.InventoryReconciled():

@@ -6,13 +6,14 @@ says so instead. Source: A05.FR.02/03 and their remarks, B09, the 1.6 security w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 
 from bfactors.charger.state import CertificateRecord, ChargerState
 from bfactors.charger.trust_gate import is_confirmed
+from bfactors.clock_offset import is_wrong
 from bfactors.fleet.state import Bundle, FleetFacts
 from bfactors.policy import Policy
 from bfactors.purpose import session_purpose
@@ -24,8 +25,6 @@ TLS_PROFILE = 2
 KEY_PROFILES = (1, 2)
 TRUST_ANCHOR = "trust-anchor-not-confirmed"
 CERTIFICATE = "client-certificate-not-installed"
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far ahead a charger's clock may be: our certificates are dated back by an hour, so behind matters less."""
 
 
 class Prerequisite(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,8 +151,7 @@ def _clock(asked: Question) -> Found:
     told = asked.state.clock
     if told is None:
         return True, "clock-unknown: nothing the charger sent lately showed its clock to be wrong"
-    offset = timedelta(seconds=told.offset_s)
-    if abs(offset) <= CLOCK_TOLERANCE:
+    if not is_wrong(told.offset_s):
         return True, f"the charger's clock is {_signed(told.offset_s)} off"
     return (
         False,

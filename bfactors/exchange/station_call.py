@@ -7,8 +7,10 @@ import hashlib
 from functools import lru_cache
 from typing import Literal, assert_never
 
+from bfactors.clock_offset import is_wrong, offset_s
 from bfactors.evidence import (
     BootReported,
+    ClockSeen,
     CsrReceived,
     Evidence,
     FirmwareStatusReported,
@@ -223,6 +225,7 @@ def _serve(turn: Turn, call: InboundCall) -> None:
             )
             _take_status(turn, progress, call.message_id)
         case Relayed():
+            _note_clock(turn, message, call.message_id)
             _relay(turn, message, call.message_id)
         case DecisionAsked():
             question = Ask(turn.state.next_token, message.action, call.message_id, message.payload)
@@ -232,6 +235,18 @@ def _serve(turn: Turn, call: InboundCall) -> None:
             _boot(turn, message, call.message_id)
         case _:
             assert_never(message)
+
+
+def _note_clock(turn: Turn, message: Relayed, message_id: str) -> None:
+    """Tell when the charger's clock turns out to be wrong, and when it is right again; nothing is told of one that is right."""
+    if message.said_at is None:
+        return
+    offset = offset_s(message.said_at, turn.now.utc)
+    if is_wrong(offset) is turn.state.is_clock_wrong:
+        return
+    turn.change(is_clock_wrong=is_wrong(offset))
+    body = ClockSeen(session_id=turn.state.info.session_id, offset_s=offset)
+    record.owe(turn, body, message_id, by_charger=True)
 
 
 def _take_security_event(turn: Turn, body: SecurityEventReported) -> None:

@@ -1,6 +1,7 @@
 """What payloads of OCPP 2.0.1 and 2.1 have in common, each part turned into a value or made from one."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import orjson
 
@@ -63,6 +64,17 @@ def _purpose_for(use: str | None, use_of: Callable[[str], str]) -> str:
         except NotSendable:
             continue
     return ""
+
+
+def said_at(action: str, payload: Payload) -> datetime | None:
+    """The charger's time of what it tells as it happens; None for everything else, and for what cannot be read."""
+    text = payload.get("timestamp") if action == "StatusNotification" else None
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def security_event(payload: Payload) -> SecurityEventNotified:

@@ -136,7 +136,10 @@ class Ocpp16:
             return pnc_envelope.opened(payload, self.inner)[1]
         if action in charge_point.RELAYED:
             return Relayed(
-                action=action, payload=orjson.dumps(payload), confirm=action in charge_point.CONFIRMED
+                action=action,
+                payload=orjson.dumps(payload),
+                confirm=action in charge_point.CONFIRMED,
+                said_at=payload_part.said_at(action, payload),
             )
         if action in charge_point.DECIDED:
             text = orjson.dumps(payload)

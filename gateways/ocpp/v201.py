@@ -146,7 +146,12 @@ class Ocpp201:
         if decode is not None:
             return decode(payload)
         if action in self.relayed:
-            return Relayed(action=action, payload=orjson.dumps(payload), confirm=action in self.confirmed)
+            return Relayed(
+                action=action,
+                payload=orjson.dumps(payload),
+                confirm=action in self.confirmed,
+                said_at=payload_part.said_at(action, payload),
+            )
         if action in self.decided:
             return DecisionAsked(
                 action=action,
