@@ -14,7 +14,7 @@ from bfactors.exchange import record, station_call
 from bfactors.exchange.message import Finished, OpenSecret, Send
 from bfactors.exchange.state import ExchangeState, OutstandingCall
 from bfactors.exchange.turn import Turn
-from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, is_repeatable, secret_of
+from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, Reboot, is_repeatable, secret_of
 from bfactors.instruction import kind_name as instruction_name
 from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall, Outcome, Silent
 
@@ -59,7 +59,12 @@ def pump(turn: Turn) -> None:
 
 
 def _may_leave(state: ExchangeState, order: InstructionOrder) -> bool:
-    """A pause keeps it back; so does a gateway that has not heard yet of what it must admit because of it."""
+    """A pause keeps it back; so does a gateway that has not heard yet of what it must admit because of it.
+
+    So does a car that is charging, if it is a reset: where the charger waits by itself, it never says so (`Relayed`).
+    """
+    if isinstance(order.body, Reboot) and state.charging and not order.is_urgent:
+        return False
     return (order.is_urgent or not state.is_paused) and order.admission_revision <= state.record.revision
 
 

@@ -145,6 +145,8 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     """When the window of those counts ends."""
     statuses_known: tuple[tuple[str, str, int | None], ...] = ()
     """(kind, status, request id) of the last log and firmware status that the evidence log holds."""
+    charging: frozenset[int] = frozenset()
+    """Connectors at which a car is charging, as far as the charger said so on this session."""
     is_clock_wrong: bool = False
     """Whether the charger's clock was last found to be wrong on this session."""
     relays: tuple[int, ...] = ()

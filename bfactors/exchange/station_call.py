@@ -226,6 +226,7 @@ def _serve(turn: Turn, call: InboundCall) -> None:
             _take_status(turn, progress, call.message_id)
         case Relayed():
             _note_clock(turn, message, call.message_id)
+            _note_charging(turn, message)
             _relay(turn, message, call.message_id)
         case DecisionAsked():
             question = Ask(turn.state.next_token, message.action, call.message_id, message.payload)
@@ -247,6 +248,14 @@ def _note_clock(turn: Turn, message: Relayed, message_id: str) -> None:
     turn.change(is_clock_wrong=is_wrong(offset))
     body = ClockSeen(session_id=turn.state.info.session_id, offset_s=offset)
     record.owe(turn, body, message_id, by_charger=True)
+
+
+def _note_charging(turn: Turn, message: Relayed) -> None:
+    if message.charging is None:
+        return
+    connector, is_charging = message.charging
+    others = turn.state.charging - {connector}
+    turn.change(charging=others | {connector} if is_charging else others)
 
 
 def _take_security_event(turn: Turn, body: SecurityEventReported) -> None:

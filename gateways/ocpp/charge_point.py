@@ -47,6 +47,17 @@ DECIDED = frozenset({"Authorize", "StartTransaction"})
 ONLY_FROM_CHARGERS = (MESSAGES.keys() | RELAYED | DECIDED) - {"DataTransfer"}
 
 
+_CHARGING = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
+"""A transaction runs; a reset, soft or hard, would end it (1.6 has none that waits)."""
+
+
+def charging(action: str, payload: Payload) -> tuple[int, bool] | None:
+    """What a StatusNotification says of one connector: whether a car is charging there. Connector 0 is the whole charger."""
+    if action != "StatusNotification" or payload["connectorId"] == 0:
+        return None
+    return payload["connectorId"], payload["status"] in _CHARGING
+
+
 def defaults(token_status: str = "Unknown") -> dict[str, Payload]:  # noqa: S107 - a charging card, no secret
     """Default answers by action. `token_status` is in OCPP 2.0.1's words."""
     token = {"idTagInfo": {"status": token_status if token_status in _TOKEN_STATUS else "Invalid"}}

@@ -140,6 +140,7 @@ class Ocpp16:
                 payload=orjson.dumps(payload),
                 confirm=action in charge_point.CONFIRMED,
                 said_at=payload_part.said_at(action, payload),
+                charging=charge_point.charging(action, payload),
             )
         if action in charge_point.DECIDED:
             text = orjson.dumps(payload)
