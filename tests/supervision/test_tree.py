@@ -77,7 +77,8 @@ def test_a_guest_keeps_a_lane_when_its_host_is_failed(make_world: Callable[..., 
         Owner(world.tree.family("host"), f"last {nth}").crash()
 
     world.wait_now("host", lambda status: status.state.value == "failed")
-    guest.wait_restarted(4)
+    # replaced twice in a row, it may be restarted once: what counts is that it lives on the last lane
+    guest.wait_for(lambda heard: any("#5" in repr(getattr(item, "lane", "")) for item in heard))
     assert guest.answers()
     assert guest.latest.lane.is_current()
     assert world.exits.heard == []
