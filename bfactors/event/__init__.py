@@ -1,0 +1,404 @@
+"""What the ledger decided: past tense, append-only, camelCase payloads that keep their names wherever they travel.
+
+Every event is a frozen value; `name_of` and `payload_of` give what is stored. Fields named `managedIdentityId`, `purpose`,
+`variant`, `chargerId`, `jobId` and `certificateId` are also written to the row's own columns.
+"""
+
+import msgspec
+
+from bfactors.admission import KeyVerifier
+from bfactors.event.approval import (
+    ApprovalDecided,
+    ApprovalRequested,
+)
+from bfactors.event.certificate import (
+    CertificateActivated,
+    CertificateAdopted,
+    CertificateDeactivated,
+    CertificateDeleted,
+    CertificateExpired,
+    CertificateExpiryEscalated,
+    CertificateInstalled,
+    CertificateInstallRequested,
+    CertificateRejected,
+    CertificateRenewalDue,
+    CertificateRevocationRequested,
+    CertificateRevoked,
+    CertificateSuperseded,
+    RevocationContradicted,
+)
+from bfactors.event.charger import (
+    AdmissionRuleChanged,
+    CapabilitiesChanged,
+    ChargerBootReported,
+    ChargerCapabilitiesSet,
+    ChargerChanged,
+    ChargerClockObserved,
+    ChargerFactObserved,
+    ChargerRegistered,
+    ChargerResumed,
+    ChargerSessionClosed,
+    ChargerSessionOpened,
+    ExpiredCertificateAdmissionEnded,
+    ExpiredCertificateAdmitted,
+    OperatorCallAnswered,
+    SpokenForSet,
+    TraceStarted,
+)
+from bfactors.event.fleet import (
+    FamilyFactsSet,
+    FamilyQualified,
+    NotificationSubscriptionRemoved,
+    NotificationSubscriptionSet,
+    PolicySetChanged,
+    SupervisorStateSet,
+)
+from bfactors.event.instruction import (
+    InstructionDispatched,
+    InstructionOpened,
+    InstructionSettled,
+)
+from bfactors.event.issuance import (
+    CertificateFoundAtCa,
+    CertificateIssued,
+    CertificateIssueRequested,
+    CertificateMissingAtCa,
+    IssuanceAdopted,
+    IssuanceInDoubt,
+    IssuanceLapsed,
+    IssuanceReconciliationStarted,
+    IssuanceReferenceRecorded,
+)
+from bfactors.event.job import (
+    AuthoritySlowerThanCharger,
+    CertificateDiscarded,
+    CertificateJobCancelled,
+    CertificateJobFailed,
+    CertificateJobOverdue,
+    CertificateJobStageChanged,
+    CertificateJobSucceeded,
+    CertificateRenewalStarted,
+    CertificateRequested,
+    CSRHeldBack,
+    CSRRefused,
+    CSRValidated,
+    PolicyDecisionRecorded,
+    ReconnectedWithOldCertificate,
+    ReconnectStepTaken,
+)
+from bfactors.event.key import (
+    AuthorizationKeyAccepted,
+    AuthorizationKeyActivated,
+    AuthorizationKeyDoubted,
+    AuthorizationKeyPrepared,
+    AuthorizationKeyRequested,
+    AuthorizationKeysRetired,
+    AuthorizationKeyWithdrawn,
+)
+from bfactors.event.migration import (
+    MigrationCertificateWanted,
+    MigrationCompleted,
+    MigrationHeld,
+    MigrationOpened,
+    MigrationQuarantined,
+    MigrationReleased,
+    MigrationSetBack,
+    MigrationSlotsChosen,
+    MigrationStarted,
+    RollbackEnded,
+    RollbackRequested,
+    RollbackStarted,
+    RollbackUsed,
+    SecurityProfileMigrated,
+)
+from bfactors.event.reconciliation import (
+    AuthorityReconciled,
+    ReconciliationFailed,
+    ReconciliationItem,
+    ReconciliationRequested,
+    UnexplainedCertificateFound,
+    UnexplainedCertificateRevoked,
+)
+from bfactors.event.report import (
+    EvidenceQuarantined,
+    InstalledCertificatesReported,
+    InventoryDifference,
+    InventoryReconciled,
+    LogRequestAccepted,
+    LogRequested,
+    LogStatusChanged,
+    LogStored,
+    SecurityEventEscalated,
+    SecurityEventRecorded,
+)
+from bfactors.event.trust import (
+    Anchor,
+    AuthorityRegistered,
+    NodeForgotten,
+    NodeTrustRecorded,
+    TrustAnchorAccepted,
+    TrustAnchorBundleConfirmed,
+    TrustAnchorBundleCreated,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AdmissionRuleChanged",
+    "Anchor",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "AuthorityReconciled",
+    "AuthorityRegistered",
+    "AuthoritySlowerThanCharger",
+    "AuthorizationKeyAccepted",
+    "AuthorizationKeyActivated",
+    "AuthorizationKeyDoubted",
+    "AuthorizationKeyPrepared",
+    "AuthorizationKeyRequested",
+    "AuthorizationKeyWithdrawn",
+    "AuthorizationKeysRetired",
+    "CSRHeldBack",
+    "CSRRefused",
+    "CSRValidated",
+    "CapabilitiesChanged",
+    "CertificateActivated",
+    "CertificateAdopted",
+    "CertificateDeactivated",
+    "CertificateDeleted",
+    "CertificateDiscarded",
+    "CertificateExpired",
+    "CertificateExpiryEscalated",
+    "CertificateFoundAtCa",
+    "CertificateInstallRequested",
+    "CertificateInstalled",
+    "CertificateIssueRequested",
+    "CertificateIssued",
+    "CertificateJobCancelled",
+    "CertificateJobFailed",
+    "CertificateJobOverdue",
+    "CertificateJobStageChanged",
+    "CertificateJobSucceeded",
+    "CertificateMissingAtCa",
+    "CertificateRejected",
+    "CertificateRenewalDue",
+    "CertificateRenewalStarted",
+    "CertificateRequested",
+    "CertificateRevocationRequested",
+    "CertificateRevoked",
+    "CertificateSuperseded",
+    "ChargerBootReported",
+    "ChargerCapabilitiesSet",
+    "ChargerChanged",
+    "ChargerClockObserved",
+    "ChargerEvent",
+    "ChargerFactObserved",
+    "ChargerRegistered",
+    "ChargerResumed",
+    "ChargerSessionClosed",
+    "ChargerSessionOpened",
+    "Event",
+    "EvidenceQuarantined",
+    "ExpiredCertificateAdmissionEnded",
+    "ExpiredCertificateAdmitted",
+    "FamilyFactsSet",
+    "FamilyQualified",
+    "FleetEvent",
+    "InstalledCertificatesReported",
+    "InstructionDispatched",
+    "InstructionOpened",
+    "InstructionSettled",
+    "InventoryDifference",
+    "InventoryReconciled",
+    "IssuanceAdopted",
+    "IssuanceInDoubt",
+    "IssuanceLapsed",
+    "IssuanceReconciliationStarted",
+    "IssuanceReferenceRecorded",
+    "LogRequestAccepted",
+    "LogRequested",
+    "LogStatusChanged",
+    "LogStored",
+    "MigrationCertificateWanted",
+    "MigrationCompleted",
+    "MigrationHeld",
+    "MigrationOpened",
+    "MigrationQuarantined",
+    "MigrationReleased",
+    "MigrationSetBack",
+    "MigrationSlotsChosen",
+    "MigrationStarted",
+    "NodeForgotten",
+    "NodeTrustRecorded",
+    "NotificationSubscriptionRemoved",
+    "NotificationSubscriptionSet",
+    "OperatorCallAnswered",
+    "PolicyDecisionRecorded",
+    "PolicySetChanged",
+    "ReconciliationFailed",
+    "ReconciliationItem",
+    "ReconciliationRequested",
+    "ReconnectStepTaken",
+    "ReconnectedWithOldCertificate",
+    "RevocationContradicted",
+    "RollbackEnded",
+    "RollbackRequested",
+    "RollbackStarted",
+    "RollbackUsed",
+    "SecurityEventEscalated",
+    "SecurityEventRecorded",
+    "SecurityProfileMigrated",
+    "SpokenForSet",
+    "SupervisorStateSet",
+    "TraceStarted",
+    "TrustAnchorAccepted",
+    "TrustAnchorBundleConfirmed",
+    "TrustAnchorBundleCreated",
+    "UnexplainedCertificateFound",
+    "UnexplainedCertificateRevoked",
+    "name_of",
+    "payload_of",
+]
+
+SCHEMA_VERSION = 1
+_encode = msgspec.json.Encoder().encode
+
+ChargerEvent = (
+    ChargerRegistered
+    | ChargerChanged
+    | ChargerResumed
+    | AdmissionRuleChanged
+    | ChargerCapabilitiesSet
+    | CapabilitiesChanged
+    | ChargerSessionOpened
+    | ChargerSessionClosed
+    | ChargerBootReported
+    | ChargerClockObserved
+    | SecurityEventRecorded
+    | SecurityEventEscalated
+    | LogRequested
+    | LogRequestAccepted
+    | LogStatusChanged
+    | LogStored
+    | SecurityProfileMigrated
+    | MigrationOpened
+    | MigrationHeld
+    | MigrationCertificateWanted
+    | MigrationStarted
+    | MigrationSlotsChosen
+    | MigrationSetBack
+    | MigrationQuarantined
+    | MigrationReleased
+    | MigrationCompleted
+    | ApprovalRequested
+    | ApprovalDecided
+    | RollbackRequested
+    | RollbackStarted
+    | RollbackUsed
+    | RollbackEnded
+    | InstalledCertificatesReported
+    | InventoryReconciled
+    | ChargerFactObserved
+    | TrustAnchorAccepted
+    | TrustAnchorBundleConfirmed
+    | AuthorizationKeyRequested
+    | AuthorizationKeyPrepared
+    | AuthorizationKeyAccepted
+    | AuthorizationKeyActivated
+    | AuthorizationKeyDoubted
+    | AuthorizationKeyWithdrawn
+    | AuthorizationKeysRetired
+    | InstructionOpened
+    | InstructionDispatched
+    | InstructionSettled
+    | OperatorCallAnswered
+    | TraceStarted
+    | SpokenForSet
+    | ExpiredCertificateAdmitted
+    | ExpiredCertificateAdmissionEnded
+    | CertificateRequested
+    | CertificateRenewalStarted
+    | CertificateJobStageChanged
+    | CertificateJobOverdue
+    | ReconnectStepTaken
+    | ReconnectedWithOldCertificate
+    | CertificateDiscarded
+    | CertificateJobFailed
+    | CertificateJobSucceeded
+    | CertificateJobCancelled
+    | PolicyDecisionRecorded
+    | CSRValidated
+    | CSRHeldBack
+    | AuthoritySlowerThanCharger
+    | CSRRefused
+    | CertificateIssueRequested
+    | IssuanceReferenceRecorded
+    | IssuanceReconciliationStarted
+    | IssuanceAdopted
+    | IssuanceInDoubt
+    | IssuanceLapsed
+    | CertificateIssued
+    | CertificateFoundAtCa
+    | CertificateMissingAtCa
+    | RevocationContradicted
+    | CertificateInstallRequested
+    | CertificateInstalled
+    | CertificateActivated
+    | CertificateSuperseded
+    | CertificateRejected
+    | CertificateDeactivated
+    | CertificateRevocationRequested
+    | CertificateRevoked
+    | CertificateExpired
+    | CertificateExpiryEscalated
+    | CertificateRenewalDue
+    | CertificateDeleted
+    | CertificateAdopted
+    | EvidenceQuarantined
+)
+
+FleetEvent = (
+    AuthorityRegistered
+    | TrustAnchorBundleCreated
+    | SupervisorStateSet
+    | PolicySetChanged
+    | NodeTrustRecorded
+    | NodeForgotten
+    | FamilyFactsSet
+    | FamilyQualified
+    | NotificationSubscriptionSet
+    | NotificationSubscriptionRemoved
+    | ReconciliationRequested
+    | AuthorityReconciled
+    | ReconciliationFailed
+    | UnexplainedCertificateFound
+    | UnexplainedCertificateRevoked
+    | SecurityEventRecorded
+    | EvidenceQuarantined
+)
+
+Event = ChargerEvent | FleetEvent
+
+
+def name_of(event: msgspec.Struct) -> str:
+    """The event's name as stored and published."""
+    return type(event).__name__
+
+
+def payload_of(event: msgspec.Struct) -> str:
+    """The JSON text that is stored and hashed. A key's verifier is never in it."""
+    replace = msgspec.structs.replace
+    if isinstance(event, ChargerRegistered) and event.key is not None:
+        event = replace(
+            event, key=_without_verifier(event.key), key_forms=_without_verifiers(event.key_forms)
+        )
+    elif isinstance(event, AuthorizationKeyPrepared):
+        event = replace(event, keys=_without_verifiers(event.keys))
+    return _encode(event).decode()
+
+
+def _without_verifiers(keys: tuple[KeyVerifier, ...]) -> tuple[KeyVerifier, ...]:
+    return tuple(_without_verifier(key) for key in keys)
+
+
+def _without_verifier(key: KeyVerifier) -> KeyVerifier:
+    return msgspec.structs.replace(key, verifier="***")
