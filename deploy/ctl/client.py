@@ -2,36 +2,39 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
-from ipaddress import ip_address
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from bfactors.errors import BetterFleetError, SettingsError, Unavailable
+from bfactors.errors import BetterFleetError, Unavailable
 
 Body = dict[str, Any]
 Wait = Callable[[float], Awaitable[None]]
 
 ATTEMPTS = 6
 RETRY_S = 1.0
+RETRY_AT_MOST_S = 30.0
+"""However long the server asks to be left alone."""
 REQUEST_WITHIN_S = 90.0
 """Longer than the API lets a charger take to answer a call by hand."""
 PAGE = 200
+_LINE_BYTES = 1 << 20
+"""An event of the stream is one line."""
 
 
 class Refused(BetterFleetError):
-    """The API said no; `status` is HTTP's, `code` the reason's, the text what it said."""
+    """The API said no; `status` is HTTP's, `code` the reason's, the text what it said, `fields` what is wrong with which."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, fields: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
+        self.fields = fields
 
     @property
     def is_not_offered(self) -> bool:
@@ -56,11 +59,13 @@ class AdminClient:
         trust: ssl.SSLContext | None = None,
         wait: Wait = asyncio.sleep,
         attempts: int = ATTEMPTS,
+        on_retry: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._base = base.rstrip("/")
         self._token = token
         self._trust = trust
         self._attempts = attempts
+        self._on_retry = on_retry
         self._http: aiohttp.ClientSession
         self.wait = wait
 
@@ -89,6 +94,33 @@ class AdminClient:
         """Raises Refused, Unavailable. Repeated under `key` while the answer is lost or asks to come again."""
         return await self._asked("POST", path, body, key)
 
+    async def content(self, path: str) -> AsyncIterator[bytes]:
+        """A file, in pieces. Raises Refused, Unavailable; never asked for twice."""
+        try:
+            async with self._http.get(self._base + path, allow_redirects=False) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise _told(await answer.read(), answer.status)
+                async for piece in answer.content.iter_chunked(65536):
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError) as problem:
+            raise self._away(_why(problem)) from problem
+
+    async def stream(self, path: str, last_id: str) -> AsyncIterator[tuple[str, str]]:
+        """Server-sent events until the server ends the stream: the field names and values. Raises Refused, Unavailable."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        patience = aiohttp.ClientTimeout(total=None, sock_read=REQUEST_WITHIN_S)
+        try:
+            async with self._http.get(
+                self._base + path, headers=headers, timeout=patience, read_bufsize=_LINE_BYTES
+            ) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise _told(await answer.read(), answer.status)
+                async for line in answer.content:
+                    name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
+                    yield name, value.removeprefix(" ")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as problem:
+            raise self._away(_why(problem)) from problem
+
     async def items(self, path: str, query: Mapping[str, str], limit: int) -> list[Body]:
         """The first `limit` items of a list. Raises Refused, Unavailable."""
         found: list[Body] = []
@@ -112,25 +144,48 @@ class AdminClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = orjson.dumps(body)
-        why = ""
+        why, rest_s = "", RETRY_S
         for attempt in range(self._attempts):
             if attempt:
-                await self.wait(RETRY_S)
+                self._on_retry(why)
+                await self.wait(rest_s)
+            rest_s = RETRY_S
             try:
                 async with self._http.request(
                     method, self._base + path, data=data, headers=headers, params=query, allow_redirects=False
                 ) as answer:
                     content = await answer.read()
             except (aiohttp.ClientError, TimeoutError) as problem:
-                why = str(problem) or type(problem).__name__
+                why = _why(problem)
                 continue
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                why = _told(content, answer.status).args[0]
+                why = str(_told(content, answer.status))
+                rest_s = _asked_rest(answer.headers.get("Retry-After"))
                 continue
             if not answer.ok or answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise _told(content, answer.status)
             return _object(content)
-        raise Unavailable(f"the admin API at {self._base}", why)
+        raise self._away(why)
+
+    def _away(self, why: str) -> Unavailable:
+        return Unavailable(f"the admin API at {self._base}", why)
+
+
+def _asked_rest(header: str | None) -> float:
+    """Seconds the server asked for; its other form, a date, is taken for nothing."""
+    if header is None or not header.isascii() or not header.isdecimal():
+        return RETRY_S
+    return min(max(float(header[:6]), RETRY_S), RETRY_AT_MOST_S)
+
+
+def _why(problem: Exception) -> str:
+    """What went wrong with a connection, without the library's repetition of the address."""
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted ({problem.certificate_error}): --ca-file names who vouches for it"
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        reason = problem.os_error.strerror or str(problem.os_error)
+        return "connection refused" if "Connect call" in reason else reason.lower()
+    return str(problem) or type(problem).__name__
 
 
 def _object(content: bytes) -> Body:
@@ -152,54 +207,15 @@ def _told(content: bytes, status: int) -> Refused:
     if not isinstance(problem, dict):
         return Refused(status, "", f"HTTP {status}")
     code, detail = str(problem.get("code", "")), str(problem.get("detail", f"HTTP {status}"))
-    return Refused(status, code, detail)
+    errors = problem.get("errors")
+    fields = tuple(
+        (str(each.get("field", "")), str(each.get("message", "")))
+        for each in (errors if isinstance(errors, list) else [])
+        if isinstance(each, dict)
+    )
+    return Refused(status, code, detail, fields)
 
 
 def in_path(name: str) -> str:
     """A name as one part of a path."""
     return quote(name, safe="")
-
-
-def token_of(path: Path) -> str:
-    """The token in a file. Raises SettingsError."""
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"the token file {path} cannot be read: {problem}") from problem
-    if not token or any(mark.isspace() for mark in token):
-        raise SettingsError(f"the token file {path} holds no token")
-    return token
-
-
-def checked_address(url: str) -> str:
-    """The API's address. Raises SettingsError for one that is none, or over which the token would travel in the clear."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError as problem:
-        raise SettingsError(f"--admin {url} is no address: {problem}") from problem
-    if parts.scheme not in ("http", "https") or not host:
-        raise SettingsError(f"--admin must be http://host:port or https://host:port, not {url}")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise SettingsError(f"--admin {url} would send the token in the clear: use https")
-    return url
-
-
-def trust_of(path: Path | None) -> ssl.SSLContext | None:
-    """Who may vouch for the API's certificate, besides nobody. Raises SettingsError."""
-    if path is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=path)
-    except (OSError, ssl.SSLError) as problem:
-        raise SettingsError(f"--ca-file {path} cannot be used: {problem}") from problem
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,72 +1,73 @@
-"""What there is, as tables or as JSON: chargers, jobs, families."""
+"""A list of the API as a table or as JSON."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bfactors.errors import SettingsError
 from deploy.ctl.client import AdminClient, Body
+from deploy.ctl.command import Argument, Command, Desk, Given, option
+
+LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One resource as a table: where it is, its heads, and a row's cells."""
+    """One resource as a table: where it is, its heads, and a row's cells. `whole`: columns that are cut last."""
 
     path: str
     heads: tuple[str, ...]
     cells: Callable[[Body], tuple[str, ...]]
+    whole: frozenset[int] = frozenset({0})
 
     async def rows(self, client: AdminClient, query: Mapping[str, str], limit: int) -> list[Body]:
         """Raises Refused, Unavailable."""
         return await client.items(self.path, query, limit)
 
+    def show(self, desk: Desk, rows: list[Body]) -> None:
+        """The table, or the items."""
+        desk.paper.document({"items": rows})
+        desk.paper.table(self.heads, [self.cells(row) for row in rows], self.whole)
 
-def _text(value: Any) -> str:
-    return "-" if value is None or value == "" else str(value)
 
+def listing_command(
+    thing: str,
+    listing: Listing,
+    filters: tuple[Argument, ...] = (),
+    *,
+    says: str,
+    example: str,
+) -> Command:
+    """`list`: every filter is the query parameter of its name."""
+    names = tuple(each.names[0].removeprefix("--").replace("-", "_") for each in filters)
 
-def _charger(body: Body) -> tuple[str, ...]:
-    session = body["session"] or {}
-    return (
-        body["charger_id"],
-        body["family"],
-        body["cohort"],
-        str(body["security_profile"]),
-        _text(session.get("ocpp_version")),
-        "yes" if session else "no",
+    async def run(desk: Desk, given: Given) -> int:
+        rows = await listing.rows(desk.client, query_of(given, names), limit_of(given))
+        listing.show(desk, rows)
+        return 0
+
+    return Command(
+        thing=thing, action="list", help=says, example=example, run=run, arguments=(*filters, limit_option())
     )
 
 
-def _job(body: Body) -> tuple[str, ...]:
-    reason = body["reason"] or {}
-    return (
-        body["job_id"][:12],
-        _text(body["charger_id"]),
-        body["action"],
-        body["state"],
-        body["stage"],
-        _text(reason.get("code") or body["waiting_for"]),
-    )
+def limit_option() -> Argument:
+    return option("--limit", absent=LIMIT, type=int, metavar="N", help=f"at most N (default: {LIMIT})")
 
 
-def _family(body: Body) -> tuple[str, ...]:
-    qualified = body["qualification"]
-    capabilities = ", ".join(
-        name if value is True else f"{name}={value}"
-        for name, value in body["capabilities"].items()
-        if value not in (None, False, [], ())
-    )
-    if qualified is None:
-        return (body["family"], "no", "-", "-", _text(capabilities))
-    outcome = "passed" if qualified["passed"] else "failed"
-    return (body["family"], outcome, qualified["firmware"], qualified["at"][:10], _text(capabilities))
+def limit_of(given: Given) -> int:
+    """Raises SettingsError."""
+    if given.limit < 1:
+        raise SettingsError("--limit must be 1 or more")
+    limit: int = given.limit
+    return limit
 
 
-LISTINGS = {
-    "chargers": Listing(
-        "/api/v1/chargers", ("charger", "family", "cohort", "profile", "ocpp", "connected"), _charger
-    ),
-    "jobs": Listing("/api/v1/jobs", ("job", "charger", "action", "state", "stage", "why"), _job),
-    "families": Listing(
-        "/api/v1/families", ("family", "qualified", "firmware", "on", "capabilities"), _family
-    ),
-}
+def query_of(given: Given, names: tuple[str, ...]) -> dict[str, str]:
+    """The filters that were given, as query parameters."""
+    values: dict[str, Any] = {name: getattr(given, name) for name in names}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }

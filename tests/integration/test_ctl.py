@@ -2,85 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from bfactors.errors import SettingsError, Unavailable
-from deploy.command import ctl
-from deploy.ctl.client import AdminClient, Refused, checked_address, token_of
-from deploy.ctl.listing import LISTINGS
+from deploy.ctl.client import AdminClient, Refused
+from deploy.ctl.connection import checked_address, token_of
+from deploy.ctl.family import FAMILIES
 from deploy.ctl.qualification import has_passed, limits_of, record_facts, record_outcome, walked
 from deploy.ctl.report import COLUMNS, Step, step_lines, table
 from deploy.ctl.walk import Walk
-
-CHARGER: dict[str, Any] = {
-    "charger_id": "CP-1",
-    "family": "acme",
-    "session": {"ocpp_version": "2.0.1", "security_profile": 2, "fingerprint_sha256": None},
-    "boot": {"firmware_version": "1.2"},
-    "capabilities": {},
-    "slots": [],
-}
-Answer = tuple[int, Any]
-
-
-class Api:
-    """Answers by method and path; the last of several answers stays. Everything else is no route of it."""
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
-        self.asked: list[tuple[str, str, Any, str]] = []
-        self.says("GET", "/api/v1/chargers/CP-1", CHARGER)
-
-    def says(self, method: str, path: str, body: Any, status: int = 200) -> None:
-        self.answers[method, path].append((status, body))
-
-    def job(self, path: str = "/api/v1/jobs", **more: Any) -> None:
-        job = {
-            "job_id": "j1",
-            "state": "succeeded",
-            "stage": "done",
-            "waiting_for": None,
-            "reason": None,
-            "certificate_id": None,
-            "timeline": [],
-        } | more
-        self.says("POST", path, job, 202)
-        self.answers["GET", "/api/v1/jobs/j1"] = [(200, job)]
-
-    async def serve(self, request: web.Request) -> web.Response:
-        body = await request.json() if request.can_read_body else None
-        self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
-        waiting = self.answers.get((request.method, request.path))
-        if not waiting:
-            return web.json_response({"code": "unknown-resource", "detail": "nothing here"}, status=404)
-        status, answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        if isinstance(answer, bytes):
-            return web.Response(body=answer, status=status)
-        return web.json_response(answer, status=status, headers={"Location": "/elsewhere"})
-
-    def sent(self, method: str, path: str) -> list[Any]:
-        return [body for way, where, body, _ in self.asked if (way, where) == (method, path)]
-
-
-class Time:
-    """Passes only while the tool waits."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    async def wait(self, seconds: float) -> None:
-        self.seconds += seconds
+from tests.integration.ctl_world import CHARGER, Api, Said, Time, run, serving
 
 
 @pytest.fixture
@@ -95,14 +30,8 @@ def passing() -> Time:
 
 @pytest.fixture
 async def url(api: Api) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", api.serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(api) as address:
+        yield address
 
 
 @pytest.fixture
@@ -333,9 +262,9 @@ async def test_a_redirect_is_not_followed_with_the_token(api: Api, client: Admin
 async def test_a_list_is_read_page_by_page_up_to_its_limit(api: Api, client: AdminClient) -> None:
     api.says("GET", "/api/v1/families", {"items": [{"n": 1}, {"n": 2}], "next_cursor": "c"})
     api.says("GET", "/api/v1/families", {"items": [{"n": 3}], "next_cursor": None})
-    assert await LISTINGS["families"].rows(client, {}, 10) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert await FAMILIES.rows(client, {}, 10) == [{"n": 1}, {"n": 2}, {"n": 3}]
     api.answers["GET", "/api/v1/families"] = [(200, {"items": [{"n": 1}, {"n": 2}], "next_cursor": "c"})]
-    assert len(await LISTINGS["families"].rows(client, {}, 2)) == 2
+    assert len(await FAMILIES.rows(client, {}, 2)) == 2
 
 
 @pytest.mark.parametrize(
@@ -381,41 +310,29 @@ def test_a_step_never_needs_more_than_80_columns() -> None:
     assert lines[0].startswith("failed   mutual-tls-reconnect")
 
 
-def options(url: str, token: Path, *words: str) -> argparse.Namespace:
-    top = argparse.ArgumentParser()
-    ctl.add(top.add_subparsers())
-    return top.parse_args(["ctl", *words, "--admin", url, "--token-file", str(token)])
-
-
 @pytest.fixture
-def run(url: str, tmp_path: Path) -> Callable[..., Any]:
+def ctl(url: str, passing: Time, tmp_path: Path) -> Callable[..., Awaitable[Said]]:
     token = tmp_path / "token"
     token.write_text("the-token\n")
-
-    async def go(*words: str) -> int:
-        given = options(url, token, *words)
-        work = ctl._list if given.thing in LISTINGS else ctl._qualify
-        return await ctl._connected(work, given)
-
-    return go
+    return lambda *words: run(url, token, passing, *words)
 
 
 async def test_a_family_is_qualified_and_told_as_one_json_document(
-    api: Api, run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    api: Api, ctl: Callable[..., Awaitable[Said]]
 ) -> None:
     api.says("POST", "/api/v1/families/acme/qualification", {"qualification": {"at": "2026-03-01T12:00:00Z"}})
-    status = await run("family", "qualify", "--charger", "CP-1", "--family", "acme", "--json")
-    said = capsys.readouterr()
-    report = json.loads(said.out)
-    assert (status, report["passed"], report["firmware"]) == (1, False, "1.2")
+    said = await ctl("family", "qualify", "--charger", "CP-1", "--family", "acme", "--json")
+    report = said.body
+    assert (said.status, report["passed"], report["firmware"]) == (1, False, "1.2")
     assert len(report["steps"]) == 7
     assert "skipped  key-rotation" in said.err
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 2), (403, 2), (422, 2), (409, 1)])
 async def test_what_the_api_refuses_is_one_line_and_a_status(
-    api: Api, run: Callable[..., Any], capsys: pytest.CaptureFixture[str], status: int, code: int
+    api: Api, ctl: Callable[..., Awaitable[Said]], status: int, code: int
 ) -> None:
     api.says("GET", "/api/v1/chargers", {"code": "no", "detail": "because"}, status)
-    assert await run("chargers") == code
-    assert capsys.readouterr().err == "run.py ctl: because\n"
+    said = await ctl("chargers")
+    assert said.status == code
+    assert said.err.startswith("run.py ctl: because")

@@ -1,0 +1,94 @@
+"""Certificates: the list, and one with its evidence."""
+
+from collections.abc import Iterator
+
+from deploy.ctl import cell
+from deploy.ctl.client import Body, in_path
+from deploy.ctl.command import Command, Desk, Given, Thing, option, word
+from deploy.ctl.listing import Listing, listing_command
+from deploy.ctl.report import wrapped
+
+THING = Thing("certificates", "list, show, revoke and deactivate certificates", ("certificate",))
+
+CERTIFICATES = Listing(
+    "/api/v1/certificates",
+    ("certificate", "charger", "purpose", "state", "ends"),
+    lambda body: (
+        body["certificate_id"],
+        cell.text(body["charger_id"]),
+        body["purpose"],
+        body["state"] + (", stale" if body["stale"] else ""),
+        cell.day(body["not_after"]),
+    ),
+    frozenset({0, 1}),
+)
+
+
+async def _show(desk: Desk, given: Given) -> int:
+    found = await desk.client.get(f"/api/v1/certificates/{in_path(given.certificate)}")
+    desk.paper.document(found)
+    if given.pem:
+        desk.paper.say([line for line in found["pem"].splitlines() if line])
+        return 0
+    for label, text in _facts(found):
+        desk.paper.say(wrapped(f"{label:<14}", text, desk.paper.columns))
+    return 0
+
+
+def _facts(found: Body) -> Iterator[tuple[str, str]]:
+    yield "certificate", found["certificate_id"]
+    yield "state", f"{found['state']}, {found['mode']}" + (", STALE" if found["stale"] else "")
+    yield "what", f"{found['purpose']} {found['variant']} of {cell.text(found['charger_id'])}"
+    yield "subject", found["subject"]
+    yield "issuer", found["issuer"]
+    yield "serial", found["serial_number"]
+    yield "fingerprint", found["fingerprint_sha256"]
+    yield "valid", f"{cell.second(found['not_before'])} to {cell.second(found['not_after'])}"
+    yield "authority", found["authority"]
+    if found["external_ref"]:
+        yield "reference", found["external_ref"]
+    for name in ("issued_at", "installed_at", "activated_at", "revocation_requested_at", "revoked_at"):
+        if found.get(name):
+            yield (
+                name.removesuffix("_at").replace("revocation_requested", "to revoke"),
+                cell.second(found[name]),
+            )
+    if found.get("admit_until"):
+        yield "admitted", f"until {cell.second(found['admit_until'])}"
+    for each in found["evidence"]:
+        kind = each.get("event") or each.get("kind") or each.get("evidence_type") or "evidence"
+        at = each.get("at") or each.get("recorded_at") or each.get("observed_at")
+        yield "evidence", f"{cell.second(at)} {kind}"
+
+
+COMMANDS = (
+    listing_command(
+        "certificates",
+        CERTIFICATES,
+        (
+            option("--charger-id", metavar="ID"),
+            option("--managed-identity-id", metavar="ID"),
+            option("--purpose", metavar="NAME"),
+            option("--state", metavar="STATE", help="as in docs/concepts.md"),
+            option("--mode", choices=("managed", "brokered", "tracked-only")),
+            option("--realm", metavar="NAME"),
+            option("--expires-before", metavar="TIME", help="2027-01-31T00:00:00Z"),
+            option("--fingerprint-sha256", metavar="HEX"),
+            option("--serial-number", metavar="HEX"),
+            option("--q", metavar="TEXT", help="part of an id, serial number, fingerprint or authority"),
+        ),
+        says="list certificates, soonest end first",
+        example="certificates list --state active --expires-before 2027-01-31T00:00:00Z",
+    ),
+    Command(
+        thing="certificates",
+        action="show",
+        help="show one certificate and the evidence for it",
+        example="certificates show CERTIFICATE_ID --pem",
+        run=_show,
+        arguments=(
+            word("certificate", help="its id"),
+            option("--pem", action="store_true", help="nothing but the certificate itself"),
+        ),
+    ),
+)

@@ -1,0 +1,144 @@
+"""The operator's tool in front of an admin API that behaves as told, with time that passes only while the tool waits."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from deploy.command import ctl
+from deploy.ctl.command import filled
+from deploy.ctl.connection import connection_of
+from deploy.ctl.paper import Paper
+from deploy.ctl.report import COLUMNS
+
+CHARGER: dict[str, Any] = {
+    "charger_id": "CP-1",
+    "family": "acme",
+    "session": {"ocpp_version": "2.0.1", "security_profile": 2, "fingerprint_sha256": None},
+    "boot": {"firmware_version": "1.2"},
+    "capabilities": {},
+    "slots": [],
+}
+Answer = tuple[int, Any]
+LOST = object()
+"""An answer that never arrives: the connection is cut behind the request."""
+
+
+class Api:
+    """Answers by method and path; the last of several answers stays. Everything else is no route of it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+        self.asked: list[tuple[str, str, Any, str]] = []
+        self.headers = {"Location": "/elsewhere"}
+        self.says("GET", "/api/v1/chargers/CP-1", CHARGER)
+
+    def says(self, method: str, path: str, body: Any, status: int = 200) -> None:
+        self.answers[method, path].append((status, body))
+
+    def job(self, path: str = "/api/v1/jobs", **more: Any) -> None:
+        job = {
+            "job_id": "j1",
+            "state": "succeeded",
+            "stage": "done",
+            "waiting_for": None,
+            "reason": None,
+            "certificate_id": None,
+            "timeline": [],
+        } | more
+        self.says("POST", path, job, 202)
+        self.answers["GET", "/api/v1/jobs/j1"] = [(200, job)]
+
+    async def serve(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
+        waiting = self.answers.get((request.method, request.path))
+        if not waiting:
+            return web.json_response({"code": "unknown-resource", "detail": "nothing here"}, status=404)
+        status, answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if answer is LOST:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, status=status)
+        return web.json_response(answer, status=status, headers=self.headers)
+
+    def sent(self, method: str, path: str) -> list[Any]:
+        return [body for way, where, body, _ in self.asked if (way, where) == (method, path)]
+
+
+class Time:
+    """Passes only while the tool waits."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    async def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass(frozen=True)
+class Said:
+    """One run of the tool."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return (self.out + self.err).splitlines()
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.out)
+
+
+@asynccontextmanager
+async def serving(api: Api) -> AsyncIterator[str]:
+    """The API on a socket; its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def options(*words: str) -> argparse.Namespace:
+    """What the command line makes of these words."""
+    top = argparse.ArgumentParser()
+    ctl.add(top.add_subparsers())
+    return top.parse_args(["ctl", *words])
+
+
+async def run(url: str, token: Path, passing: Time, *words: str) -> Said:
+    """One command; every line it prints fits."""
+    given = filled(options(*words))
+    out, err = io.StringIO(), io.StringIO()
+    paper = Paper(out, err, columns=COLUMNS, live=False, as_json=given.json)
+    connection = connection_of(url, token, None, {})
+    status = await ctl.connected(given.chosen, given, connection, paper, passing.wait, passing.now)
+    said = Said(status, out.getvalue(), err.getvalue())
+    too_wide = [line for line in said.err.splitlines() if len(line) > COLUMNS]
+    if not given.json:
+        too_wide += [line for line in said.out.splitlines() if len(line) > COLUMNS]
+    assert too_wide == []
+    return said
