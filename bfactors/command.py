@@ -151,6 +151,15 @@ class DecideApproval(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class DecideFleetApproval(_Command, frozen=True, kw_only=True):
+    """As `DecideApproval`, about a command that the fleet's partition holds back (fleet)."""
+
+    approval_id: str
+    verdict: Verdict
+    content_hash: str
+    reason: str
+
+
 class ReleaseMigration(_Command, frozen=True, kw_only=True):
     """Say that a migration in quarantine was looked at: it starts again, or (`ends`) is given up."""
 
@@ -282,6 +291,7 @@ Command = (
     | RotateKey
     | OpenMigration
     | DecideApproval
+    | DecideFleetApproval
     | ReleaseMigration
     | RequestLog
     | CancelJob
@@ -316,3 +326,5 @@ class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     retry: bool = False
     repeated: bool = False
+    is_held: bool = False
+    """Nothing was done yet: somebody else must agree first, and `result` is the approval."""

@@ -12,7 +12,9 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import approval_view, clock
+from bfactors.approval import body as approval_body
+from bfactors.approval import row as approval_row
+from bfactors.charger import clock
 from bfactors.charger import decide as charger_decide
 from bfactors.charger.draft import Context
 from bfactors.charger.evolve import evolve
@@ -21,6 +23,8 @@ from bfactors.charger.security_entry import security_event_row
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.firmware.command import FirmwareCommand
 from bfactors.firmware_fold import FirmwareFold, FirmwareLoaded, owned_key, wrong_role
+from bfactors.fleet import approval as fleet_approval
+from bfactors.fleet import clock as fleet_clock
 from bfactors.fleet import decide as fleet_decide
 from bfactors.fleet import reconciliation
 from bfactors.fleet.state import FleetFacts, FleetState
@@ -97,6 +101,7 @@ class Fold:
         self.everyone_concerned = False
         """Policies or family facts changed: what was derived from them may be out of date for any charger."""
         self.fleet_changed = False
+        self._fleet_rang = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
         self.firmware = FirmwareFold(loaded.firmware, lease.partition, now, self._append)
 
@@ -247,7 +252,7 @@ class Fold:
             return c.CommandAnswer(result=_encode(job_body(state, decision.jobs[body.job_id])))
         if isinstance(body, c.DecideApproval):
             approval = state.approvals[body.approval_id]
-            return c.CommandAnswer(result=_encode(approval_view.body(state, approval)))
+            return c.CommandAnswer(result=_encode(approval_body(approval, body.charger_id)))
         return c.CommandAnswer(result=_encode(charger_body(state)))
 
     def _take(self, decision: charger_decide.Decision, actor: str, cause: str) -> None:
@@ -274,6 +279,8 @@ class Fold:
 
     def _fleet_evidence(self, evidence: v.Evidence) -> None:
         assert self.fleet is not None
+        if isinstance(evidence.body, v.DeadlinePassed):
+            self._fleet_rang = True
         decision = fleet_decide.decide_evidence(self.fleet, evidence, self.now)
         self._take_fleet(decision, evidence.source, evidence.evidence_id)
 
@@ -285,16 +292,19 @@ class Fold:
         if shared is not None:
             return c.CommandAnswer(refusal=shared)
         decision = fleet_decide.decide_command(self.fleet, body, envelope.actor, self.now)
+        self._take_fleet(decision, envelope.actor, envelope.command_id)
         if decision.refusal is not None:
             return c.CommandAnswer(refusal=decision.refusal)
-        self._take_fleet(decision, envelope.actor, envelope.command_id)
-        return c.CommandAnswer(result=_encode(decision.result))
+        return c.CommandAnswer(result=_encode(decision.result), is_held=decision.is_held)
 
     def _take_fleet(self, decision: fleet_decide.FleetDecision, actor: str, cause: str) -> None:
         if not decision.events:
             return
         for event in decision.events:
             self._append(event, actor, cause, None)
+        assert self.fleet is not None
+        news = fleet_approval.news(self.fleet.approvals, decision.state.approvals)
+        self.batch.approvals += [approval_row(approval, None) for approval in news]
         self.fleet = decision.state
         if fleet_decide.changes_facts(decision.events):
             self.fleet = fleet_decide.with_sequence(self.fleet, self._sequence)
@@ -400,8 +410,11 @@ class Fold:
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
             self.batch.effects += reconciliation.effect_rows(self._fleet_before, self.fleet)
+            self._fleet_rang = True
         elif self.facts_changed and self._lease.partition != FLEET:
             self.batch.aggregates.append(AggregateRow(FACTS_KEY, self.facts.sequence, _encode(self.facts)))
+        if self._fleet_rang and self.fleet is not None:
+            self.batch.timers.append(TimerRow(FLEET_KEY, fleet_clock.next_due(self.fleet)))
         return self.batch
 
     def touched(self) -> list[tuple[ChargerState | None, ChargerState]]:

@@ -10,6 +10,8 @@ from functools import lru_cache
 import msgspec
 
 from bfactors import blackout
+from bfactors.approval import KIND_NAMES as APPROVAL_KINDS
+from bfactors.approval import ROLLBACK
 from bfactors.policy_scope import scopes_of
 
 BUILT_IN = "built-in"
@@ -86,6 +88,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
     approval_valid_hours: int = 72
     """How long somebody else has to agree to what needs two people."""
+    approvals_needed: tuple[str, ...] = ("rollback", "waiver", "incident")
+    """What needs a second person. `rollback` always does; taking a kind out needs one itself."""
     rollback_longest_days: int = 30
     """The furthest end that a way back from profile 3 may have."""
     migration_retry_s: int = 60
@@ -174,6 +178,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("key_rotation_triggers", f"must name some of {', '.join(KEY_ROTATION_TRIGGERS)}"))
     if policy.key_reboot not in KEY_REBOOTS:
         found.append(("key_reboot", f"must be one of {', '.join(KEY_REBOOTS)}"))
+    if ROLLBACK not in policy.approvals_needed or not set(policy.approvals_needed) <= set(APPROVAL_KINDS):
+        found.append(("approvals_needed", f"must name rollback, and others of {', '.join(APPROVAL_KINDS)}"))
     if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
         found.append(("unexplained_certificates", "must be report or revoke"))
     if policy.factory_certificate not in ("refused", "allowed"):

@@ -37,6 +37,8 @@ def decided(draft: Draft, command: c.DecideApproval) -> Refusal | None:
     approval = draft.state.approvals.get(command.approval_id)
     if approval is None:
         return Refusal("unknown-approval", "there is no such approval", "approval_id", 404)
+    if command.verdict == "withdraw":
+        return Refusal("held-by-job", "it goes with its job; cancel that", "approval_id", 409)
     refusal = problem(approval, draft.context.actor, command.content_hash, draft.now)
     if refusal is not None:
         return refusal

@@ -5,8 +5,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from bfactors import approval_record
 from bfactors import event as e
-from bfactors.approval import Approval
 from bfactors.charger.state import ChargerState, MigrationState, WayBack
 
 RollbackEvent = (
@@ -60,30 +60,13 @@ def _completed(state: ChargerState, event: e.RollbackEnded, now: datetime) -> Mi
 
 
 def _asked(state: ChargerState, event: e.ApprovalRequested, now: datetime) -> ChargerState:
-    approval = Approval(
-        approval_id=event.approval_id,
-        kind=event.kind,
-        job_id=event.job_id,
-        content=event.content,
-        content_hash=event.content_hash,
-        author=event.author,
-        reason=event.reason,
-        requested_at=now,
-        expires_at=event.expires_at,
-    )
     kept = list(state.approvals.items())[1 - _APPROVALS_KEPT :]
-    return replace(state, approvals={**dict(kept), event.approval_id: approval})
+    return replace(state, approvals={**dict(kept), event.approval_id: approval_record.asked(event, now)})
 
 
 def _decided(state: ChargerState, event: e.ApprovalDecided, now: datetime) -> ChargerState:
     approval = state.approvals.get(event.approval_id)
     if approval is None:
         return state
-    approval = replace(
-        approval,
-        state=event.state,
-        decided_by=event.decided_by,
-        decided_at=now,
-        decision_reason=event.reason,
-    )
-    return replace(state, approvals={**state.approvals, event.approval_id: approval})
+    ended = approval_record.ended(approval, event, now)
+    return replace(state, approvals={**state.approvals, event.approval_id: ended})

@@ -367,6 +367,8 @@ FleetEvent = (
     | FamilyQualified
     | NotificationSubscriptionSet
     | NotificationSubscriptionRemoved
+    | ApprovalRequested
+    | ApprovalDecided
     | ReconciliationRequested
     | AuthorityReconciled
     | ReconciliationFailed

@@ -9,13 +9,15 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.fleet import family, policy, reconciliation, subscription
+from bfactors.approval import Approval, ApprovalState
+from bfactors.approval import body as approval_body
+from bfactors.fleet import approval, clock, family, policy, reconciliation, subscription
 from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
 
-FleetCommand = (
+DirectCommand = (
     c.RegisterAuthority
     | c.CreateTrustAnchorBundle
     | c.SetSupervisorState
@@ -26,6 +28,7 @@ FleetCommand = (
     | c.RemoveSubscription
     | c.RequestReconciliation
 )
+FleetCommand = DirectCommand | c.DecideFleetApproval
 _PAST_KEPT = 16
 _ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
 _STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
@@ -34,6 +37,8 @@ _KEPT_HERE = (
     e.EvidenceQuarantined,
     e.NotificationSubscriptionSet,
     e.NotificationSubscriptionRemoved,
+    e.ApprovalRequested,
+    e.ApprovalDecided,
     reconciliation.ReconciliationEvent,
 )
 """What changes nothing that another partition decides by."""
@@ -41,16 +46,81 @@ _KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
 
 
 class FleetDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided; `result` is the body a command is answered with."""
+    """What was decided; `result` is the body a command is answered with. A refusal may come with events: what it found over.
+
+    `is_held`: nothing was done yet, `result` is the approval that must be given first.
+    """
 
     state: FleetState
     events: tuple[e.FleetEvent, ...] = ()
     refusal: Refusal | None = None
     result: Any = None
+    is_held: bool = False
 
 
 def decide_command(state: FleetState, command: FleetCommand, actor: str, now: datetime) -> FleetDecision:
-    """What a fleet-wide command leads to."""
+    """What a fleet-wide command leads to, or that somebody else must agree to it first."""
+    if isinstance(command, c.DecideFleetApproval):
+        return _decide_approval(state, command, actor, now)
+    done = _carry_out(state, command, actor, now)
+    if done.refusal is not None or not done.events:
+        return done
+    kind = approval.kind_of(state.facts, command, actor, now)
+    if kind is None:
+        return _with_overtaken(done, now)
+    asked = approval.ask(state.approvals, state.facts, kind, command, actor, now, state.revision)
+    if isinstance(asked, Refusal):
+        return FleetDecision(state=state, refusal=asked)
+    opened, events = asked
+    held = _decided(state, now, *events, result=approval_body(opened, None))
+    return msgspec.structs.replace(held, is_held=True)
+
+
+def _decide_approval(
+    state: FleetState, command: c.DecideFleetApproval, actor: str, now: datetime
+) -> FleetDecision:
+    found = approval.decided(state.approvals, command, actor, now)
+    if isinstance(found, Refusal):
+        return FleetDecision(state=state, refusal=found)
+    if command.verdict != "approve":
+        over: ApprovalState = "rejected" if command.verdict == "reject" else "withdrawn"
+        return _ended(state, found, now, *approval.end(found, over, actor, command.reason))
+    done = _carry_out(state, approval.held_command(found), found.author, now, approver=actor)
+    if done.refusal is not None:
+        reason = f"it cannot be done any more: {done.refusal.message}"
+        stale = _ended(state, found, now, *approval.end(found, "stale", actor, reason))
+        return msgspec.structs.replace(
+            stale, refusal=msgspec.structs.replace(done.refusal, message=reason, status=409)
+        )
+    given = approval.end(found, "approved", actor, command.reason)
+    return _with_overtaken(_ended(state, found, now, *given, *done.events), now)
+
+
+def _ended(state: FleetState, found: Approval, now: datetime, *events: e.FleetEvent) -> FleetDecision:
+    decided = _decided(state, now, *events)
+    shown = approval_body(decided.state.approvals[found.approval_id], None)
+    return msgspec.structs.replace(decided, result=shown)
+
+
+def _with_overtaken(decision: FleetDecision, now: datetime) -> FleetDecision:
+    """Beside the decision, the end of what was written against the state it changed."""
+    if not decision.events:
+        return decision
+    more = approval.overtaken(decision.state.approvals, decision.state.facts)
+    if not more:
+        return decision
+    further = _decided(decision.state, now, *more)
+    return msgspec.structs.replace(decision, state=further.state, events=(*decision.events, *further.events))
+
+
+def _carry_out(
+    state: FleetState,
+    command: DirectCommand,
+    actor: str,
+    now: datetime,
+    approver: str | None = None,
+) -> FleetDecision:
+    """What a command leads to once nobody else need agree. `actor` asked for it; `approver` agreed, if that was needed."""
     match command:
         case c.RegisterAuthority():
             return _register_authority(state, command, now)
@@ -107,6 +177,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
             if body.incarnation not in state.facts.nodes:
                 return FleetDecision(state=state)
             return _decided(state, now, e.NodeForgotten(node=body.node, incarnation=body.incarnation))
+        case v.DeadlinePassed():
+            return _decided(state, now, *clock.rang(state, now))
         case v.HandshakeFailed() as body:
             return _decided(
                 state,
@@ -142,6 +214,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     history = state.history
     subscriptions = state.subscriptions
     reconciliations = state.reconciliations
+    approvals = state.approvals
     match event:
         case e.AuthorityRegistered():
             facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
@@ -196,6 +269,8 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             | e.UnexplainedCertificateRevoked()
         ):
             reconciliations = reconciliation.evolve(reconciliations, event, now)
+        case e.ApprovalRequested() | e.ApprovalDecided():
+            approvals = approval.changed(approvals, event, now)
         case e.SecurityEventRecorded() | e.EvidenceQuarantined():
             pass
         case _:
@@ -206,6 +281,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         history=history,
         subscriptions=subscriptions,
         reconciliations=reconciliations,
+        approvals=approvals,
         revision=state.revision + 1,
     )
 

@@ -50,7 +50,7 @@ def refusal_of(facts: FleetFacts, override: PolicyOverride, now: datetime) -> Re
     if len(candidate.overrides) > MOST_OVERRIDES:
         message = f"{MOST_OVERRIDES} scopes have values of their own; remove some first"
         return Refusal("too-many-scopes", message, "scope", 409)
-    for family, cohort in _reached(candidate, scope):
+    for family, cohort in reached(candidate, scope):
         try:
             policy = effective(candidate, purpose=scope.purpose, family=family, cohort=cohort)
         except msgspec.ValidationError as problem:
@@ -62,7 +62,7 @@ def refusal_of(facts: FleetFacts, override: PolicyOverride, now: datetime) -> Re
     return None
 
 
-def _reached(policies: PolicySet, scope: Scope) -> Iterator[tuple[str, str]]:
+def reached(policies: PolicySet, scope: Scope) -> Iterator[tuple[str, str]]:
     """Every (family, cohort) whose policy the scope is part of and that somebody says something about; itself first."""
     said: dict[str, list[str]] = {"family": [], "cohort": []}
     for override in policies.overrides:

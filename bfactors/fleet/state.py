@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.approval import Approval
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.event import Anchor, ReconciliationItem
 from bfactors.notice import Subscription
@@ -153,4 +154,6 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told of what, by id."""
     reconciliations: dict[str, Reconciliation] = {}
     """By purpose."""
+    approvals: dict[str, Approval] = {}
+    """What waits for a second person, by id, and what last did."""
     revision: int = 0

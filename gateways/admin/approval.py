@@ -1,13 +1,14 @@
 """Approvals: what waits for a second person, and that person's word."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from bfactors.approval import ApprovalState as State
 from bfactors.approval import Verdict
-from bfactors.command import DecideApproval
+from bfactors.command import DecideApproval, DecideFleetApproval
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.inbound import given
@@ -15,8 +16,6 @@ from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Handler, Route
-
-State = Literal["open", "approved", "rejected", "expired", "withdrawn"]
 
 
 class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,12 +36,13 @@ class ApprovalQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, by whom, and what became of it."""
+    """What is asked for, by whom, and what became of it. `charger_id` null: it is about the fleet."""
 
     approval_id: str
     kind: str
     charger_id: str | None
     job_id: str | None
+    subject: str
     state: State
     content: dict[str, Any]
     content_hash: str
@@ -82,7 +82,10 @@ class Approvals:
                 answer=ApprovalBody,
             ),
             self._route("approve", "Agree to it; never its author"),
-            self._route("reject", "Do not agree to it; never its author, who cancels the job instead"),
+            self._route(
+                "reject", "Do not agree to it; never its author, who withdraws it or cancels its job"
+            ),
+            self._route("withdraw", "Ask for it no more; its author alone"),
         )
 
     def _route(self, verdict: Verdict, summary: str) -> Route:
@@ -106,7 +109,15 @@ class Approvals:
     def _deciding(self, verdict: Verdict) -> Handler:
         async def decide(call: Call, body: DecideBody) -> Answer:
             approval = await self._approval(call)
-            charger_id = str(approval["charger_id"])
+            charger_id = approval["charger_id"]
+            if charger_id is None:
+                fleet_wide = DecideFleetApproval(
+                    approval_id=approval["approval_id"],
+                    verdict=verdict,
+                    content_hash=body.content_hash.lower(),
+                    reason=body.reason,
+                )
+                return Answer(result_of(await self._commands.to_fleet(call, fleet_wide)))
             command = DecideApproval(
                 charger_id=charger_id,
                 approval_id=approval["approval_id"],

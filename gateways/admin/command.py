@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from bfactors.command import Command, CommandAnswer, CommandEnvelope
+from bfactors.errors import BetterFleetError
 from bfactors.identity import FLEET, partition_of
 from bfactors.ports import Clock, CommandDoor
 from bfactors.refusal import Refusal
@@ -15,8 +16,19 @@ from gateways.admin.route import Call
 RETRY_AFTER_S = 1
 
 
+class Held(BetterFleetError):
+    """Nothing was done yet: ends the handling of a request with the approval that somebody else must give."""
+
+    def __init__(self, approval: bytes) -> None:
+        super().__init__("somebody else must agree first")
+        self.approval = approval
+
+
 class Commands:
-    """Sends commands in the name of the caller. Raises Problem for a refusal and for "come again"."""
+    """Sends commands in the name of the caller. Raises Problem for a refusal and for "come again".
+
+    Raises Held for what needs a second person.
+    """
 
     def __init__(self, door: CommandDoor, clock: Clock) -> None:
         self._door = door
@@ -46,6 +58,8 @@ class Commands:
             )
         if answer.refusal is not None:
             raise Problem.of_refusal(_naming_the_header(answer.refusal))
+        if answer.is_held:
+            raise Held(answer.result)
         return answer
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from bfactors.errors import Unavailable
 from gateways.admin import idempotency
+from gateways.admin.command import Held
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.field import ChargerId
 from gateways.admin.idempotency import Repetition, repetition
@@ -146,7 +147,11 @@ class Entrance:
             value = await _body(request)
             arguments.append(body_of(value, route.body))
         call = Call(request, path, token, self._repetition(route, request, token, key, value))
-        answer = await route.handler(call, *arguments)
+        try:
+            answer = await route.handler(call, *arguments)
+        except Held as held:
+            approval_id = msgspec.json.decode(held.approval)["approval_id"]
+            answer = Answer(held.approval, 202, {"Location": f"/api/v1/approvals/{approval_id}"})
         if isinstance(answer, Answer):
             return _response(route, answer)
         return answer

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateways.admin import field, idempotency
+from gateways.admin.approval import ApprovalBody
 from gateways.admin.problem import CONTENT_TYPE, ProblemDocument
 from gateways.admin.role import MAY
 from gateways.admin.route import JSON, Answer, Call, Route
@@ -65,7 +66,7 @@ class OpenApi:
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """The whole description as JSON values."""
-    types: list[Any] = [ProblemDocument]
+    types: list[Any] = [ProblemDocument, ApprovalBody]
     for route in routes:
         types += [kind for kind in (route.body, route.query, route.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -148,6 +149,11 @@ def _responses(route: Route, by_type: list[tuple[Any, dict[str, Any]]]) -> dict[
     else:
         success["content"] = {route.content_type: {"schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(route.status): success}
+    if route.may_be_held:
+        responses["202"] = {
+            "description": "Somebody else must agree first; nothing is done yet",
+            "content": {JSON: {"schema": _schema(ApprovalBody, by_type)}},
+        }
     for status in sorted(_refusals(route)):
         meaning = route.further.get(status) or _MEANING[status]
         responses[str(status)] = _problem(status, meaning, by_type)

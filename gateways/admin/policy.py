@@ -5,6 +5,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from bfactors.approval import KIND_NAMES as APPROVAL_KINDS
 from bfactors.command import SetPolicy
 from bfactors.policy import (
     BUILT_IN,
@@ -39,6 +40,7 @@ _CHOICES = {
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
+    "approvals_needed": APPROVAL_KINDS,
     "key_reboot": KEY_REBOOTS,
     "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
     "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
@@ -171,6 +173,8 @@ class Policies:
                 handler=self.set,
                 body=SetPolicyBody,
                 answer=PolicyChanged,
+                conflicts=True,
+                may_be_held=True,
             ),
         )
 

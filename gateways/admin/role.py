@@ -44,6 +44,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "approvals.get": _EVERYONE,
     "approvals.approve": _PKI,
     "approvals.reject": _PKI,
+    "approvals.withdraw": _OPERATION,
     "migrations.open": _OPERATION,
     "migrations.release": _PKI,
     "migrations.list": _EVERYONE,

@@ -78,6 +78,7 @@ class Trust:
                 answer=shape.Bundle,
                 status=201,
                 conflicts=True,
+                may_be_held=True,
             ),
             Route(
                 method="GET",

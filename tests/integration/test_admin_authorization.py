@@ -40,6 +40,7 @@ EXPECTED = {
     "approvals.get": "vopra",
     "approvals.approve": "p",
     "approvals.reject": "p",
+    "approvals.withdraw": "op",
     "migrations.open": "op",
     "migrations.release": "p",
     "migrations.list": "vopra",

@@ -1,0 +1,43 @@
+"""What makes a fleet command one that may need a second person."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bfactors import event as e
+from bfactors.approval import Approval
+from bfactors.fleet.state import FleetFacts
+from bfactors.policy import Policy
+
+
+def _nothing(facts: FleetFacts, command: Any) -> str:
+    return ""
+
+
+def _no_events(command: Any, approval: Approval) -> tuple[e.FleetEvent, ...]:
+    return ()
+
+
+class ApprovalKind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind, by the command it holds back. Everything here is pure and called in the fleet's partition.
+
+    `policy`: whose `approvals_needed` and `approval_valid_hours` count. `subject`: what it is about, for people. `basis`: names
+    the state a command was written against; if that changes while it waits, the approval ends as stale. `asked` and
+    `not_given` are events that go beside the approval's own when it opens and when it ends without being given.
+    """
+
+    name: str
+    command: type
+    subject: Callable[[Any], str]
+    policy: Callable[[FleetFacts, Any], Policy]
+    basis: Callable[[FleetFacts, Any], str] = _nothing
+    is_always_needed: Callable[[FleetFacts, Any, datetime], bool] = lambda facts, command, now: False
+    asked: Callable[[Any, Approval], tuple[e.FleetEvent, ...]] = _no_events
+    not_given: Callable[[Any, Approval], tuple[e.FleetEvent, ...]] = _no_events
+
+    def is_needed(self, facts: FleetFacts, command: Any, now: datetime) -> bool:
+        """Whether somebody else must agree before it is done."""
+        needed = self.policy(facts, command).approvals_needed
+        return self.name in needed or self.is_always_needed(facts, command, now)
