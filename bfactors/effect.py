@@ -82,6 +82,24 @@ class RevokeCertificate(_Effect, frozen=True, kw_only=True):
     reason: str
 
 
+class WatchPublication(_Effect, frozen=True, kw_only=True):
+    """Look for a certificate on its issuer's list, or ask its responder, until it is said to be revoked.
+
+    The addresses are the certificate's own. After `not_after` no list need name it any more.
+    """
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    certificate_id: str
+    authority_arn: str
+    issuer_pem: str
+    serial_number: str
+    crl_addresses: tuple[str, ...]
+    ocsp_addresses: tuple[str, ...]
+    not_after: datetime
+
+
 class StartRenewal(_Effect, frozen=True, kw_only=True):
     """Send the command that renews a certificate, at the purpose's own pace."""
 
@@ -109,5 +127,11 @@ class MintKey(_Effect, frozen=True, kw_only=True):
 
 
 Effect = (
-    IssueCertificate | ReconcileIssuance | ReconcileAuthority | RevokeCertificate | StartRenewal | MintKey
+    IssueCertificate
+    | ReconcileIssuance
+    | ReconcileAuthority
+    | RevokeCertificate
+    | WatchPublication
+    | StartRenewal
+    | MintKey
 )

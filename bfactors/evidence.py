@@ -307,6 +307,36 @@ class RevocationRefused(_Body, frozen=True, kw_only=True):
     message: str
 
 
+class RefusalConfirmed(_Body, frozen=True, kw_only=True):
+    """Every connect node that lives holds the charger's admission record of that revision, or a newer one.
+
+    `at` is when the last of them said so; `nodes` are their names.
+    """
+
+    revision: int
+    nodes: tuple[str, ...]
+    at: datetime
+
+
+class RevocationListed(_Body, frozen=True, kw_only=True):
+    """A certificate's issuer says to everybody that it is revoked: on a list it signed, or by its responder."""
+
+    certificate_id: str
+    source: str
+    address: str
+    list_number: str | None
+    this_update: datetime
+    revoked_at: datetime
+
+
+class RevocationUnlisted(_Body, frozen=True, kw_only=True):
+    """Nobody will say so any more: the certificate has expired, and lists forget those."""
+
+    certificate_id: str
+    code: str
+    message: str
+
+
 # ---------------------------------------------------------------- authorization keys
 
 
@@ -372,6 +402,9 @@ EvidenceBody = (
     | AuthorityNotCompared
     | RevocationAccepted
     | RevocationRefused
+    | RefusalConfirmed
+    | RevocationListed
+    | RevocationUnlisted
     | KeyMinted
     | KeyNotMinted
     | DeadlinePassed

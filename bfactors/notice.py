@@ -142,6 +142,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             lambda p: f"the certificate was not taken: {p['reason']}",
         ),
         "CertificateRevoked": Kind("certificate-revoked", _always("info"), lambda _: "the CA has revoked it"),
+        "CertificateRevocationUnpublished": Kind("revocation-unpublished", _always("warning"), _because),
         "CertificateJobOverdue": Kind("job-overdue", _always("warning"), _because),
         "CertificateJobFailed": Kind("job-failed", _always("warning"), _because),
         "CSRRefused": Kind("csr-refused", _always("warning"), lambda p: f"{p['reason']}: {p['message']}"),

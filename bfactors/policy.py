@@ -100,9 +100,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
     unexplained_certificates: str = "report"
     """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
+    revocation_done: str = "ca"
+    """When a revocation's job is done: `ca`, once the CA has accepted it, or `published`, once its list says so."""
+    publication_wait_s: int = 3600
+    """How long after the CA accepted a revocation it may be missing from the CA's list before somebody is told."""
 
 
 UNEXPLAINED_CERTIFICATES = ("report", "revoke")
+REVOCATION_DONE = ("ca", "published")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +143,7 @@ _NOT_NEGATIVE = (
 _POSITIVE = (
     "csr_wait_s",
     "answer_wait_s",
+    "publication_wait_s",
     "charger_patience_s",
     "reconnect_wait_s",
     "job_deadline_s",
@@ -182,6 +188,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("approvals_needed", f"must name rollback, and others of {', '.join(APPROVAL_KINDS)}"))
     if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
         found.append(("unexplained_certificates", "must be report or revoke"))
+    if policy.revocation_done not in REVOCATION_DONE:
+        found.append(("revocation_done", "must be ca or published"))
     if policy.factory_certificate not in ("refused", "allowed"):
         found.append(("factory_certificate", "must be refused or allowed"))
     return found

@@ -18,6 +18,7 @@ from bfactors.charger import (
     operator_call,
     reconnect,
     request,
+    revocation,
     rollback,
     slow_authority,
 )
@@ -46,6 +47,7 @@ def rang(draft: Draft) -> None:
             _job_due(draft, job)
     for certificate in list(draft.state.certificates.values()):
         _certificate_due(draft, certificate)
+        revocation.rang(draft, certificate)
     operator_call.rang(draft)
     expired.rang(draft)
     migration.rang(draft, draft.policy(session_purpose().name))
@@ -212,6 +214,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     yield from approval.moments(state)
     yield from rollback.moments(state)
     for certificate in state.certificates.values():
+        overdue_at = revocation.unpublished_at(state, facts, certificate)
+        if overdue_at is not None:
+            yield overdue_at
         if not certificate.is_usable:
             continue
         yield certificate.not_after

@@ -184,6 +184,12 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             revocation.accepted(draft, body.certificate_id, draft.now)
         case v.RevocationRefused():
             revocation.refused(draft, body)
+        case v.RefusalConfirmed():
+            revocation.refused_at_edge(draft, body)
+        case v.RevocationListed():
+            revocation.listed(draft, body)
+        case v.RevocationUnlisted():
+            revocation.unlisted(draft, body)
         case v.KeyMinted():
             key_rotation.minted(draft, body)
         case v.KeyNotMinted():

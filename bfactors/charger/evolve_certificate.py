@@ -6,7 +6,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.state import CertificateRecord, ChargerState, Slot, slot_key
+from bfactors.charger.state import CertificateRecord, ChargerState, Publication, Slot, slot_key
 
 ChangeEvent = (
     e.CertificateInstalled
@@ -15,7 +15,10 @@ ChangeEvent = (
     | e.CertificateRejected
     | e.CertificateDeactivated
     | e.CertificateRevocationRequested
+    | e.CertificateRefusedAtEdge
     | e.CertificateRevoked
+    | e.CertificateRevocationPublished
+    | e.CertificateRevocationUnpublished
     | e.RevocationContradicted
     | e.CertificateExpired
     | e.CertificateExpiryEscalated
@@ -108,11 +111,24 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             certificate = replace(certificate, state="inactive")
             slot = _without(slot, certificate_id)
         case e.CertificateRevocationRequested():
-            certificate = replace(certificate, revocation_requested_at=now, revocation_reason=event.reason)
+            certificate = replace(
+                certificate,
+                revocation_requested_at=now,
+                revocation_reason=event.reason,
+                revocation_job_id=event.job_id,
+                refusal_revision=state.revision + 1,
+            )
             slot = _without(slot, certificate_id)
         case e.CertificateRevoked():
             certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
             slot = _without(slot, certificate_id)
+        case e.CertificateRefusedAtEdge():
+            certificate = replace(certificate, refused_at_edge_at=event.refused_at)
+        case e.CertificateRevocationPublished():
+            certificate = replace(certificate, publication=_publication(event), unpublished=None)
+        case e.CertificateRevocationUnpublished():
+            said = (event.reason_code, event.reason_message)
+            certificate = replace(certificate, unpublished=said, is_publication_over=event.is_over)
         case e.RevocationContradicted():
             # Refused at the edge as before; only the CA is owed the request again, under an id of its own.
             certificate = replace(
@@ -121,6 +137,9 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
                 revoked_at=None,
                 revocation_requested_at=now,
                 contradicted_by=event.report_ref,
+                publication=None,
+                unpublished=None,
+                is_publication_over=False,
             )
         case e.CertificateExpired():
             certificate = replace(certificate, state="expired")
@@ -133,6 +152,17 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             assert_never(event)
     certificates = {**state.certificates, certificate_id: certificate}
     return replace(state, certificates=_pruned(state, certificates, now), slots={**state.slots, key: slot})
+
+
+def _publication(event: e.CertificateRevocationPublished) -> Publication:
+    return Publication(
+        seen_at=event.published_at,
+        source=event.source,
+        address=event.address,
+        list_number=event.list_number,
+        this_update=event.this_update,
+        listed_revoked_at=event.listed_revoked_at,
+    )
 
 
 def _without(slot: Slot, certificate_id: str) -> Slot:
@@ -156,7 +186,9 @@ def _pruned(
 
 
 def _still_counts(state: ChargerState, certificate: CertificateRecord, now: datetime) -> bool:
-    if certificate.revocation_requested_at is not None and certificate.state != "revoked":
+    if certificate.awaits_publication or (
+        certificate.revocation_requested_at is not None and certificate.state != "revoked"
+    ):
         return True
     if certificate.admit_until is not None and certificate.admit_until > now:
         return True

@@ -26,6 +26,7 @@ from bfactors.effect import (
     ReconcileIssuance,
     RevokeCertificate,
     StartRenewal,
+    WatchPublication,
 )
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import Authority, FleetFacts
@@ -41,7 +42,9 @@ from bfactors.instruction import (
 )
 from bfactors.policy import Policy, effective
 from bfactors.purpose import purpose, session_purpose
+from bfactors.revocation_source import sources_in
 from bfactors.urgency import URGENT_REASONS
+from bfactors.x509 import join_chain, split_chain
 
 
 def orders(state: ChargerState, facts: FleetFacts, now: datetime) -> list[InstructionOrder]:
@@ -162,6 +165,8 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
             else _issue(state, job, attempt, authority)
         )
     for certificate in state.certificates.values():
+        if certificate.awaits_publication:
+            found += _watch(state, certificate, facts)
         if certificate.revocation_requested_at is not None and certificate.state != "revoked":
             found.append(
                 RevokeCertificate(
@@ -195,6 +200,30 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         if key.job_id in state.jobs and key.prepared_at is None
     ]
     return found
+
+
+def _watch(state: ChargerState, certificate: CertificateRecord, facts: FleetFacts) -> list[Effect]:
+    sources = sources_in(certificate.chain_pem)
+    issuer = split_chain(certificate.chain_pem)[1:2]
+    authority = facts.authorities.get(certificate.purpose)
+    if not issuer and authority is not None and authority.arn == certificate.issuing_ca_id:
+        issuer = split_chain(authority.certificate_pem)[:1]  # the CA is a root, and chains go without
+    if sources.is_none or not issuer:
+        return []
+    again = f":{certificate.contradicted_by}" if certificate.contradicted_by else ""
+    watch = WatchPublication(
+        effect_id=f"{certificate.certificate_id}:published{again}",
+        charger_id=state.charger_id,
+        purpose=certificate.purpose,
+        certificate_id=certificate.certificate_id,
+        authority_arn=certificate.issuing_ca_id,
+        issuer_pem=join_chain(issuer),
+        serial_number=certificate.serial_number,
+        crl_addresses=sources.crl,
+        ocsp_addresses=sources.ocsp,
+        not_after=certificate.not_after,
+    )
+    return [watch]
 
 
 def _mint(state: ChargerState, key: PendingKey) -> MintKey:

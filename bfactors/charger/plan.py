@@ -105,6 +105,10 @@ def _plan_issue(draft: Draft, job: JobState) -> None:
     if certificate is None:
         _plan_without_certificate(draft, job)
         return
+    if certificate.revocation_requested_at is not None:
+        # whatever the CA says to it, nobody is to be given a leaf that no gateway lets in
+        draft.fail(job, "certificate-ended", "the certificate is being revoked")
+        return
     match certificate.state:
         case "issued":
             _plan_install(draft, job, certificate)

@@ -282,6 +282,34 @@ def certificate_body(state: ChargerState, certificate: CertificateRecord) -> dic
         "revoked_at": certificate.revoked_at,
         "revocation_requested_at": certificate.revocation_requested_at,
         "admit_until": certificate.admit_until,
+        "revocation": _revocation_body(certificate),
+    }
+
+
+def _revocation_body(certificate: CertificateRecord) -> dict[str, Any] | None:
+    """How far a revocation has come: each moment is null until it is known."""
+    if certificate.revocation_requested_at is None:
+        return None
+    publication, unpublished = certificate.publication, certificate.unpublished
+    return {
+        "reason": certificate.revocation_reason,
+        "job_id": certificate.revocation_job_id or None,
+        "requested_at": certificate.revocation_requested_at,
+        "refused_at_edge_at": certificate.refused_at_edge_at,
+        "ca_revoked_at": certificate.revoked_at,
+        "published_at": publication.seen_at if publication is not None else None,
+        "publication": None
+        if publication is None
+        else {
+            "source": publication.source,
+            "address": publication.address,
+            "list_number": publication.list_number,
+            "this_update": publication.this_update,
+            "listed_revoked_at": publication.listed_revoked_at,
+        },
+        "unpublished": None
+        if unpublished is None
+        else {"code": unpublished[0], "message": unpublished[1], "is_over": certificate.is_publication_over},
     }
 
 

@@ -49,6 +49,17 @@ class ClockFact(msgspec.Struct, frozen=True, kw_only=True):
     observed_at: datetime
 
 
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and when we read that a certificate is revoked, in its issuer's own words."""
+
+    seen_at: datetime
+    source: str
+    address: str
+    list_number: str | None
+    this_update: datetime
+    listed_revoked_at: datetime
+
+
 class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One certificate of this charger. `chain_pem`: leaf first, issuers upward, no root."""
 
@@ -72,6 +83,15 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None = None
     revocation_reason: str | None = None
     revocation_requested_at: datetime | None = None
+    revocation_job_id: str = ""
+    refusal_revision: int = 0
+    """The charger's state from which on its admission record refuses it."""
+    refused_at_edge_at: datetime | None = None
+    publication: Publication | None = None
+    unpublished: tuple[str, str] | None = None
+    """Why its revocation is not, or not yet, known to others: code and message."""
+    is_publication_over: bool = False
+    """It never will be: nobody looks for it any more."""
     admit_until: datetime | None = None
     escalated_days: int | None = None
     renewal_due: bool = False
@@ -87,6 +107,12 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
     refused_in_doubt: bool = False
     """Such a refusal came. Sent once more it would be refused once more; only another key gets further."""
+
+    @property
+    def awaits_publication(self) -> bool:
+        """Revoked, or about to be, and not known to be by others."""
+        asked = self.revocation_requested_at is not None
+        return asked and self.publication is None and not self.is_publication_over
 
     @property
     def is_usable(self) -> bool:

@@ -131,6 +131,11 @@ from bfactors.event.report import (
     SecurityEventEscalated,
     SecurityEventRecorded,
 )
+from bfactors.event.revocation import (
+    CertificateRefusedAtEdge,
+    CertificateRevocationPublished,
+    CertificateRevocationUnpublished,
+)
 from bfactors.event.trust import (
     Anchor,
     AuthorityRegistered,
@@ -179,11 +184,14 @@ __all__ = [
     "CertificateJobStageChanged",
     "CertificateJobSucceeded",
     "CertificateMissingAtCa",
+    "CertificateRefusedAtEdge",
     "CertificateRejected",
     "CertificateRenewalDue",
     "CertificateRenewalStarted",
     "CertificateRequested",
+    "CertificateRevocationPublished",
     "CertificateRevocationRequested",
+    "CertificateRevocationUnpublished",
     "CertificateRevoked",
     "CertificateSuperseded",
     "ChargerBootReported",
@@ -347,7 +355,10 @@ ChargerEvent = (
     | CertificateRejected
     | CertificateDeactivated
     | CertificateRevocationRequested
+    | CertificateRefusedAtEdge
     | CertificateRevoked
+    | CertificateRevocationPublished
+    | CertificateRevocationUnpublished
     | CertificateExpired
     | CertificateExpiryEscalated
     | CertificateRenewalDue

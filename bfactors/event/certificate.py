@@ -78,6 +78,7 @@ class CertificateRevoked(LedgerRecord, frozen=True, kw_only=True):
 
     certificate_id: str
     revoked_at: datetime
+    job_id: str = ""
 
 
 class CertificateExpired(LedgerRecord, frozen=True, kw_only=True):

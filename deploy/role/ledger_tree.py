@@ -18,6 +18,7 @@ from bfactors.effect import (
     ReconcileIssuance,
     RevokeCertificate,
     StartRenewal,
+    WatchPublication,
 )
 from bfactors.identity import PARTITIONS
 from bfactors.ports import (
@@ -72,6 +73,8 @@ def child_of(effect: Effect) -> str:
             duty = "reconciliation"
         case IssueCertificate() | RevokeCertificate():
             duty = "issuance"
+        case WatchPublication():
+            duty = "publication"
     return f"{duty}/{effect.purpose}"
 
 

@@ -11,6 +11,7 @@ from bfactors.policy import (
     BUILT_IN,
     KEY_REBOOTS,
     KEY_ROTATION_TRIGGERS,
+    REVOCATION_DONE,
     UNEXPLAINED_CERTIFICATES,
     Policy,
     effective_with_origin,
@@ -30,7 +31,7 @@ DAYS_AT_MOST = 36_500
 SECONDS_AT_MOST = 10 * 365 * 86_400
 _AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
-    "charger_patience_s",
+    *("charger_patience_s", "publication_wait_s"),
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
     *("approval_valid_hours", "rollback_longest_days"),
@@ -44,6 +45,7 @@ _CHOICES = {
     "key_reboot": KEY_REBOOTS,
     "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
     "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
+    "revocation_done": REVOCATION_DONE,
 }
 """Texts of a policy that are one of a few."""
 _MAY_BE_EMPTY = {"key_rotation_triggers"}

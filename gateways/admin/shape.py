@@ -39,6 +39,39 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everybody can read of a revocation. `list_number` is the CRL's, in hex; a responder's answer has none."""
+
+    source: Literal["crl", "ocsp"]
+    address: str
+    list_number: str | None
+    this_update: datetime
+    listed_revoked_at: datetime
+
+
+class Unpublished(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a revocation is not known to others; `is_over`: nobody looks for it any more."""
+
+    code: str
+    message: str
+    is_over: bool
+
+
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a revocation has come. It is in force at the gateways as each learns of it, at the latest from
+    `refused_at_edge_at` on; `ca_revoked_at` is when the CA accepted it, `published_at` when we read of it ourselves.
+    """
+
+    reason: str | None
+    job_id: str | None
+    requested_at: datetime
+    refused_at_edge_at: datetime | None
+    ca_revoked_at: datetime | None
+    published_at: datetime | None
+    publication: Publication | None
+    unpublished: Unpublished | None
+
+
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """One X.509 certificate of the inventory."""
 
@@ -68,6 +101,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
     revocation_requested_at: datetime | None = None
     admit_until: datetime | None = None
+    revocation: Revocation | None = None
 
 
 class CertificateDetail(Certificate, frozen=True, kw_only=True):

@@ -29,10 +29,12 @@ class Ca:
     def pem(self) -> str:
         return pem(self.certificate)
 
-    def sign(self, csr_pem: str, not_before: datetime, not_after: datetime) -> str:
+    def sign(
+        self, csr_pem: str, not_before: datetime, not_after: datetime, crl_address: str | None = None
+    ) -> str:
         """The chain (leaf, issuing CA) for a CSR."""
         csr = x509.load_pem_x509_csr(csr_pem.encode())
-        leaf = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(csr.subject)
             .issuer_name(self.certificate.subject)
@@ -42,9 +44,11 @@ class Ca:
             .not_valid_after(not_after)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .sign(self.key, hashes.SHA256())
         )
-        return pem(leaf) + self.pem
+        if crl_address is not None:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_address)], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+        return pem(builder.sign(self.key, hashes.SHA256())) + self.pem
 
 
 @cache

@@ -74,6 +74,8 @@ class World:
         self.key_owners: dict[str, str] = {}
         self.sessions = 0
         self.actor = "test"
+        self.crl_address: str | None = None
+        """What the CA's certificates name, if anything."""
         values: dict[str, object] = {
             "charger_id": "CP-1",
             "managed_identity_id": "unit-1",
@@ -221,7 +223,7 @@ class World:
 
     def ca_issues(self) -> CertificateRecord:
         effect = self.issue_effect()
-        chain = pki.ca().sign(effect.csr_pem, effect.not_before, effect.not_after)
+        chain = pki.ca().sign(effect.csr_pem, effect.not_before, effect.not_after, self.crl_address)
         arn = f"{ARN}/certificate/{effect.attempt}"
         self.tell(v.IssuanceRequested(job_id=effect.job_id, attempt=effect.attempt, external_ref=arn))
         self.tell(
