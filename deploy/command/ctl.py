@@ -11,7 +11,7 @@ from bfactors.errors import SettingsError, Unavailable
 from deploy.ctl.client import AdminClient, Refused, Wait
 from deploy.ctl.command import Command, Desk, Given, declare, filled
 from deploy.ctl.connection import Connection, connection_of
-from deploy.ctl.paper import Paper
+from deploy.ctl.paper import Paper, asked
 from deploy.ctl.tool import COMMANDS, THINGS
 
 _CANNOT_BE_TRIED = frozenset({401, 403, 404, 422})
@@ -61,6 +61,7 @@ async def connected(
     paper: Paper,
     wait: Wait = asyncio.sleep,
     now: Callable[[], float] = time.monotonic,
+    ask: Callable[[str], str | None] = asked,
 ) -> int:
     """Carry a command out and return its exit status. Raises SettingsError, Unavailable."""
     client = AdminClient(
@@ -72,7 +73,7 @@ async def connected(
     )
     try:
         async with client:
-            return await command.run(Desk(client, paper, now), given)
+            return await command.run(Desk(client, paper, now, ask), given)
     except Refused as refused:
         paper.complain(explained(refused, connection))
         return 2 if refused.status in _CANNOT_BE_TRIED else 1

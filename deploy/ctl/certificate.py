@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from deploy.ctl import cell
 from deploy.ctl.client import Body, in_path
 from deploy.ctl.command import Command, Desk, Given, Thing, option, word
+from deploy.ctl.follow import REASON, WAITING, order
 from deploy.ctl.listing import Listing, listing_command
 from deploy.ctl.report import wrapped
 
@@ -24,6 +25,17 @@ CERTIFICATES = Listing(
 )
 
 
+_PATH = "/api/v1/certificates"
+REVOCATION_REASONS = (
+    "key_compromise",
+    "superseded",
+    "cessation_of_operation",
+    "privilege_withdrawn",
+    "affiliation_changed",
+    "unspecified",
+)
+
+
 async def _show(desk: Desk, given: Given) -> int:
     found = await desk.client.get(f"/api/v1/certificates/{in_path(given.certificate)}")
     desk.paper.document(found)
@@ -33,6 +45,16 @@ async def _show(desk: Desk, given: Given) -> int:
     for label, text in _facts(found):
         desk.paper.say(wrapped(f"{label:<14}", text, desk.paper.columns))
     return 0
+
+
+async def _revoke(desk: Desk, given: Given) -> int:
+    body = {"reason": given.reason, "comment": given.comment}
+    return await order(desk, given, f"{_PATH}/{in_path(given.certificate)}/revoke", body)
+
+
+async def _deactivate(desk: Desk, given: Given) -> int:
+    path = f"{_PATH}/{in_path(given.certificate)}/deactivate"
+    return await order(desk, given, path, {"reason": given.reason})
 
 
 def _facts(found: Body) -> Iterator[tuple[str, str]]:
@@ -78,7 +100,7 @@ COMMANDS = (
             option("--q", metavar="TEXT", help="part of an id, serial number, fingerprint or authority"),
         ),
         says="list certificates, soonest end first",
-        example="certificates list --state active --expires-before 2027-01-31T00:00:00Z",
+        example="certificates list --expires-before 2027-01-31T00:00:00Z",
     ),
     Command(
         thing="certificates",
@@ -90,5 +112,28 @@ COMMANDS = (
             word("certificate", help="its id"),
             option("--pem", action="store_true", help="nothing but the certificate itself"),
         ),
+    ),
+    Command(
+        thing="certificates",
+        action="revoke",
+        help="revoke a certificate at its CA and refuse it at once; cannot be taken back",
+        example="certificates revoke CERTIFICATE_ID --reason key_compromise --wait",
+        run=_revoke,
+        arguments=(
+            word("certificate", help="its id"),
+            option("--reason", required=True, choices=REVOCATION_REASONS, help="as the CA is told it"),
+            option("--comment", absent="", metavar="TEXT", help="for people"),
+            *WAITING,
+        ),
+        more="The charger's session is cut. A charger whose only credential this is cannot come "
+        "back by itself: order another one first if it can still be reached.",
+    ),
+    Command(
+        thing="certificates",
+        action="deactivate",
+        help="take a certificate out of its slot without revoking it; starts no renewal",
+        example="certificates deactivate CERTIFICATE_ID --reason 'in the workshop'",
+        run=_deactivate,
+        arguments=(word("certificate", help="its id"), REASON, *WAITING),
     ),
 )

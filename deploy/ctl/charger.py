@@ -74,7 +74,7 @@ COMMANDS = (
         example="chargers show depot-7-bay-2",
         run=_show,
         arguments=(word("charger", help="its id"),),
-        more="Session, key, certificates by who knows of them, what is outstanding and why,\n"
+        more="Session, key, certificates by who knows of them, what is outstanding and why, "
         "migration, security events, and what is known of its family.",
     ),
 )

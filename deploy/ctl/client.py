@@ -99,7 +99,7 @@ class AdminClient:
         try:
             async with self._http.get(self._base + path, allow_redirects=False) as answer:
                 if answer.status != HTTPStatus.OK:
-                    raise _told(await answer.read(), answer.status)
+                    raise self._refused(await answer.read(), answer.status)
                 async for piece in answer.content.iter_chunked(65536):
                     yield piece
         except (aiohttp.ClientError, TimeoutError) as problem:
@@ -114,7 +114,7 @@ class AdminClient:
                 self._base + path, headers=headers, timeout=patience, read_bufsize=_LINE_BYTES
             ) as answer:
                 if answer.status != HTTPStatus.OK:
-                    raise _told(await answer.read(), answer.status)
+                    raise self._refused(await answer.read(), answer.status)
                 async for line in answer.content:
                     name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
                     yield name, value.removeprefix(" ")
@@ -166,6 +166,10 @@ class AdminClient:
                 raise _told(content, answer.status)
             return _object(content)
         raise self._away(why)
+
+    def _refused(self, content: bytes, status: int) -> BetterFleetError:
+        told = _told(content, status)
+        return self._away(str(told)) if status == HTTPStatus.SERVICE_UNAVAILABLE else told
 
     def _away(self, why: str) -> Unavailable:
         return Unavailable(f"the admin API at {self._base}", why)

@@ -5,6 +5,7 @@ connection are taken at every level.
 """
 
 import argparse
+import textwrap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,15 @@ Subcommands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a command works with. `now`: seconds of a clock that only goes forward."""
+    """What a command works with.
+
+    `now`: seconds of a clock that only goes forward. `ask`: what the person at the terminal types, None if nobody is there.
+    """
 
     client: AdminClient
     paper: Paper
     now: Callable[[], float]
+    ask: Callable[[str], str | None]
 
 
 Work = Callable[[Desk, Given], Awaitable[int]]
@@ -39,7 +44,13 @@ class Argument:
 
 
 def option(*names: str, absent: Any = None, **settings: Any) -> Argument:
-    """An option. A flag is False when it is not given."""
+    """An option. A flag is False when it is not given; choices are spelled out in its help."""
+    if "choices" in settings:
+        settings.setdefault("metavar", names[0].lstrip("-").rpartition("-")[2].upper())
+        told = settings.get("help")
+        settings["help"] = ", ".join(str(each) for each in settings["choices"]) + (
+            f"; {told}" if told else ""
+        )
     if settings.get("action") == "store_true":
         absent = False
     return Argument(names, {"default": argparse.SUPPRESS, **settings}, absent)
@@ -80,6 +91,7 @@ CONNECTION = (
     option("--json", action="store_true", help="one JSON document on standard output"),
 )
 _LISTED = "list"
+_HELP_COLUMNS = 78
 
 
 def declare(
@@ -134,7 +146,8 @@ def _declare(parser: argparse.ArgumentParser, arguments: Sequence[Argument]) -> 
 
 
 def _description(command: Command) -> str:
-    return f"{command.help[:1].upper()}{command.help[1:]}." + (f"\n\n{command.more}" if command.more else "")
+    paragraphs = (f"{command.help[:1].upper()}{command.help[1:]}.", command.more)
+    return "\n\n".join(textwrap.fill(each, _HELP_COLUMNS) for each in paragraphs if each)
 
 
 def _examples(commands: Sequence[Command]) -> str:

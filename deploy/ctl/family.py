@@ -92,9 +92,9 @@ COMMANDS = (
                 help="default: 120 seconds each",
             ),
         ),
-        more="Key rotation, anchors, a new certificate, the reconnect with it and a log upload, one\n"
-        "after another; what was learned of its family is recorded, and the report becomes the\n"
-        "family's qualification. The charger gets a real certificate and goes to security\n"
+        more="Key rotation, anchors, a new certificate, the reconnect with it and a log upload, one "
+        "after another; what was learned of its family is recorded, and the report becomes the "
+        "family's qualification. The charger gets a real certificate and goes to security "
         "profile 3 if that is its target.",
     ),
 )

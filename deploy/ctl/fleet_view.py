@@ -2,8 +2,8 @@
 
 from deploy.ctl import cell
 from deploy.ctl.client import Body
-from deploy.ctl.command import Thing, option
-from deploy.ctl.listing import Listing, listing_command
+from deploy.ctl.command import Command, Desk, Given, Thing, option
+from deploy.ctl.listing import Listing, limit_of, limit_option, listing_command
 
 THINGS = (
     Thing("security-events", "list what chargers and gateways reported", ("security-event",)),
@@ -72,6 +72,12 @@ SUBSCRIPTIONS = Listing(
     _subscription,
 )
 
+
+async def _subscriptions(desk: Desk, given: Given) -> int:
+    SUBSCRIPTIONS.show(desk, await SUBSCRIPTIONS.rows(desk.client, {}, limit_of(given)))
+    return 0
+
+
 COMMANDS = (
     listing_command(
         "security-events",
@@ -109,5 +115,13 @@ COMMANDS = (
         ),
         says="list what was told, newest first",
         example="notifications --state given-up",
+    ),
+    Command(
+        thing="notifications",
+        action="subscriptions",
+        help="list who is told of what",
+        example="notifications subscriptions",
+        run=_subscriptions,
+        arguments=(limit_option(),),
     ),
 )

@@ -16,7 +16,7 @@ class Paper:
     def __init__(self, out: TextIO, err: TextIO, *, columns: int, live: bool, as_json: bool) -> None:
         self._out = out
         self._err = err
-        self._live = live
+        self.is_live = live
         self._progress = ""
         self.columns = columns
         self.as_json = as_json
@@ -74,7 +74,7 @@ class Paper:
         shown = printable(text)[: self.columns - 1]
         if shown == self._progress:
             return
-        if self._live:
+        if self.is_live:
             self._err.write(f"\r{shown:<{len(self._progress)}}")
         else:
             self._err.write(f"{shown}\n")
@@ -83,7 +83,7 @@ class Paper:
 
     def done(self) -> None:
         """Nothing more of what was in progress: clears its line."""
-        if self._live and self._progress:
+        if self.is_live and self._progress:
             self._err.write(f"\r{'':<{len(self._progress)}}\r")
             self._err.flush()
         self._progress = ""
@@ -97,3 +97,12 @@ def width_of(stream: TextIO) -> int:
         )
     except OSError:
         return COLUMNS
+
+
+def asked(question: str) -> str | None:
+    """What is typed in answer; None where no terminal is."""
+    if not sys.stdin.isatty():
+        return None
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()

@@ -1,19 +1,57 @@
 """Everything the tool can do, in the order `--help` shows it."""
 
-from deploy.ctl import certificate, charger, family, fleet_view, job
+from deploy.ctl import (
+    approval,
+    authorization_key,
+    by_hand,
+    certificate,
+    charger,
+    family,
+    fleet_view,
+    job,
+    job_order,
+    log,
+    migration,
+    policy,
+    reconciliation,
+    server_certificate,
+    supervisor,
+    trail,
+)
 from deploy.ctl.command import Command, Thing
 
 THINGS: tuple[Thing, ...] = (
     charger.THING,
     job.THING,
     certificate.THING,
+    *migration.THINGS,
+    authorization_key.THING,
+    log.THING,
+    *by_hand.THINGS,
+    approval.THING,
+    policy.THING,
+    supervisor.THING,
     family.THING,
+    server_certificate.THING,
+    reconciliation.THING,
     *fleet_view.THINGS,
+    *trail.THINGS,
 )
 COMMANDS: tuple[Command, ...] = (
     *charger.COMMANDS,
     *job.COMMANDS,
+    *job_order.COMMANDS,
     *certificate.COMMANDS,
+    *migration.COMMANDS,
+    *authorization_key.COMMANDS,
+    *log.COMMANDS,
+    *by_hand.COMMANDS,
+    *approval.COMMANDS,
+    *policy.COMMANDS,
+    *supervisor.COMMANDS,
     *family.COMMANDS,
+    *server_certificate.COMMANDS,
+    *reconciliation.COMMANDS,
     *fleet_view.COMMANDS,
+    *trail.COMMANDS,
 )

@@ -39,6 +39,7 @@ class Api:
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
         self.asked: list[tuple[str, str, Any, str]] = []
+        self.last_ids: list[str] = []
         self.headers = {"Location": "/elsewhere"}
         self.says("GET", "/api/v1/chargers/CP-1", CHARGER)
 
@@ -61,6 +62,8 @@ class Api:
     async def serve(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
+        if request.path.endswith("/events"):
+            self.last_ids.append(request.headers.get("Last-Event-ID", ""))
         waiting = self.answers.get((request.method, request.path))
         if not waiting:
             return web.json_response({"code": "unknown-resource", "detail": "nothing here"}, status=404)
@@ -131,11 +134,18 @@ def options(*words: str) -> argparse.Namespace:
 
 async def run(url: str, token: Path, passing: Time, *words: str) -> Said:
     """One command; every line it prints fits."""
+    return await typed(url, token, passing, None, *words)
+
+
+async def typed(url: str, token: Path, passing: Time, answer: str | None, *words: str) -> Said:
+    """The same with somebody at the terminal who answers every question so."""
     given = filled(options(*words))
     out, err = io.StringIO(), io.StringIO()
     paper = Paper(out, err, columns=COLUMNS, live=False, as_json=given.json)
     connection = connection_of(url, token, None, {})
-    status = await ctl.connected(given.chosen, given, connection, paper, passing.wait, passing.now)
+    status = await ctl.connected(
+        given.chosen, given, connection, paper, passing.wait, passing.now, lambda _: answer
+    )
     said = Said(status, out.getvalue(), err.getvalue())
     too_wide = [line for line in said.err.splitlines() if len(line) > COLUMNS]
     if not given.json:

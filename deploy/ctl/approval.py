@@ -1,0 +1,135 @@
+"""Approvals: what waits for a second person, and that person's word for exactly the content that was shown."""
+
+from collections.abc import Iterator
+
+import orjson
+
+from deploy.ctl import cell
+from deploy.ctl.client import Body, in_path
+from deploy.ctl.command import Command, Desk, Given, Thing, Work, option, word
+from deploy.ctl.follow import KEY, REASON, key_of
+from deploy.ctl.listing import Listing, listing_command
+from deploy.ctl.report import wrapped
+
+THING = Thing("approvals", "list what waits for a second person; approve, reject", ("approval",))
+HASH_CHARS_AT_LEAST = 12
+"""So much of a content hash a person must type."""
+
+APPROVALS = Listing(
+    "/api/v1/approvals",
+    ("approval", "kind", "about", "state", "author", "until"),
+    lambda body: (
+        body["approval_id"],
+        body["kind"],
+        cell.text(body["charger_id"]),
+        body["state"],
+        body["author"],
+        cell.minute(body["expires_at"]),
+    ),
+)
+
+
+async def _show(desk: Desk, given: Given) -> int:
+    approval = await _found(desk, given)
+    desk.paper.document(approval)
+    desk.paper.say(approval_lines(approval, desk.paper.columns))
+    return 0
+
+
+async def _found(desk: Desk, given: Given) -> Body:
+    return await desk.client.get(f"{APPROVALS.path}/{in_path(given.approval)}")
+
+
+def approval_lines(approval: Body, columns: int) -> list[str]:
+    """Who asks for what and why, the content it is bound to, and what became of it."""
+    return [line for label, text in _facts(approval) for line in wrapped(f"{label:<14}", text, columns)]
+
+
+def _facts(approval: Body) -> Iterator[tuple[str, str]]:
+    yield "approval", approval["approval_id"]
+    yield "what", f"{approval['kind']} of {cell.text(approval['charger_id'])}"
+    yield "state", f"{approval['state']}, until {cell.minute(approval['expires_at'])}"
+    yield "asked by", f"{approval['author']} at {cell.second(approval['requested_at'])}: {approval['reason']}"
+    label = "content"
+    for name, value in approval["content"].items():
+        yield label, f"{name}: {value if isinstance(value, str) else orjson.dumps(value).decode()}"
+        label = ""
+    yield "content hash", approval["content_hash"]
+    if approval["decided_by"]:
+        when = cell.second(approval["decided_at"])
+        yield "decided by", f"{approval['decided_by']} at {when}: {cell.text(approval['decision_reason'])}"
+
+
+def _deciding(verdict: str) -> Work:
+    async def decide(desk: Desk, given: Given) -> int:
+        content_hash = given.content_hash
+        if content_hash is None:
+            approval = await _found(desk, given)
+            desk.paper.tell(approval_lines(approval, desk.paper.columns))
+            content_hash = _read_hash(desk, approval["content_hash"])
+            if content_hash is None:
+                desk.paper.complain(
+                    f"nothing was decided: to {verdict} it, read the content and give its hash "
+                    f"(--content-hash {approval['content_hash']})"
+                )
+                return 2
+        path = f"{APPROVALS.path}/{in_path(given.approval)}/{verdict}"
+        body = {"content_hash": content_hash, "reason": given.reason}
+        decided = await desk.client.post(path, body, key_of(given))
+        desk.paper.document(decided)
+        desk.paper.line(f"{decided['approval_id']}: {decided['state']} by {cell.text(decided['decided_by'])}")
+        return 0
+
+    return decide
+
+
+def _read_hash(desk: Desk, content_hash: str) -> str | None:
+    """The hash, if a person typed enough of it."""
+    typed = desk.ask(f"content hash, {HASH_CHARS_AT_LEAST} characters of it at least: ")
+    if typed is None or len(typed) < HASH_CHARS_AT_LEAST or not content_hash.startswith(typed.lower()):
+        return None
+    return content_hash
+
+
+def _decision(verdict: str, text: str) -> Command:
+    return Command(
+        thing=THING.name,
+        action=verdict,
+        help=text,
+        example=f"approvals {verdict} APPROVAL_ID --reason 'checked with the depot'",
+        run=_deciding(verdict),
+        arguments=(
+            word("approval", help="its id"),
+            option(
+                "--content-hash", metavar="HEX", help="of the content that was read; else it is asked for"
+            ),
+            REASON,
+            KEY,
+        ),
+        more="The content is shown, and its hash has to be typed: what is agreed to is exactly that.",
+    )
+
+
+COMMANDS = (
+    listing_command(
+        THING.name,
+        APPROVALS,
+        (
+            option("--state", choices=("open", "approved", "rejected", "expired", "withdrawn")),
+            option("--kind", metavar="NAME"),
+            option("--charger-id", metavar="ID"),
+        ),
+        says="list approvals, newest first",
+        example="approvals list --state open",
+    ),
+    Command(
+        thing=THING.name,
+        action="show",
+        help="show one approval with the content it is bound to",
+        example="approvals show APPROVAL_ID",
+        run=_show,
+        arguments=(word("approval", help="its id"),),
+    ),
+    _decision("approve", "agree to it; never its author"),
+    _decision("reject", "do not agree to it"),
+)
