@@ -189,6 +189,12 @@ class ChargerRow(msgspec.Struct, frozen=True, kw_only=True):
     decommissioned: bool
     incarnation: str | None = None
     """The connect node's incarnation that holds the live session; finds the sessions of a lost node."""
+    locked_out_at: datetime | None = None
+    """From when on none of its credentials lets it in; the other two columns are the cause, and the last certificate."""
+    lockout_cause: str | None = None
+    lockout_certificate_id: str | None = None
+    trust_bundle: str | None = None
+    """What it verifies us by; empty: nothing it confirmed; None: it is shown no server certificate."""
     doc: bytes
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from bfactors.ledger_row import EventRow
+from bfactors.lockout import PREVENTED_BY
 
 Severity = Literal["info", "warning", "critical"]
 Channel = Literal["webhook", "email"]
@@ -135,6 +136,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "CertificateExpired": Kind(
             "certificate-expired", _always("critical"), lambda _: "the certificate has ended"
+        ),
+        "ChargerLockoutForeseen": Kind(
+            "lockout",
+            _always("critical"),
+            lambda p: (
+                f"not let in from {p['lockedOutAt'][:16]} UTC on ({p['cause']}): {PREVENTED_BY[p['cause']]}"
+            ),
         ),
         "CertificateRejected": Kind(
             "certificate-rejected",

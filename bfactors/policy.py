@@ -36,6 +36,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     escalate_before_days: tuple[int, ...] = (14, 7)
     last_safe_days: int = 3
     """A renewal this close to expiry is never held by a pause."""
+    lockout_notice_days: int = 5
+    """So long before a charger could not connect any more somebody is told; 0: never."""
     superseded_grace_days: int = 14
     """How long a superseded leaf may still open a session; 0 allows none; never after a compromise."""
     not_before_skew_s: int = 3600
@@ -128,6 +130,7 @@ _NOT_NEGATIVE = (
     "renew_before_days",
     "renewal_spread_days",
     "last_safe_days",
+    "lockout_notice_days",
     "superseded_grace_days",
     "not_before_skew_s",
     "inventory_every_days",

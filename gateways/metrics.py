@@ -81,6 +81,12 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_jobs", "gauge", "Open certificate jobs", ("stage", "purpose")),
     MetricSpec("bf_jobs_overdue", "gauge", "Open certificate jobs past their time", ("purpose",)),
     MetricSpec("bf_certificates", "gauge", "Certificates by state", ("purpose", "state")),
+    MetricSpec(
+        "bf_lockout_chargers",
+        "gauge",
+        "Chargers that could not connect any more, by then, unless somebody reaches them",
+        ("family", "cause", "within"),
+    ),
     MetricSpec("bf_ledger_batch_messages", "histogram", "Messages in one commit", (), _BATCH),
     MetricSpec("bf_ledger_commit_seconds", "histogram", "Duration of one commit", (), _COMMIT_S),
     MetricSpec("bf_ledger_outbox_lag", "gauge", "Events committed but not yet published", ("partition",)),

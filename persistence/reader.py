@@ -9,6 +9,7 @@ import orjson
 
 from bfactors.ledger_row import AggregateRow
 from bfactors.refusal import Refusal
+from bfactors.trust_end import TrustEnd
 from persistence.audit import audit_item, audit_start, timeline_item
 from persistence.cursor import DEFAULT_LIMIT, NO_KEY, Key, decode_cursor, encode_cursor, limit_problem
 from persistence.database import open_pool, unavailable_when_lost
@@ -74,6 +75,46 @@ class LedgerReader:
     async def charger(self, charger_id: str) -> Body | None:
         """Retired chargers included."""
         return await self._one("charger", charger_id)
+
+    async def lockouts(
+        self,
+        trust: Sequence[TrustEnd],
+        *,
+        before: datetime | None = None,
+        cause: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        connected: bool | None = None,
+        charger_id: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Chargers that will not be able to connect any more, soonest first. `trust`: what ends for whole bundles."""
+        filters = (before, cause, family, site, cohort, connected, charger_id, *_columns(trust))
+        return await self._page("lockouts", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def lockout_counts(
+        self,
+        trust: Sequence[TrustEnd],
+        now: datetime,
+        *,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `week, cause, count`: `week` None: before `now`; `cause` None: it never comes."""
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_SQL["lockout_counts"], now, family, site, cohort, *_columns(trust))
+        return [dict(row) for row in rows]
+
+    async def lockouts_within(
+        self, trust: Sequence[TrustEnd], moments: Sequence[datetime]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cause, number, count`: how many are locked out before `moments[number]`."""
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_SQL["lockouts_within"], list(moments), *_columns(trust))
+        return [dict(row) for row in rows]
 
     async def certificates(
         self,
@@ -365,6 +406,10 @@ def _without_detail(doc: bytes) -> Body:
     for name in _ONLY_IN_DETAIL:
         body.pop(name, None)
     return body
+
+
+def _columns(trust: Sequence[TrustEnd]) -> tuple[list[str], list[datetime], list[str]]:
+    return [end.bundle_id for end in trust], [end.at for end in trust], [end.cause for end in trust]
 
 
 def _lower(text: str | None) -> str | None:

@@ -13,6 +13,7 @@ from bfactors.charger import (
     inventory,
     key_rotation,
     key_trigger,
+    lockout,
     log_collection,
     migration,
     operator_call,
@@ -50,7 +51,9 @@ def rang(draft: Draft) -> None:
         revocation.rang(draft, certificate)
     operator_call.rang(draft)
     expired.rang(draft)
-    migration.rang(draft, draft.policy(session_purpose().name))
+    policy = draft.policy(session_purpose().name)
+    migration.rang(draft, policy)
+    lockout.rang(draft, policy)
 
 
 def _job_due(draft: Draft, job: JobState) -> None:
@@ -207,6 +210,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     )
     if state.expired_admission is not None:
         yield state.expired_admission.until
+    told_at = lockout.told_at(state, policy)
+    if told_at is not None:
+        yield told_at
     listing = inventory.due_at(state, policy)
     if listing is not None:
         yield listing

@@ -159,6 +159,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return deleted(state, event)
         case e.CertificateAdopted():
             return adopted(state, event)
+        case e.ChargerLockoutForeseen():
+            return replace(state, lockout_told=event.locked_out_at)
         case e.ChargerFactObserved():
             return replace(state, observed_facts=state.observed_facts | {event.fact})
         case e.TrustAnchorAccepted():

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import approval_view, migration_view
+from bfactors.charger import approval_view, lockout, migration_view
 from bfactors.charger.key_view import key_body, key_rows
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
@@ -349,6 +349,7 @@ def _reconnect_body(job: JobState) -> dict[str, Any] | None:
 
 def charger_row(state: ChargerState) -> ChargerRow:
     """The charger's row."""
+    end = lockout.lockout(state)
     return ChargerRow(
         charger_id=state.charger_id,
         managed_identity_id=state.managed_identity_id,
@@ -360,6 +361,10 @@ def charger_row(state: ChargerState) -> ChargerRow:
         incarnation=state.session.incarnation if state.session is not None else None,
         security_profile=state.security_profile,
         decommissioned=False,
+        locked_out_at=None if end is None else end.at,
+        lockout_cause=None if end is None else end.cause,
+        lockout_certificate_id=None if end is None else end.certificate_id,
+        trust_bundle=lockout.trust_bundle(state),
         doc=_encode(charger_body(state)),
     )
 

@@ -446,6 +446,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """The number of the latest request for a log; smaller ones are left to calls by hand."""
     spoken_for_by: tuple[Speaker, ...] = ()
     """Local controllers that may open its session."""
+    lockout_told: datetime | None = None
+    """The lock-out that somebody was last told of; another moment is another one."""
     expired_admission: ExpiredAdmission | None = None
     """While it holds, the charger's own expired leaf lets it in, Pending."""
     trace: TraceOrder | None = None

@@ -35,6 +35,7 @@ from bfactors.event.charger import (
     ChargerChanged,
     ChargerClockObserved,
     ChargerFactObserved,
+    ChargerLockoutForeseen,
     ChargerRegistered,
     ChargerResumed,
     ChargerSessionClosed,
@@ -200,6 +201,7 @@ __all__ = [
     "ChargerClockObserved",
     "ChargerEvent",
     "ChargerFactObserved",
+    "ChargerLockoutForeseen",
     "ChargerRegistered",
     "ChargerResumed",
     "ChargerSessionClosed",
@@ -306,6 +308,7 @@ ChargerEvent = (
     | InstalledCertificatesReported
     | InventoryReconciled
     | ChargerFactObserved
+    | ChargerLockoutForeseen
     | TrustAnchorAccepted
     | TrustAnchorBundleConfirmed
     | AuthorizationKeyRequested

@@ -5,6 +5,7 @@ from datetime import datetime
 from bfactors.admission import KeyVerifier, Speaker
 from bfactors.capability import Capabilities
 from bfactors.event.base import LedgerRecord
+from bfactors.lockout import Cause
 
 
 class ChargerRegistered(LedgerRecord, frozen=True, kw_only=True):
@@ -35,6 +36,15 @@ class ChargerChanged(LedgerRecord, frozen=True, kw_only=True):
     cohort: str
     organization: str | None
     expected_common_name: str
+
+
+class ChargerLockoutForeseen(LedgerRecord, frozen=True, kw_only=True):
+    """Policy's days before its lock-out are here, and nothing prevents it yet; or it could not be foreseen and has come."""
+
+    charger_id: str
+    locked_out_at: datetime
+    cause: Cause
+    certificate_id: str | None
 
 
 class ChargerResumed(LedgerRecord, frozen=True, kw_only=True):

@@ -139,7 +139,8 @@ class System:
         await self.core.start()
         self.server_certificates.trust = self.core.server_trust
         await self._follow_load_balancers()
-        self._keep(keep_counting(database, self.metrics), "count the fleet")
+        counting = keep_counting(database, self.metrics, self.runtime.clock, self._shown_to_chargers)
+        self._keep(counting, "count the fleet")
         await self._first_token(database)
         desk = await self._start_log_receiver()
         self.admin = AdminRole(
@@ -157,6 +158,10 @@ class System:
             manager, settings.acm_certificate_arns, self.server_certificates
         )
         self._keep(self.load_balancers.run(), "look after load balancers' certificates")
+
+    def _shown_to_chargers(self) -> list[Presented]:
+        nodes = self.core.live_nodes() if self.core is not None else []
+        return [*(each.server for each in nodes), *(each.presented for each in self._shown_in_acm())]
 
     def _shown_in_acm(self) -> list[ShownOnNode]:
         if self.load_balancers is None or not self.load_balancers.known:

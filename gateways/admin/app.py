@@ -18,6 +18,7 @@ from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
+from gateways.admin.lockout import Lockouts
 from gateways.admin.log import Logs
 from gateways.admin.migration import Migrations
 from gateways.admin.notification import Notifications
@@ -70,6 +71,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Chargers(dependencies, commands),
         jobs,
         Certificates(reader, jobs),
+        Lockouts(dependencies, fleet),
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands),

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from bfactors.admission import KeyVerifier
 from bfactors.charger.inventory_view import inventory_body
+from bfactors.charger.lockout import whole_lockout
 from bfactors.charger.migration_view import prerequisites
 from bfactors.charger.project import job_body
 from bfactors.charger.state import ChargerState
@@ -16,6 +17,8 @@ from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, Resu
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
 from bfactors.key_weakness import weakness_of
 from bfactors.ledger_fold import charger_key
+from bfactors.lockout import body_of
+from bfactors.trust_end import trust_ends
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
@@ -102,6 +105,7 @@ class Chargers:
         self._mint = dependencies.keys
         self._commands = commands
         self._last_seen = dependencies.last_seen
+        self._shown = dependencies.server_certificates
         self._clock = dependencies.clock
         self._unshown = UnshownKeys(dependencies.clock)
 
@@ -234,10 +238,13 @@ class Chargers:
         self._show_last_seen(charger)
         row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
         if row is not None:
-            state, facts = _STATE.decode(row.state), (await self._fleet.state()).facts
+            state, fleet = _STATE.decode(row.state), await self._fleet.state()
+            facts = fleet.facts
+            ends = trust_ends(fleet.history.values(), [node.presented for node in self._shown()])
             charger |= inventory_body(state, facts)
             if charger["migration"] is not None:
                 charger["migration"]["prerequisites"] = prerequisites(state, facts, self._clock.now())
+            charger["lockout"] = body_of(whole_lockout(state, ends))
             charger["open_jobs"] = [job_body(state, job) for job in state.jobs.values()]
         charger["firmware_update"] = await last_update(self._reader, charger_id)
         return Answer(charger)

@@ -14,6 +14,7 @@ from bfactors.ledger_row import AggregateRow
 from bfactors.notice import SealedTarget, Subscription
 from bfactors.refusal import Refusal
 from bfactors.server_certificate import Forecast, Presented
+from bfactors.trust_end import TrustEnd
 from bfactors.x509 import Certificate
 
 Body = dict[str, Any]
@@ -62,6 +63,29 @@ class Reader(Protocol):
         cursor: str | None = None,
     ) -> Body | Refusal: ...
     async def charger(self, charger_id: str) -> Body | None: ...
+    async def lockouts(
+        self,
+        trust: Sequence[TrustEnd],
+        *,
+        before: datetime | None = None,
+        cause: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        connected: bool | None = None,
+        charger_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def lockout_counts(
+        self,
+        trust: Sequence[TrustEnd],
+        now: datetime,
+        *,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+    ) -> Sequence[Mapping[str, Any]]: ...
     async def certificates(
         self,
         *,

@@ -67,6 +67,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "certificates.get": _EVERYONE,
     "certificates.revoke": _PKI,
     "certificates.deactivate": _OPERATION,
+    "lockouts.list": _EVERYONE,
+    "lockouts.counts": _EVERYONE,
     "trust_anchor_bundles.create": _PKI,
     "trust_anchor_bundles.list": _EVERYONE,
     "trust_anchor_bundles.get": _EVERYONE,

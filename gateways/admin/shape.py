@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from bfactors.admission import Speaker
+from bfactors.lockout import Cause
 
 T = TypeVar("T")
 
@@ -267,6 +268,15 @@ class ExpiredAdmission(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
 
 
+class Lockout(msgspec.Struct, frozen=True, kw_only=True):
+    """From when on the charger could not connect any more, unless somebody reaches it before; not in lists of chargers."""
+
+    locked_out_at: datetime
+    cause: Cause
+    certificate_id: str | None
+    prevented_by: str
+
+
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known of a charger but its key."""
 
@@ -295,6 +305,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     spoken_for_by: list[Speaker] = []
     capabilities: dict[str, Any] = {}
     migration: Migration | None
+    lockout: Lockout | None = None
     security_events: list[RecentSecurityEvent] = []
     firmware_update: FirmwareUpdate | None = None
     last_seen_at: datetime | None

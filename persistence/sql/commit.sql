@@ -40,17 +40,22 @@ INSERT INTO inbox (partition, evidence_id) SELECT number, new.* FROM lease, unne
 
 -- name: chargers
 INSERT INTO charger (partition, charger_id, managed_identity_id, serial_number, family, site, cohort, connected,
-                     security_profile, decommissioned, incarnation, doc)
+                     security_profile, decommissioned, incarnation, locked_out_at, lockout_cause, lockout_certificate_id,
+                     trust_bundle, doc)
 SELECT number, charger_id, managed_identity_id, serial_number, family, site, cohort, connected,
-       security_profile, decommissioned, incarnation, decode(doc, 'base64')
+       security_profile, decommissioned, incarnation, locked_out_at, lockout_cause, lockout_certificate_id,
+       trust_bundle, decode(doc, 'base64')
   FROM lease, json_to_recordset($1) AS new(
        charger_id text, managed_identity_id text, serial_number text, family text, site text, cohort text,
-       connected boolean, security_profile smallint, decommissioned boolean, incarnation text, doc text)
+       connected boolean, security_profile smallint, decommissioned boolean, incarnation text,
+       locked_out_at timestamptz, lockout_cause text, lockout_certificate_id text, trust_bundle text, doc text)
 ON CONFLICT (charger_id) DO UPDATE SET
     partition = excluded.partition, managed_identity_id = excluded.managed_identity_id,
     serial_number = excluded.serial_number, family = excluded.family, site = excluded.site, cohort = excluded.cohort,
     connected = excluded.connected, security_profile = excluded.security_profile,
-    decommissioned = excluded.decommissioned, incarnation = excluded.incarnation, doc = excluded.doc;
+    decommissioned = excluded.decommissioned, incarnation = excluded.incarnation,
+    locked_out_at = excluded.locked_out_at, lockout_cause = excluded.lockout_cause,
+    lockout_certificate_id = excluded.lockout_certificate_id, trust_bundle = excluded.trust_bundle, doc = excluded.doc;
 
 -- name: certificates
 INSERT INTO certificate (partition, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,

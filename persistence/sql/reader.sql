@@ -15,6 +15,64 @@ SELECT charger_id, doc FROM charger
 -- name: charger
 SELECT doc FROM charger WHERE charger_id = $1;
 
+-- name: lockouts
+-- By a charger's own credentials, or by the end of its bundle if that comes first: those of one bundle end together ($8-$10).
+-- Each half walks an index in the order of the answer, so that a page costs a page.
+WITH trust AS (
+    SELECT * FROM unnest($8::text[], $9::timestamptz[], $10::text[]) AS ends (bundle, at, cause)
+), own AS (
+    SELECT locked_out_at AS at, charger_id, lockout_cause AS cause, lockout_certificate_id AS certificate_id, family, site, cohort,
+           connected, doc
+      FROM charger
+     WHERE locked_out_at IS NOT NULL AND NOT decommissioned
+       AND NOT EXISTS (SELECT FROM trust WHERE trust.bundle = trust_bundle AND trust.at < locked_out_at)
+       AND ($1::timestamptz IS NULL OR locked_out_at < $1)
+       AND ($2::text IS NULL OR lockout_cause = $2)
+       AND ($3::text IS NULL OR family = $3) AND ($4::text IS NULL OR site = $4) AND ($5::text IS NULL OR cohort = $5)
+       AND ($6::boolean IS NULL OR connected = $6) AND ($7::text IS NULL OR charger_id = $7)
+       AND ($11::timestamptz IS NULL OR (locked_out_at, charger_id) > ($11, $12::text))
+     ORDER BY locked_out_at, charger_id LIMIT $13
+), untrusting AS (
+    SELECT trust.at, one.charger_id, trust.cause, NULL::text AS certificate_id, family, site, cohort, connected, doc
+      FROM trust CROSS JOIN LATERAL (
+           SELECT * FROM charger
+            WHERE trust_bundle = trust.bundle AND NOT decommissioned
+              AND (locked_out_at IS NULL OR locked_out_at > trust.at)
+              AND ($3::text IS NULL OR family = $3) AND ($4::text IS NULL OR site = $4) AND ($5::text IS NULL OR cohort = $5)
+              AND ($6::boolean IS NULL OR connected = $6) AND ($7::text IS NULL OR charger_id = $7)
+              AND ($11::timestamptz IS NULL OR (trust.at, charger_id) > ($11, $12::text))
+            ORDER BY charger_id LIMIT $13) AS one
+     WHERE ($1::timestamptz IS NULL OR trust.at < $1) AND ($2::text IS NULL OR trust.cause = $2)
+)
+SELECT at, charger_id, json_build_object(
+           'charger_id', charger_id, 'locked_out_at', at, 'cause', cause, 'certificate_id', certificate_id, 'family', family,
+           'site', site, 'cohort', cohort, 'connected', connected,
+           'last_seen_at', convert_from(doc, 'UTF8')::json -> 'last_seen_at')::text AS doc
+  FROM (SELECT * FROM own UNION ALL SELECT * FROM untrusting ORDER BY at, charger_id LIMIT $13) AS found
+ ORDER BY at, charger_id;
+
+-- name: lockout_counts
+-- By week and cause; what lies before $1, and what never comes (no cause), in no week. Reads every charger's row.
+SELECT CASE WHEN at < $1::timestamptz OR at = 'infinity' THEN NULL ELSE date_trunc('week', at, 'UTC') END AS week, cause, count(*) AS count
+  FROM (SELECT coalesce(least(locked_out_at, trust.at), 'infinity') AS at,
+               CASE WHEN trust.at < coalesce(locked_out_at, 'infinity') THEN trust.cause ELSE lockout_cause END AS cause
+          FROM charger LEFT JOIN unnest($5::text[], $6::timestamptz[], $7::text[]) AS trust (bundle, at, cause)
+            ON trust.bundle = trust_bundle
+         WHERE NOT decommissioned AND ($2::text IS NULL OR family = $2) AND ($3::text IS NULL OR site = $3)
+           AND ($4::text IS NULL OR cohort = $4)) AS each
+ GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2;
+
+-- name: lockouts_within
+-- By family and cause, how many are locked out before each of the moments $1.
+SELECT family, cause, moment.number - 1 AS number, count(*) AS count
+  FROM (SELECT family, least(locked_out_at, trust.at) AS at,
+               CASE WHEN trust.at < coalesce(locked_out_at, 'infinity') THEN trust.cause ELSE lockout_cause END AS cause
+          FROM charger LEFT JOIN unnest($2::text[], $3::timestamptz[], $4::text[]) AS trust (bundle, at, cause)
+            ON trust.bundle = trust_bundle
+         WHERE NOT decommissioned AND (locked_out_at IS NOT NULL OR trust.at IS NOT NULL)) AS each
+  JOIN unnest($1::timestamptz[]) WITH ORDINALITY AS moment (at, number) ON each.at < moment.at
+ GROUP BY family, cause, moment.number;
+
 -- name: certificates
 SELECT not_after, certificate_id, doc FROM certificate
  WHERE ($1::text IS NULL OR charger_id = $1)

@@ -29,19 +29,6 @@ async def tables(database: FreshDatabase) -> set[str]:
         await connection.close()
 
 
-@pytest.fixture
-async def empty_database(ledger_template: EmbeddedPostgres, pg_database: FreshDatabase) -> FreshDatabase:
-    """As `pg_database`, whatever its template held."""
-    connection = await asyncpg.connect(pg_database.dsn())
-    try:
-        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    finally:
-        await connection.close()
-    passwords = {role: ledger_template.password(role) for role in ROLES}
-    await ensure_roles(pg_database.dsn(), passwords)
-    return pg_database
-
-
 async def test_migrating_twice_applies_everything_once(empty_database: FreshDatabase) -> None:
     assert await migrate(empty_database.dsn(OWNER)) == VERSIONS
     assert await migrate(empty_database.dsn(OWNER)) == []

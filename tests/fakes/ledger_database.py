@@ -71,6 +71,19 @@ def ledger_database(ledger_template: EmbeddedPostgres, pg_database: FreshDatabas
     return pg_database
 
 
+@pytest.fixture
+async def empty_database(ledger_template: EmbeddedPostgres, pg_database: FreshDatabase) -> FreshDatabase:
+    """As `pg_database`, whatever its template held."""
+    connection = await asyncpg.connect(pg_database.dsn())
+    try:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    finally:
+        await connection.close()
+    passwords = {role: ledger_template.password(role) for role in ROLES}
+    await ensure_roles(pg_database.dsn(), passwords)
+    return pg_database
+
+
 @pytest.fixture(scope="session")
 def _shared_database(ledger_template: EmbeddedPostgres) -> Iterator[FreshDatabase]:
     create = f"CREATE DATABASE {_SHARED_DATABASE} TEMPLATE {TEMPLATE_DATABASE}"

@@ -29,6 +29,7 @@ from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
 from bfactors.refusal import Refusal
+from bfactors.trust_end import TrustEnd
 from deploy.role.server_trust import ServerTrust
 from gateways.admin.app import create_app
 from gateways.admin.dependencies import AdminDependencies
@@ -224,6 +225,47 @@ class StoreReader:
     async def charger(self, charger_id: str) -> Any:
         return self._one(self._store.chargers.get(charger_id))
 
+    async def lockouts(
+        self,
+        trust: Sequence[TrustEnd],
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        before: datetime | None = None,
+        cause: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        ends = {end.bundle_id: end for end in trust}
+        found = []
+        for row in self._store.chargers.values():
+            at, why, end = row.locked_out_at, row.lockout_cause, ends.get(row.trust_bundle or "")
+            if row.trust_bundle is not None and end is not None and (at is None or end.at < at):
+                at, why = end.at, end.cause
+            if at is None or not _fits(row, filters) or (cause is not None and cause != why):
+                continue
+            if before is None or at < before:
+                found.append((at, why, row))
+        found.sort(key=lambda each: (each[0], each[2].charger_id))
+
+        def body(each: Any) -> Any:
+            at, why, row = each
+            names = ("charger_id", "family", "site", "cohort", "connected")
+            own = {"locked_out_at": at, "cause": why, "certificate_id": row.lockout_certificate_id}
+            seen = json.loads(row.doc)["last_seen_at"]
+            return {name: getattr(row, name) for name in names} | own | {"last_seen_at": seen}
+
+        return self._page("lockouts", found, lambda each: each[2].charger_id, limit, cursor, body)
+
+    async def lockout_counts(self, trust: Sequence[TrustEnd], now: datetime, **filters: Any) -> Any:
+        page = await self.lockouts(trust, limit=10**9, **filters)
+        weeks = Counter(
+            (None if item["locked_out_at"] < now else _monday(item["locked_out_at"]), item["cause"])
+            for item in page["items"]
+        )
+        everybody = sum(_fits(row, filters) for row in self._store.chargers.values())
+        weeks[None, None] = everybody - len(page["items"])
+        return [{"week": week, "cause": cause, "count": count} for (week, cause), count in weeks.items()]
+
     async def certificates(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         filters.pop("q", None)
         before = filters.pop("expires_before", None)
@@ -401,6 +443,11 @@ class StoreReader:
             "items": [body(row) for row in shown],
             "next_cursor": encode_cursor(listing, (name(shown[-1]),)) if more else None,
         }
+
+
+def _monday(at: datetime) -> datetime:
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=midnight.weekday())
 
 
 def _fits(row: Any, filters: dict[str, Any]) -> bool:

@@ -60,6 +60,8 @@ EXPECTED = {
     "certificates.get": "vopra",
     "certificates.revoke": "p",
     "certificates.deactivate": "op",
+    "lockouts.list": "vopra",
+    "lockouts.counts": "vopra",
     "trust_anchor_bundles.create": "p",
     "trust_anchor_bundles.list": "vopra",
     "trust_anchor_bundles.get": "vopra",
