@@ -34,6 +34,8 @@ WIDENING: Final = (
 """What lets a role give itself more."""
 
 CLIENT: Final = "EndEntityClientAuthCertificate/V1"
+WITHOUT_USAGE: Final = "BlankEndEntityCertificate_APIPassthrough/V1"
+"""Says nothing of what the leaf is for; the role may use it only for leaves without an extended key usage."""
 SERVER: Final = "EndEntityServerAuthCertificate/V1"
 
 _VARIETIES = ("", "_APIPassthrough", "_CSRPassthrough", "_APICSRPassthrough")
@@ -82,7 +84,9 @@ _TODAY = frozenset({"charger-identity", "backend-server"})
 DUTIES: Final[Mapping[str, Duty]] = {
     duty.name: duty
     for duty in (
-        Duty(name="charger-issuer", realms=frozenset({"charger-identity"}), templates=(CLIENT,)),
+        Duty(
+            name="charger-issuer", realms=frozenset({"charger-identity"}), templates=(CLIENT, WITHOUT_USAGE)
+        ),
         Duty(name="vehicle-issuer", realms=frozenset({"vehicle-vas"}), templates=(CLIENT,)),
         Duty(name="server-certs", realms=frozenset({"backend-server"}), templates=(SERVER,)),
         Duty(name="revoker", realms=_EVERYWHERE, revokes=True),
@@ -91,7 +95,7 @@ DUTIES: Final[Mapping[str, Duty]] = {
 }
 """The roles of deploy/aws/roles.yaml."""
 
-CORE: Final = Duty(name="core", realms=_TODAY, templates=(CLIENT, SERVER), revokes=True)
+CORE: Final = Duty(name="core", realms=_TODAY, templates=(CLIENT, WITHOUT_USAGE, SERVER), revokes=True)
 """One role that does it all, where duties are not told apart."""
 
 REVOKER: Final = "revoker"

@@ -236,6 +236,11 @@ def is_reset(kind: InstructionKind) -> bool:
     return isinstance(kind, Reboot) or (isinstance(kind, CallAction) and kind.action == "Reset")
 
 
+def interrupts(kind: InstructionKind) -> bool:
+    """Whether carrying it out takes the charger, or its session, away for a while."""
+    return isinstance(kind, Reboot | RaiseSecurityProfile | CloseSession)
+
+
 def secret_of(kind: InstructionKind) -> str | None:
     """The id of the secret that the frame of this instruction carries; None: it carries none."""
     return kind.secret_id if isinstance(kind, WriteAuthorizationKey | CollectLog) else None
@@ -261,5 +266,7 @@ class InstructionOrder(msgspec.Struct, frozen=True, kw_only=True):
     answer_wait_s: int
     body: InstructionKind
     is_urgent: bool = False
+    waits_for_cars: bool = False
+    """Not sent while a transaction runs: policy wants nothing begun then that interrupts the charger."""
     admission_revision: int = 0
     """Not sent before the session has seen an admission record of this revision: what it brings must be admitted first."""

@@ -68,7 +68,8 @@ class Relayed(msgspec.Struct, frozen=True, tag=True):
     """Traffic for the rest of BetterFleet. `confirm` means: answer only after the relay has stored it.
 
     `said_at` is the charger's own time of something that has just happened: it tells how its clock goes. `charging` says of
-    one connector whether a car is charging there, where the version has no reset that waits for its end by itself (1.6).
+    one connector whether a car is charging there, where the version has no reset that waits for its end by itself (1.6);
+    `transaction` of one transaction, by its id, whether it runs, where that is told (2.x).
     """
 
     action: str
@@ -76,6 +77,7 @@ class Relayed(msgspec.Struct, frozen=True, tag=True):
     confirm: bool = False
     said_at: datetime | None = None
     charging: tuple[int, bool] | None = None
+    transaction: tuple[str, bool] | None = None
 
 
 class DecisionAsked(msgspec.Struct, frozen=True, tag=True):

@@ -25,13 +25,25 @@ KEY_ROTATION_TRIGGERS = (
     "first-contact",
 )
 KEY_REBOOTS = ("never", "when-idle", "always")
+MANAGED, TRACKED_ONLY = "managed", "tracked-only"
+MODES = (MANAGED, "brokered", TRACKED_ONLY)
+WITHOUT_USAGE = "none"
+EXTENDED_KEY_USAGES = ("of-purpose", WITHOUT_USAGE)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The effective policy of one charger and purpose."""
 
+    mode: str = MANAGED
+    """`tracked-only`: nothing is issued or renewed, what others issue is watched; `brokered` needs a scheme that can."""
     validity_days: int = 180
+    shortest_validity_days: int = 1
+    """A leaf is cut at its CA's end; one that would be cut shorter than this is not asked for."""
+    extended_key_usage: str = "of-purpose"
+    """`of-purpose`: client or server authentication, as the purpose needs; `none`: the leaf carries none (A00.FR.514)."""
+    alternative_names: str = "as-asked"
+    """`none`: a CSR that asks for alternative names is refused; `as-asked`: those that the purpose allows are kept."""
     renew_before_days: int = 30
     escalate_before_days: tuple[int, ...] = (14, 7)
     last_safe_days: int = 3
@@ -100,6 +112,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long after its reset a migrating charger may be away before it counts as locked out, and is put in quarantine."""
     blackout_hours: tuple[str, ...] = ()
     """Windows of the day (`05:00-08:30`, UTC) in which nothing interrupts a charger, unless its certificate cannot wait."""
+    not_while_charging: bool = False
+    """While a transaction runs, no socket is closed either and no profile raised, and no reset is sent that ends it; a
+    reset on idle waits by itself, and in OCPP 1.6 every reset waits in any case. What cannot wait does not."""
     unexplained_certificates: str = "report"
     """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
     revocation_done: str = "ca"
@@ -110,6 +125,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 UNEXPLAINED_CERTIFICATES = ("report", "revoke")
 REVOCATION_DONE = ("ca", "published")
+ALTERNATIVE_NAMES = ("as-asked", "none")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +160,7 @@ _NOT_NEGATIVE = (
     "discarded_after_s",
 )
 _POSITIVE = (
+    "shortest_validity_days",
     "csr_wait_s",
     "answer_wait_s",
     "publication_wait_s",
@@ -160,11 +177,23 @@ _POSITIVE = (
 )
 
 
+_ONE_OF = (
+    ("mode", MODES),
+    ("extended_key_usage", EXTENDED_KEY_USAGES),
+    ("alternative_names", ALTERNATIVE_NAMES),
+)
+
+
 def problems(policy: Policy) -> list[tuple[str, str]]:
     """Contradictions within one policy as (field, message); empty when it can be used."""
     found: list[tuple[str, str]] = []
     if not 1 <= policy.validity_days <= 3650:
         found.append(("validity_days", "must lie between 1 and 3650"))
+    for name, known in _ONE_OF:
+        if getattr(policy, name) not in known:
+            found.append((name, f"must be one of {', '.join(known)}"))
+    if policy.shortest_validity_days > policy.validity_days:
+        found.append(("shortest_validity_days", "must not be longer than validity_days"))
     if policy.renew_before_days >= policy.validity_days:
         found.append(("renew_before_days", "must be shorter than validity_days"))
     if any(days > policy.renew_before_days for days in policy.escalate_before_days):

@@ -38,6 +38,8 @@ class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
     active_rung: Rung
     template: str
     """AWS Private CA template name, e.g. `EndEntityClientAuthCertificate/V1`."""
+    template_without_usage: str | None = None
+    """The one for a leaf without an extended key usage, as OCPP prefers it (A00.FR.514); None: it must have one."""
     key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
     subject_fields: tuple[Literal["common_name", "organization"], ...] = ("common_name", "organization")
     client_auth: bool = True

@@ -124,6 +124,11 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     dns_names: tuple[str, ...]
 
     @property
+    def has_alternative_names(self) -> bool:
+        """Whether it asks for subject alternative names of any kind."""
+        return any(extension.oid == "2.5.29.17" for extension in self.requested)
+
+    @property
     def common_names(self) -> tuple[str, ...]:
         """Every CN of the subject, in order."""
         return tuple(value for oid, value in self.subject_fields if oid == dn.COMMON_NAME)

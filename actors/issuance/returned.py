@@ -46,6 +46,7 @@ def completed(
         csr_pem=effect.csr_pem,
         authority=parse_certificate(effect.authority_pem),
         purpose=purpose(effect.purpose),
+        template=effect.template,
         not_before=effect.not_before,
         not_after=effect.not_after,
     )

@@ -30,7 +30,7 @@ from bfactors.charger.state import COLLECT_LOG, MIGRATE, CertificateRecord, Char
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
-from bfactors.policy import Policy, effective
+from bfactors.policy import TRACKED_ONLY, Policy, effective
 from bfactors.purpose import session_purpose
 
 _WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY, MIGRATE)
@@ -101,6 +101,9 @@ def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
     if certificate.state != "active":
         return
     policy = draft.policy(certificate.purpose)
+    _escalate(draft, certificate, policy)
+    if policy.mode == TRACKED_ONLY:
+        return
     if last_safe_at(draft.state, certificate, policy) <= now and not _is_being_replaced(
         draft.state, certificate
     ):
@@ -109,10 +112,14 @@ def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
         draft.record(
             e.CertificateRenewalDue(certificate_id=certificate.certificate_id, due_reason="renewal-window")
         )
+
+
+def _escalate(draft: Draft, certificate: CertificateRecord, policy: Policy) -> None:
+    """Tell once of each window before the end that is reached, whoever is to renew it."""
     reached = [
         days
         for days in policy.escalate_before_days
-        if certificate.not_after - timedelta(days=days) <= now
+        if certificate.not_after - timedelta(days=days) <= draft.now
         and (certificate.escalated_days is None or days < certificate.escalated_days)
     ]
     if reached:
@@ -231,11 +238,19 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         policy = effective(
             facts.policies, purpose=certificate.purpose, family=state.family, cohort=state.cohort
         )
-        if not certificate.renewal_due:
-            yield renewal_at(state, certificate, policy)
-        last_safe = last_safe_at(state, certificate, policy)
-        if last_safe > now or not _is_being_replaced(state, certificate):
-            yield last_safe  # from then on a renewal that a pause holds goes on
+        yield from _own_renewal_moments(state, certificate, policy, now)
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:
                 yield certificate.not_after - timedelta(days=days)
+
+
+def _own_renewal_moments(
+    state: ChargerState, certificate: CertificateRecord, policy: Policy, now: datetime
+) -> Iterator[datetime]:
+    if policy.mode == TRACKED_ONLY:
+        return
+    if not certificate.renewal_due:
+        yield renewal_at(state, certificate, policy)
+    last_safe = last_safe_at(state, certificate, policy)
+    if last_safe > now or not _is_being_replaced(state, certificate):
+        yield last_safe  # from then on a renewal that a pause holds goes on

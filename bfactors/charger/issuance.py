@@ -17,7 +17,8 @@ from bfactors.check.finding import Finding
 from bfactors.command import RequestJob
 from bfactors.fleet.state import Authority, FleetFacts
 from bfactors.instruction import InstallLeaf, ObtainCsr
-from bfactors.purpose import purposes
+from bfactors.policy import TRACKED_ONLY, WITHOUT_USAGE, Policy
+from bfactors.purpose import PurposeSpec, purposes
 from bfactors.x509 import SigningRequest, parse_certificates, pem_of, signed_by
 
 CALL_WINDOW = timedelta(minutes=4)
@@ -35,8 +36,8 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
         if isinstance(found, SigningRequest) and own_request.is_held_back(draft, body.purpose, found):
             return
         job = _station_initiated(draft, body)
-    if job is None:
-        return
+    if job is None or (job.attempt is None and draft.policy(job.purpose).mode == TRACKED_ONLY):
+        return  # the plan says what holds the job; a later CSR serves as well
     if isinstance(found, SigningRequest) and found.spki_sha256 == _key_under_way(draft, job):
         _asked_again(draft, job, found, body.request_id)
         return
@@ -180,7 +181,7 @@ def request_issue(draft: Draft, job: JobState, authority: Authority, csr_pem: st
             attempt=attempt,
             token=token,
             authority_arn=authority.arn,
-            template=purposes()[job.purpose].template,
+            template=_template(purposes()[job.purpose], policy),
             signing_algorithm=authority.signing_algorithm,
             csr_pem=csr_pem,
             spki_sha256=spki_sha256,
@@ -190,6 +191,13 @@ def request_issue(draft: Draft, job: JobState, authority: Authority, csr_pem: st
         )
     )
     draft.stage(draft.state.jobs[job.job_id], "issuing", waiting_for="ca")
+
+
+def _template(spec: PurposeSpec, policy: Policy) -> str:
+    """The CA's template for a leaf of this purpose; without an extended key usage where policy wants none and it can be."""
+    if policy.extended_key_usage == WITHOUT_USAGE and spec.template_without_usage is not None:
+        return spec.template_without_usage
+    return spec.template
 
 
 def follow_authority(draft: Draft, job: JobState) -> None:

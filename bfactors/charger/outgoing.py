@@ -37,10 +37,11 @@ from bfactors.instruction import (
     InstructionOrder,
     Reboot,
     WriteAuthorizationKey,
+    interrupts,
     is_repeatable,
     is_reset,
 )
-from bfactors.policy import Policy, effective
+from bfactors.policy import TRACKED_ONLY, Policy, effective
 from bfactors.purpose import purpose, session_purpose
 from bfactors.revocation_source import sources_in
 from bfactors.urgency import URGENT_REASONS
@@ -93,6 +94,7 @@ def _order(
         decision=instruction.decision,
         answer_wait_s=policy.answer_wait_s,
         body=instruction.body,
+        waits_for_cars=policy.not_while_charging and interrupts(instruction.body),
         is_urgent=job is not None and is_urgent(state, job, policy, now),
         admission_revision=_admitted_from(state, instruction),
     )
@@ -183,6 +185,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
             certificate.renewal_due
             and certificate.state == "active"
             and open_issue(state, certificate.purpose) is None
+            and _is_managed(state, facts, certificate.purpose)
         ):
             found.append(
                 StartRenewal(
@@ -224,6 +227,12 @@ def _watch(state: ChargerState, certificate: CertificateRecord, facts: FleetFact
         not_after=certificate.not_after,
     )
     return [watch]
+
+
+def _is_managed(state: ChargerState, facts: FleetFacts, name: str) -> bool:
+    """Whether renewals are ours to start."""
+    policy = effective(facts.policies, purpose=name, family=state.family, cohort=state.cohort)
+    return policy.mode != TRACKED_ONLY
 
 
 def _mint(state: ChargerState, key: PendingKey) -> MintKey:

@@ -9,6 +9,7 @@ from bfactors.charger.draft import Draft
 from bfactors.charger.evolve_job import A_DAY
 from bfactors.charger.pause import is_close_to_its_end
 from bfactors.charger.state import slot_key
+from bfactors.policy import TRACKED_ONLY
 from bfactors.x509 import SigningRequest
 
 
@@ -34,6 +35,11 @@ def is_held_back(draft: Draft, purpose: str, found: SigningRequest) -> bool:
 
 def _problem(draft: Draft, purpose: str, found: SigningRequest) -> tuple[str, str] | None:
     state, policy = draft.state, draft.policy(purpose)
+    if policy.mode == TRACKED_ONLY:
+        return (
+            TRACKED_ONLY,
+            "policy has certificates of this purpose tracked only: nothing is issued for them",
+        )
     slot = state.slots.get(slot_key(purpose, "default"))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     if current is None or is_close_to_its_end(state, purpose, "default", policy, draft.now):

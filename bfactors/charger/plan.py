@@ -28,8 +28,13 @@ from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
 from bfactors.inventory.listed import is_leaf_listed
-from bfactors.policy import effective
+from bfactors.policy import TRACKED_ONLY, effective
 from bfactors.purpose import purpose, session_purpose
+
+_TRACKED = (
+    TRACKED_ONLY,
+    "policy has certificates of this purpose tracked only since: cancel the job, or let policy manage them",
+)
 
 
 def plan(draft: Draft) -> None:
@@ -130,6 +135,9 @@ def _plan_without_certificate(draft: Draft, job: JobState) -> None:
         issuance.follow_authority(draft, job)
         return  # with the CA; its evidence moves the job on
     policy = draft.policy(job.purpose)
+    if policy.mode == TRACKED_ONLY:
+        draft.stage(job, "held", held_by=f"policy/{TRACKED_ONLY}", reason=_TRACKED)
+        return
     if job.failures >= policy.max_attempts:
         draft.fail(
             job,

@@ -10,6 +10,7 @@ from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
 from bfactors.identity import charger_id_problem, serial_number_problem
+from bfactors.policy import TRACKED_ONLY
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 
@@ -162,6 +163,11 @@ def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     present = open_issue(draft.state, command.purpose)
     if present is not None:
         return present.job_id
+    if draft.policy(command.purpose).mode == TRACKED_ONLY:
+        message = (
+            f"policy has certificates of {command.purpose} tracked only: nothing is issued for this charger"
+        )
+        return Refusal(TRACKED_ONLY, message, "purpose", 409)
     if command.action == "renew" and certificate is None:
         return Refusal(
             "no-certificate", "the slot holds no certificate to renew; request issue", "action", 409

@@ -62,6 +62,14 @@ def gate(draft: Draft, job: JobState) -> GateClosed | None:
             f"the issuing CA of {job.purpose} ends {authority.not_after:%Y-%m-%d %H:%M} UTC",
             "operator",
         )
+    policy = draft.policy(job.purpose)
+    if authority.not_after - CA_MARGIN - draft.now < timedelta(days=policy.shortest_validity_days):
+        return GateClosed(
+            "issuing-authority-ends-too-soon",
+            f"the issuing CA of {job.purpose} ends {authority.not_after:%Y-%m-%d}, sooner than the shortest leaf that"
+            f" policy allows ({policy.shortest_validity_days} days): roll over to another CA",
+            "operator",
+        )
     return _gateways(draft, authority) if spec.is_session_credential else None
 
 

@@ -107,6 +107,10 @@ def extensions(candidate: Candidate) -> Finding | None:
         return Finding("csr-asks-for-ca", "the CSR asks for a CA certificate")
     if request.dns_names and not candidate.purpose.server_auth:
         return Finding("csr-asks-for-dns-name", "the CSR asks for a DNS name (A00.FR.511)")
+    if request.has_alternative_names and candidate.policy.alternative_names == "none":
+        return Finding(
+            "csr-asks-for-alternative-name", "the CSR asks for an alternative name, which policy refuses"
+        )
     usages = request.extended_key_usage
     if usages is not None and candidate.purpose.client_auth and CLIENT_AUTH not in usages:
         return Finding(

@@ -31,6 +31,7 @@ class Returned(msgspec.Struct, frozen=True, kw_only=True):
     authority: Certificate
     request: SigningRequest
     purpose: PurposeSpec
+    template: str
     not_before: datetime
     not_after: datetime
 
@@ -81,8 +82,10 @@ def subject(returned: Returned) -> Finding | None:
 
 
 def usage(returned: Returned) -> Finding | None:
-    """An extended key usage, if there is one, allows what the purpose needs and nothing more."""
+    """The extended key usage is the template's: none at all, or what the purpose needs and nothing more."""
     usages = returned.leaf.extended_key_usage
+    if returned.template == returned.purpose.template_without_usage:
+        return _no_usage(returned.leaf)
     if usages is None:
         return None
     needed = {
@@ -99,6 +102,15 @@ def usage(returned: Returned) -> Finding | None:
         )
     if returned.purpose.client_auth and not returned.purpose.server_auth and SERVER_AUTH in usages:
         return Finding("leaf-usage-excess", "the certificate could also be used by a server")
+    return None
+
+
+def _no_usage(leaf: Certificate) -> Finding | None:
+    if leaf.extended_key_usage is not None:
+        said = ", ".join(leaf.extended_key_usage)
+        return Finding("leaf-usage-excess", f"asked for without an extended key usage, and has {said}")
+    if leaf.key_usage is None or "digital_signature" not in leaf.key_usage:
+        return Finding("leaf-usage-missing", "its key usage does not let it sign a handshake")
     return None
 
 
@@ -124,6 +136,7 @@ def findings(
     csr_pem: str,
     authority: Certificate,
     purpose: PurposeSpec,
+    template: str,
     not_before: datetime,
     not_after: datetime,
 ) -> tuple[Finding, ...]:
@@ -139,6 +152,7 @@ def findings(
         authority=authority,
         request=request,
         purpose=purpose,
+        template=template,
         not_before=not_before,
         not_after=not_after,
     )

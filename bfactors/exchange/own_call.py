@@ -42,7 +42,9 @@ def pump(turn: Turn) -> None:
     state = turn.state
     if state.phase != "open" or state.announced is not None:
         return
-    order = next((o for o in state.orders if isinstance(o.body, CloseSession)), None)
+    order = next(
+        (o for o in state.orders if isinstance(o.body, CloseSession) and not _waits_for_cars(state, o)), None
+    )
     is_free = state.outstanding is None and state.opening is None
     if order is None and is_free and station_call.is_ready_for_calls(turn):
         order = next((o for o in state.orders if _may_leave(state, o)), None)
@@ -65,7 +67,18 @@ def _may_leave(state: ExchangeState, order: InstructionOrder) -> bool:
     """
     if isinstance(order.body, Reboot) and state.charging and not order.is_urgent:
         return False
+    if _waits_for_cars(state, order):
+        return False
     return (order.is_urgent or not state.is_paused) and order.admission_revision <= state.record.revision
+
+
+def _waits_for_cars(state: ExchangeState, order: InstructionOrder) -> bool:
+    """Whether policy keeps it back for the cars that are charging; a reset on idle waits for them by itself (2.x)."""
+    if not order.waits_for_cars or order.is_urgent:
+        return False
+    if isinstance(order.body, Reboot) and order.body.when == "on-idle":
+        return bool(state.charging)
+    return bool(state.charging or state.transactions)
 
 
 def sent_stored(turn: Turn, evidence: Evidence) -> None:

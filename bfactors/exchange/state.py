@@ -147,6 +147,8 @@ class ExchangeState(msgspec.Struct, frozen=True, kw_only=True):
     """(kind, status, request id) of the last log and firmware status that the evidence log holds."""
     charging: frozenset[int] = frozenset()
     """Connectors at which a car is charging, as far as the charger said so on this session."""
+    transactions: frozenset[str] = frozenset()
+    """Transactions that run (2.x), as far as the charger said so on this session, a few dozen at most."""
     is_clock_wrong: bool = False
     """Whether the charger's clock was last found to be wrong on this session."""
     relays: tuple[int, ...] = ()

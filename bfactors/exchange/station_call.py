@@ -49,6 +49,7 @@ from bfactors.pem import MalformedX509, normalised_csr
 Standing = Literal["accepted", "pending", "refused"]
 Answerable = CsrReceived | SecurityEventReported | LogStatusReported | FirmwareStatusReported
 """The evidence that a charger's own call waits for before it is answered."""
+MOST_TRANSACTIONS = 64
 
 
 def standing(state: ExchangeState) -> Standing:
@@ -251,11 +252,21 @@ def _note_clock(turn: Turn, message: Relayed, message_id: str) -> None:
 
 
 def _note_charging(turn: Turn, message: Relayed) -> None:
+    if message.transaction is not None:
+        _note_transaction(turn, *message.transaction)
     if message.charging is None:
         return
     connector, is_charging = message.charging
     others = turn.state.charging - {connector}
     turn.change(charging=others | {connector} if is_charging else others)
+
+
+def _note_transaction(turn: Turn, transaction_id: str, runs: bool) -> None:
+    known = turn.state.transactions
+    if not runs:
+        turn.change(transactions=known - {transaction_id})
+    elif len(known) < MOST_TRANSACTIONS:  # with so many, one that is not counted changes nothing
+        turn.change(transactions=known | {transaction_id})
 
 
 def _take_security_event(turn: Turn, body: SecurityEventReported) -> None:

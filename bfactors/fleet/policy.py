@@ -8,9 +8,9 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.fleet.state import FleetFacts
-from bfactors.policy import Policy, PolicyOverride, PolicySet, effective, problems
+from bfactors.policy import WITHOUT_USAGE, Policy, PolicyOverride, PolicySet, effective, problems
 from bfactors.policy_scope import FORMS, Scope, parse_scope
-from bfactors.purpose import purposes
+from bfactors.purpose import PurposeSpec, purposes
 from bfactors.realm import loosened
 from bfactors.refusal import Refusal
 
@@ -96,6 +96,7 @@ def _refusal(
     )
     for code, found in (
         ("contradiction", problems(policy)),
+        ("purpose-cannot", _beyond_purpose(purposes()[scope.purpose], policy)),
         ("realm-rule", loosened(purposes()[scope.purpose], policy)),
         *((code, [each for each in found if each[0] in override.values]) for code, found in impossible),
     ):
@@ -103,6 +104,18 @@ def _refusal(
             field, message = found[0]
             return Refusal(code, f"{field} {message}", field)
     return None
+
+
+def _beyond_purpose(spec: PurposeSpec, policy: Policy) -> list[tuple[str, str]]:
+    """What nobody here can do for this purpose."""
+    found: list[tuple[str, str]] = []
+    if policy.mode not in spec.modes:
+        found.append(
+            ("mode", f"cannot be `{policy.mode}`: {spec.name} can be {' or '.join(spec.modes)} so far")
+        )
+    if policy.extended_key_usage == WITHOUT_USAGE and spec.template_without_usage is None:
+        found.append(("extended_key_usage", f"cannot be `none`: {spec.name} has no template without one"))
+    return found
 
 
 def _beyond_authority(

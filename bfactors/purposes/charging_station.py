@@ -13,5 +13,6 @@ PURPOSE = PurposeSpec(
     evidence_rungs=("issued", "installed", "seen-live"),
     active_rung="seen-live",
     template="EndEntityClientAuthCertificate/V1",
+    template_without_usage="BlankEndEntityCertificate_APIPassthrough/V1",
     is_session_credential=True,
 )

@@ -8,9 +8,12 @@ from msgspec import UNSET, Meta, UnsetType
 from bfactors.approval import KIND_NAMES as APPROVAL_KINDS
 from bfactors.command import SetPolicy
 from bfactors.policy import (
+    ALTERNATIVE_NAMES,
     BUILT_IN,
+    EXTENDED_KEY_USAGES,
     KEY_REBOOTS,
     KEY_ROTATION_TRIGGERS,
+    MODES,
     REVOCATION_DONE,
     UNEXPLAINED_CERTIFICATES,
     Policy,
@@ -29,14 +32,17 @@ from gateways.admin.route import Answer, Call, Route
 
 DAYS_AT_MOST = 36_500
 SECONDS_AT_MOST = 10 * 365 * 86_400
-_AT_MOST = {"validity_days": 3650, "max_attempts": 1000}
+_AT_MOST = {"validity_days": 3650, "shortest_validity_days": 3650, "max_attempts": 1000}
 _AT_LEAST_ONE = {
-    *("charger_patience_s", "publication_wait_s"),
+    *("charger_patience_s", "publication_wait_s", "shortest_validity_days"),
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
     *("approval_valid_hours", "rollback_longest_days"),
 }
 _CHOICES = {
+    "mode": MODES,
+    "extended_key_usage": EXTENDED_KEY_USAGES,
+    "alternative_names": ALTERNATIVE_NAMES,
     "confirm_rung": ("listed", "used", "accepted"),
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),
@@ -62,6 +68,8 @@ def _bounded(name: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         fewest = 1 if name in _CHOICES and name not in _MAY_BE_EMPTY else 0
         return Annotated[list[_bounded(name, get_args(kind)[0])], Meta(min_length=fewest, max_length=16)]  # type: ignore[misc]
+    if kind is bool:
+        return bool
     if kind is int:
         most = _AT_MOST.get(name, DAYS_AT_MOST if name.endswith("_days") else SECONDS_AT_MOST)
         return Annotated[int, Meta(ge=1 if name in _AT_LEAST_ONE else 0, le=most)]

@@ -20,6 +20,7 @@ from bfactors.ca import (
     Transient,
 )
 from bfactors.ports import Clock, Metrics
+from bfactors.purpose import purposes
 from bfactors.urgency import URGENT_REASONS, Urgency
 from gateways.ca.authority_chain import described
 from gateways.ca.aws_error import CAUGHT, ca_error
@@ -207,11 +208,19 @@ _METHODS = {
 }
 
 
+_TAKES_EXTENSIONS = frozenset(
+    spec.template_without_usage for spec in purposes().values() if spec.template_without_usage is not None
+)
+_SIGNS_ALONE = {"Extensions": {"KeyUsage": {"DigitalSignature": True}}}
+"""What a template without extensions of its own is given, always the same: the key signs handshakes (A00.FR.511's table)."""
+
+
 def signing_parameters(order: SigningOrder) -> dict[str, Any]:
     """IssueCertificate's parameters: nothing in them depends on when or how often they are sent. Raises Permanent."""
     if not 1 <= len(order.token) <= TOKEN_MAX_CHARS:
         raise Permanent("TokenLength", f"an idempotency token has 1 to {TOKEN_MAX_CHARS} characters")
     partition = order.authority_arn.split(":")[1:2] or ["aws"]
+    extensions = {"ApiPassthrough": _SIGNS_ALONE} if order.template in _TAKES_EXTENSIONS else {}
     return {
         "CertificateAuthorityArn": order.authority_arn,
         "Csr": order.csr_pem.encode(),
@@ -220,6 +229,7 @@ def signing_parameters(order: SigningOrder) -> dict[str, Any]:
         "Validity": _absolute(order.not_after),
         "ValidityNotBefore": _absolute(order.not_before),
         "IdempotencyToken": order.token,
+        **extensions,
     }
 
 

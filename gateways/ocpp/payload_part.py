@@ -77,6 +77,13 @@ def said_at(action: str, payload: Payload) -> datetime | None:
         return None
 
 
+def transaction(action: str, payload: Payload) -> tuple[str, bool] | None:
+    """What a TransactionEvent says of its transaction: whether it runs."""
+    if action != "TransactionEvent":
+        return None
+    return payload["transactionInfo"]["transactionId"], payload["eventType"] != "Ended"
+
+
 def security_event(payload: Payload) -> SecurityEventNotified:
     return SecurityEventNotified(
         event_type=payload["type"], charger_time=payload["timestamp"], tech_info=payload.get("techInfo")

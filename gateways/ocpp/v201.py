@@ -151,6 +151,7 @@ class Ocpp201:
                 payload=orjson.dumps(payload),
                 confirm=action in self.confirmed,
                 said_at=payload_part.said_at(action, payload),
+                transaction=payload_part.transaction(action, payload),
             )
         if action in self.decided:
             return DecisionAsked(

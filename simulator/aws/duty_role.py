@@ -17,7 +17,7 @@ DUTY_ROLES: Mapping[str, Role] = {
         "betterfleet-charger-issuer",
         _ISSUE,
         frozenset({"charger-identity"}),
-        frozenset({"EndEntityClientAuthCertificate"}),
+        frozenset({"EndEntityClientAuthCertificate", "BlankEndEntityCertificate_APIPassthrough"}),
     ),
     "vehicle-issuer": Role(
         "betterfleet-vehicle-issuer",

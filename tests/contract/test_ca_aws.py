@@ -209,6 +209,7 @@ async def test_a_certificate_is_made_as_ordered_and_comes_with_its_chain(side: S
         csr_pem=order.csr_pem,
         authority=authority,
         purpose=purpose("charging_station"),
+        template=order.template,
         not_before=order.not_before,
         not_after=order.not_after,
     )
@@ -218,6 +219,14 @@ async def test_a_certificate_is_made_as_ordered_and_comes_with_its_chain(side: S
     issuers = parse_certificates(chain.issuers_pem)
     assert issuers[0] == authority
     assert is_root(issuers[-1])
+
+
+async def test_a_leaf_can_be_ordered_without_an_extended_key_usage(side: Side) -> None:
+    template = purpose("charging_station").template_without_usage
+    assert template is not None
+    _, chain = await made(side, template=template)
+    leaf = parse_certificate(chain.leaf_pem)
+    assert (leaf.extended_key_usage, leaf.key_usage, leaf.is_ca) == (None, ("digital_signature",), False)
 
 
 async def test_the_same_order_within_the_window_names_the_same_certificate(side: Side) -> None:

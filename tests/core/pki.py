@@ -11,6 +11,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2036, 1, 1, tzinfo=UTC)
 
+_USAGES = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Ca:
     """A root and an issuing CA under it."""
@@ -30,7 +43,14 @@ class Ca:
         return pem(self.certificate)
 
     def sign(
-        self, csr_pem: str, not_before: datetime, not_after: datetime, crl_address: str | None = None
+        self,
+        csr_pem: str,
+        not_before: datetime,
+        not_after: datetime,
+        crl_address: str | None = None,
+        *,
+        usages: tuple[str, ...] = ("client",),
+        key_usage: bool = True,
     ) -> str:
         """The chain (leaf, issuing CA) for a CSR."""
         csr = x509.load_pem_x509_csr(csr_pem.encode())
@@ -43,12 +63,17 @@ class Ca:
             .not_valid_before(not_before)
             .not_valid_after(not_after)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         )
         if crl_address is not None:
             point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_address)], None, None, None)
             builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
-        return pem(builder.sign(self.key, hashes.SHA256())) + self.pem
+        if usages:
+            oids = [_USAGES[usage] for usage in usages]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(oids), critical=False)
+        if key_usage:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        leaf = builder.sign(self.key, hashes.SHA256())
+        return pem(leaf) + self.pem
 
 
 @cache
@@ -61,13 +86,19 @@ def pem(certificate: x509.Certificate) -> str:
 
 
 def csr(
-    common_name: str, organization: str | None = "Depot", key: ec.EllipticCurvePrivateKey | None = None
+    common_name: str,
+    organization: str | None = "Depot",
+    key: ec.EllipticCurvePrivateKey | None = None,
+    uri: str | None = None,
 ) -> str:
     """A CSR as a charger makes it."""
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
     if organization is not None:
         parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))
+    if uri is not None:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        builder = builder.add_extension(names, critical=False)
     request = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
 

@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfactors.aws_duty import CORE, DUTIES, GET, ISSUE, MUTATIONS, REVOKE, Duty, template_arn
+from bfactors.aws_duty import (
+    CLIENT,
+    CORE,
+    DUTIES,
+    GET,
+    ISSUE,
+    MUTATIONS,
+    REVOKE,
+    WITHOUT_USAGE,
+    Duty,
+    template_arn,
+)
 from bfactors.purpose import purposes
 from deploy.aws.policy import Request, decide, like
 from deploy.aws.policy_lint import objections
@@ -89,6 +100,26 @@ def test_a_shipped_role_can_do_its_duty(duty: Duty) -> None:
         ) == ("allowed")
     simulated = Request(action="iam:SimulatePrincipalPolicy", resource=role_arn(duty.name))
     assert decide(policies, simulated) == "allowed"
+
+
+def test_a_template_without_extensions_makes_no_certificate_with_an_extended_key_usage() -> None:
+    policies, arn = shipped("charger-issuer"), CA["charger-identity"]
+    assert decide(policies, issuing(arn, WITHOUT_USAGE)) == "allowed"
+    usage = {"acm-pca:x509Ext/ExtendedKeyUsage": "serverAuth"}
+    assert decide(policies, issuing(arn, WITHOUT_USAGE, **usage)) == "explicitDeny"
+    usage = {"acm-pca:x509Ext/ExtendedKeyUsage": "clientAuth"}
+    assert decide(policies, issuing(arn, CLIENT, **usage)) == "allowed"
+
+
+def test_during_a_rollover_the_roles_reach_the_next_ca_too_and_no_other() -> None:
+    following = CA["charger-identity"].replace("10000000", "90000000")
+    assert decide(shipped("charger-issuer"), issuing(following, CLIENT)) == "explicitDeny"
+    rolling = shipped("charger-issuer", ChargerNextCaArn=following)
+    assert decide(rolling, issuing(following, CLIENT)) == "allowed"
+    assert decide(rolling, issuing(CA["charger-identity"], CLIENT)) == "allowed"
+    assert decide(rolling, issuing(CA["vehicle-vas"], CLIENT)) == "explicitDeny"
+    revoking = Request(action=REVOKE, resource=following)
+    assert decide(shipped("revoker", ChargerNextCaArn=following), revoking) == "allowed"
 
 
 @pytest.mark.parametrize(

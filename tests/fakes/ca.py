@@ -287,7 +287,9 @@ class FakeCa:
             csr_pem = pem_of(parse_csr(order.csr_pem).der, "CERTIFICATE REQUEST")
         except MalformedX509:
             raise MalformedCsr("MalformedCSRException", "the CSR cannot be read") from None
-        leaf, issuing = parse_certificates(self.pki.sign(csr_pem, order.not_before, order.not_after))
+        usages = () if order.template.startswith("Blank") else ("client",)
+        signed = self.pki.sign(csr_pem, order.not_before, order.not_after, usages=usages)
+        leaf, issuing = parse_certificates(signed)
         external_ref = f"{self.arn}/certificate/{leaf.serial_number}"
         chain = IssuedChain(leaf_pem=pem_of(leaf.der), issuers_pem=pem_of(issuing.der) + self.pki.root_pem)
         self.made[external_ref] = Made(order, chain, self.time.now())
