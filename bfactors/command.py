@@ -33,8 +33,38 @@ class RegisterCharger(_Command, frozen=True, kw_only=True):
     security_profile: int
     target_security_profile: int = 3
     organization: str | None = None
+    installer: str | None = None
     expected_common_name: str | None = None
     ocpp_versions: tuple[str, ...] = ("2.0.1",)
+    key: KeyVerifier | None = None
+    key_forms: tuple[KeyVerifier, ...] = ()
+    key_origin: str | None = None
+    key_weakness: str | None = None
+
+
+class DecommissionCharger(_Command, frozen=True, kw_only=True):
+    """Take a charger out of service: it is refused at once, and what it holds is revoked."""
+
+    job_id: str
+    charger_id: str
+    reason: str
+
+
+class ReplaceUnit(_Command, frozen=True, kw_only=True):
+    """Put another unit in a charger's position; the old one is refused at once, and what it holds is revoked.
+
+    Absent fields: the name is the new serial number, or stays where it was no serial number; versions and profile stay,
+    but a unit nobody has seen does not start on profile 3.
+    """
+
+    job_id: str
+    charger_id: str
+    managed_identity_id: str
+    serial_number: str
+    reason: str
+    expected_common_name: str | None = None
+    security_profile: int | None = None
+    ocpp_versions: tuple[str, ...] | None = None
     key: KeyVerifier | None = None
     key_forms: tuple[KeyVerifier, ...] = ()
     key_origin: str | None = None
@@ -48,6 +78,7 @@ class ChangeCharger(_Command, frozen=True, kw_only=True):
     site: str | None = None
     cohort: str | None = None
     organization: str | None = None
+    installer: str | None = None
     expected_common_name: str | None = None
 
 
@@ -280,6 +311,8 @@ class RemoveSubscription(_Command, frozen=True, kw_only=True):
 
 Command = (
     RegisterCharger
+    | DecommissionCharger
+    | ReplaceUnit
     | ChangeCharger
     | SetChargerCapabilities
     | ResumeCharger

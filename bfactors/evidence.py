@@ -35,6 +35,8 @@ class SessionOpened(_Body, frozen=True, kw_only=True):
     fingerprint_sha256: str | None = None
     key_generation: int | None = None
     flags: tuple[str, ...] = ()
+    managed_identity_id: str | None = None
+    """The unit that the admission record it was admitted by named."""
     leaf_pem: str | None = None
     """The leaf itself, told where it is none that its admission record lists."""
 

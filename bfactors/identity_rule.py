@@ -374,15 +374,18 @@ def cut_problem(
     fingerprint_sha256: str | None,
     key_generation: int | None,
     flags: tuple[str, ...] = (),
+    managed_identity_id: str | None = None,
 ) -> Problem | None:
     """Why an open session may not go on after its charger's record changed, or None.
 
     Only a refused charger, a leaf that was revoked, deactivated, rejected or is listed no more, and a key that is listed
     no more cut a session; expiry, supersession and a raised profile wait for the next upgrade (A00.FR.705). A session that
-    an expired leaf was let in for ends with that permission.
+    an expired leaf was let in for ends with that permission, and one of a unit that another has replaced ends with it.
     """
     if record.mode == "refused":
         return Problem(record.refusal_reason or "charger-refused", "this charger may not connect")
+    if managed_identity_id is not None and managed_identity_id != record.managed_identity_id:
+        return Problem("unit-replaced", "another unit stands in this charger's place")
     if EXPIRED_FLAG in flags and record.expired_admitted_until is None:
         return Problem("credential-expired", "the expired certificate is no longer let in")
     if fingerprint_sha256 is not None:

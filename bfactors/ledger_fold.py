@@ -236,13 +236,13 @@ class Fold:
     def _charger_command(
         self, envelope: c.CommandEnvelope, body: charger_decide.ChargerCommand
     ) -> c.CommandAnswer:
-        serial = body.serial_number if isinstance(body, c.RegisterCharger) else None
+        serial = body.serial_number if isinstance(body, c.RegisterCharger | c.ReplaceUnit) else None
         context = self._context(envelope.command_id, envelope.actor, serial)
         decision = charger_decide.decide_command(self.states.get(body.charger_id), body, context)
         if decision.refusal is not None or decision.state is None:
             return c.CommandAnswer(refusal=decision.refusal)
         self._take(decision, envelope.actor, envelope.command_id)
-        if isinstance(body, c.RegisterCharger):
+        if isinstance(body, c.RegisterCharger | c.ReplaceUnit):
             self._serial_owners[body.serial_number] = body.charger_id
         state = decision.state
         if decision.job_id is not None:
@@ -440,6 +440,8 @@ def _columns(
         charger_id, identity = state.charger_id, state.managed_identity_id
         if purpose is None:
             certificate = state.certificates.get(certificate_id) if certificate_id else None
+            if certificate is not None and certificate.former_identity_id:
+                identity = certificate.former_identity_id
             about = certificate or state.jobs.get(job_id or "") or (jobs or _NO_JOBS).get(job_id or "")
             if about is not None:
                 purpose, variant = about.purpose, about.variant

@@ -21,6 +21,7 @@ KEY_ROTATION_TRIGGERS = (
     "suspected-leak",
     "used-from-two-places",
     "owner-changed",
+    "installer-changed",
     "factory-key",
     "first-contact",
 )
@@ -92,7 +93,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     key_rotation_days: int = 365
     """An AuthorizationKey is changed at this age at the latest, from eleven twelfths of it on, spread by a hash; 0: never."""
-    key_rotation_triggers: tuple[str, ...] = ("schedule", "suspected-leak", "owner-changed", "factory-key")
+    key_rotation_triggers: tuple[str, ...] = (
+        "schedule",
+        "suspected-leak",
+        "owner-changed",
+        "installer-changed",
+        "factory-key",
+    )
     """What changes a key without anybody asking; the others of the table are for policies that want them."""
     key_close_session_s: int = 300
     """How long a charger that took a new AuthorizationKey may stay on its session before that is closed; 0: it never is."""

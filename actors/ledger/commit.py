@@ -199,7 +199,11 @@ async def _look_up(store: LedgerStore, items: Sequence[Item], loaded: Loaded) ->
                 request = csr_check.read(text)
                 if isinstance(request, SigningRequest):
                     keys.add(request.spki_sha256)
-            case Asked(envelope=c.CommandEnvelope(body=c.RegisterCharger(serial_number=serial))):
+            case Asked(
+                envelope=c.CommandEnvelope(
+                    body=c.RegisterCharger(serial_number=serial) | c.ReplaceUnit(serial_number=serial)
+                )
+            ):
                 serials.add(serial)
             case Asked(envelope=envelope):
                 key = key_of(envelope.body)

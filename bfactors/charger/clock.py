@@ -8,6 +8,7 @@ from bfactors import event as e
 from bfactors.charger import (
     approval,
     blackout_hold,
+    departure,
     discard,
     expired,
     inventory,
@@ -33,7 +34,7 @@ from bfactors.instruction import CallAction
 from bfactors.policy import TRACKED_ONLY, Policy, effective
 from bfactors.purpose import session_purpose
 
-_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY, MIGRATE)
+_WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY, MIGRATE, *departure.LEAVING)
 _RESTING = (RESTING, key_rotation.AWAITS_PROFILE)
 
 
@@ -221,7 +222,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
     if told_at is not None:
         yield told_at
     listing = inventory.due_at(state, policy)
-    if listing is not None:
+    if listing is not None and state.decommissioned_at is None:
         yield listing
     yield from migration.moments(state, policy)
     yield from approval.moments(state)

@@ -16,6 +16,7 @@ from bfactors.charger import (
     clock,
     clock_fact,
     delivery,
+    departure,
     expired,
     issuance,
     key_rotation,
@@ -37,6 +38,8 @@ from bfactors.refusal import Refusal
 
 ChargerCommand = (
     c.RegisterCharger
+    | c.DecommissionCharger
+    | c.ReplaceUnit
     | c.ChangeCharger
     | c.SetChargerCapabilities
     | c.ResumeCharger
@@ -78,10 +81,18 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
     if state is None:
         refusal = Refusal("unknown-charger", f"no charger is called {command.charger_id}", "charger_id", 404)
         return Decision(state=None, refusal=refusal)
+    if state.decommissioned_at is not None and not isinstance(
+        command, c.DecommissionCharger | c.ReplaceUnit | c.CancelJob
+    ):
+        return Decision(state=state, refusal=departure.out_of_service(state))
     draft = Draft(state, context)
     job_id: str | None = None
     outcome: Refusal | str | None
     match command:
+        case c.DecommissionCharger():
+            outcome = departure.decommissioned(draft, command)
+        case c.ReplaceUnit():
+            outcome = departure.replaced(draft, command)
         case c.ChangeCharger():
             outcome = request.change(draft, command)
         case c.SetChargerCapabilities():

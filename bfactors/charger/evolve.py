@@ -6,6 +6,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
+from bfactors.charger import evolve_departure
 from bfactors.charger.evolve_certificate import certificate_changed, found_at_ca, issued
 from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
@@ -52,6 +53,7 @@ def _registered(event: e.ChargerRegistered, now: datetime) -> ChargerState:
         site=event.site,
         cohort=event.cohort,
         organization=event.organization,
+        installer=event.installer,
         expected_common_name=event.expected_common_name,
         security_profile=event.security_profile,
         target_security_profile=event.target_security_profile,
@@ -76,7 +78,12 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 cohort=event.cohort,
                 organization=event.organization,
                 expected_common_name=event.expected_common_name,
+                installer=event.installer,
             )
+        case e.ChargerDecommissioned():
+            return evolve_departure.decommissioned(state, event, now)
+        case e.ChargerReplaced():
+            return evolve_departure.replaced(state, event, now)
         case e.AdmissionRuleChanged():
             return replace(state, subject_match=event.subject_match)
         case e.ChargerCapabilitiesSet():

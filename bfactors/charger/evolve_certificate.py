@@ -47,6 +47,9 @@ def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> Ch
         not_after=event.not_after,
         chain_pem=event.chain_pem,
         issued_at=now,
+        former_identity_id=""
+        if event.managed_identity_id == state.managed_identity_id
+        else event.managed_identity_id,
     )
     key = slot_key(event.purpose, event.variant)
     slot = state.slots.get(key, Slot())

@@ -6,11 +6,11 @@ from datetime import timedelta
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.charger import activation, own_request, reconciliation, request, slow_authority
+from bfactors.charger import activation, departure, own_request, reconciliation, request, slow_authority
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve_job import CHARGER_INITIATED
 from bfactors.charger.pause import holder
-from bfactors.charger.state import Attempt, EndedJob, JobState, open_issue, slot_key
+from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, open_issue, slot_key
 from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
 from bfactors.check.finding import Finding
@@ -28,7 +28,11 @@ CALL_WINDOW = timedelta(minutes=4)
 def csr_received(draft: Draft, body: v.CsrReceived) -> None:
     """A CSR arrived: for the job that waits for one, or because the charger renews by itself (A03)."""
     spec = purposes().get(body.purpose)
-    if spec is None or spec.identity_kind != "charger":
+    if (
+        spec is None
+        or spec.identity_kind != "charger"
+        or not departure.is_heard(draft.state, body.session_id)
+    ):
         return
     found = csr_check.read(body.csr)
     job = open_issue(draft.state, body.purpose)
@@ -255,7 +259,7 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
         e.CertificateIssued(
             job_id=body.job_id,
             certificate_id=certificate_id,
-            managed_identity_id=draft.state.managed_identity_id,
+            managed_identity_id=_identity_of(draft.state, about),
             charger_id=draft.state.charger_id,
             purpose=about.purpose,
             variant=about.variant,
@@ -295,6 +299,12 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
         )
     else:
         activation.reached(draft, certificate_id, "issued")
+
+
+def _identity_of(state: ChargerState, about: JobState | EndedJob) -> str:
+    """Whom the certificate is for: the unit whose job it was, even if that has left."""
+    former = about.former_identity_id if isinstance(about, EndedJob) else ""
+    return former or state.managed_identity_id
 
 
 def _job_or_its_end(draft: Draft, job_id: str) -> JobState | EndedJob | None:

@@ -53,6 +53,13 @@ def _owner_changed(draft: Draft, policy: Policy) -> str | None:
     return f"it belongs to {after} now, and {before} knew its key"
 
 
+def _installer_changed(draft: Draft, policy: Policy) -> str | None:
+    before, after = draft.before.installer, draft.state.installer
+    if before is None or before == after:
+        return None
+    return f"{before}, who looked after it before {after}, may know its key"
+
+
 def _factory_key(draft: Draft, policy: Policy) -> str | None:
     state = draft.state
     if not _is_shown(state):
@@ -79,6 +86,7 @@ TRIGGERS: tuple[Trigger, ...] = (
     Trigger("suspected-leak", _leaked),
     Trigger("used-from-two-places", _used_from_two_places),
     Trigger("owner-changed", _owner_changed, rests=False),
+    Trigger("installer-changed", _installer_changed, rests=False),
     Trigger("factory-key", _factory_key),
     Trigger("first-contact", _first_contact),
     Trigger("schedule", _scheduled),

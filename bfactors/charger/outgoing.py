@@ -6,7 +6,7 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
-from bfactors.charger import deletion, key_rotation, operator_call
+from bfactors.charger import deletion, departure, key_rotation, operator_call
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE, TLS_PROFILE
@@ -322,7 +322,8 @@ def admission(state: ChargerState) -> AdmissionRecord:
             if purpose(certificate.purpose).is_session_credential
         ),
         expired_admitted_until=None if state.expired_admission is None else state.expired_admission.until,
-        mode="accepted",
+        mode="accepted" if state.decommissioned_at is None else "refused",
+        refusal_reason=None if state.decommissioned_at is None else departure.REFUSAL_REASON,
         capabilities=state.capabilities,
         spoken_for_by=state.spoken_for_by,
         trace=state.trace,

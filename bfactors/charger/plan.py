@@ -9,6 +9,7 @@ from bfactors.charger import (
     anchor_job,
     approval,
     deletion,
+    departure,
     discard,
     inventory,
     issuance,
@@ -39,6 +40,10 @@ _TRACKED = (
 
 def plan(draft: Draft) -> None:
     """Bring every open job of the charger to where it can be now."""
+    departure.follow(draft)
+    if draft.state.decommissioned_at is not None:
+        approval.follow(draft)
+        return
     _follow_admission_rule(draft)
     _follow_capabilities(draft)
     inventory.ask_if_due(draft)
@@ -77,6 +82,8 @@ def _plan_jobs(draft: Draft) -> None:
 
 def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
     """Whether the admission record of this charger was made under a policy, or family facts, that say otherwise by now."""
+    if state.decommissioned_at is not None:
+        return False
     policy = effective(
         facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
     )

@@ -140,6 +140,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "site": state.site,
         "cohort": state.cohort,
         "organization": state.organization,
+        "installer": state.installer,
         "expected_common_name": state.expected_common_name,
         "security_profile": state.security_profile,
         "target_security_profile": state.target_security_profile,
@@ -183,6 +184,8 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         "spoken_for_by": list(state.spoken_for_by),
         "capabilities": msgspec.structs.asdict(state.capabilities),
         "paused_reason": state.paused_reason,
+        "decommissioned_at": state.decommissioned_at,
+        "decommission_reason": state.decommission_reason,
         "last_seen_at": state.last_seen_at,
     }
 
@@ -257,7 +260,7 @@ def certificate_body(state: ChargerState, certificate: CertificateRecord) -> dic
     """A certificate as the API lists it (without its PEM)."""
     return {
         "certificate_id": certificate.certificate_id,
-        "managed_identity_id": state.managed_identity_id,
+        "managed_identity_id": certificate.former_identity_id or state.managed_identity_id,
         "charger_id": state.charger_id,
         "purpose": certificate.purpose,
         "realm": purpose(certificate.purpose).realm,
@@ -360,7 +363,7 @@ def charger_row(state: ChargerState) -> ChargerRow:
         connected=state.session is not None,
         incarnation=state.session.incarnation if state.session is not None else None,
         security_profile=state.security_profile,
-        decommissioned=False,
+        decommissioned=state.decommissioned_at is not None,
         locked_out_at=None if end is None else end.at,
         lockout_cause=None if end is None else end.cause,
         lockout_certificate_id=None if end is None else end.certificate_id,
@@ -378,7 +381,7 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
     return CertificateRow(
         certificate_id=certificate.certificate_id,
         charger_id=state.charger_id,
-        managed_identity_id=state.managed_identity_id,
+        managed_identity_id=body["managed_identity_id"],
         purpose=certificate.purpose,
         realm=body["realm"],
         variant=certificate.variant,

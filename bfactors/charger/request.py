@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import msgspec
+
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.certificate_hash import ReportedCertificate
-from bfactors.charger import anchor_job, deletion
+from bfactors.charger import anchor_job, deletion, departure
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
@@ -29,6 +31,8 @@ def register(
     state: ChargerState | None, command: c.RegisterCharger, context: Context
 ) -> tuple[ChargerState, list[e.ChargerEvent]] | Refusal:
     """Add a charger, or say why not."""
+    if state is not None and state.decommissioned_at is not None:
+        return departure.out_of_service(state)
     if state is not None:
         return Refusal(
             "charger-exists", f"charger {command.charger_id} is registered already", "charger_id", 409
@@ -62,6 +66,7 @@ def register(
         security_profile=command.security_profile,
         target_security_profile=command.target_security_profile,
         organization=command.organization,
+        installer=command.installer,
         expected_common_name=command.expected_common_name or command.serial_number,
         ocpp_versions=command.ocpp_versions,
         key=command.key,
@@ -80,10 +85,11 @@ def change(draft: Draft, command: c.ChangeCharger) -> Refusal | None:
         site=command.site or state.site,
         cohort=command.cohort or state.cohort,
         organization=command.organization or state.organization,
+        installer=command.installer or state.installer,
         expected_common_name=command.expected_common_name or state.expected_common_name,
     )
-    before = (state.site, state.cohort, state.organization, state.expected_common_name)
-    if before != (event.site, event.cohort, event.organization, event.expected_common_name):
+    after = evolve(state, event, draft.now)
+    if msgspec.structs.replace(after, revision=state.revision) != state:
         draft.record(event)
     return None
 
@@ -314,7 +320,7 @@ def cancel(draft: Draft, command: c.CancelJob) -> Refusal | None:
     job: JobState | None = draft.state.jobs.get(command.job_id)
     if job is None:
         return Refusal("job-ended", "the job is not open", "job_id", 409)
-    if job.action == "revoke":
+    if job.action in ("revoke", *departure.LEAVING):
         return Refusal("cannot-cancel", "a revocation cannot be taken back", "job_id", 409)
     brings_one = job.action in ("issue", "renew") and job.certificate_id is not None
     certificate = draft.state.certificates.get(job.certificate_id or "") if brings_one else None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.charger import departure
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
@@ -92,6 +93,8 @@ def refused(draft: Draft, body: v.RevocationRefused) -> None:
     for job in _jobs_of(draft, body.certificate_id):
         if job.reason_code != body.code:
             draft.stage(job, "revoking", waiting_for="operator", reason=(body.code, body.message))
+    if departure.is_left_behind(draft.state, certificate):
+        departure.refused_by_ca(draft, body.code, body.message)
 
 
 # ---------------------------------------------------------------- what everybody can know

@@ -7,6 +7,7 @@ from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
 from bfactors.charger import (
     activation,
+    departure,
     discard,
     expired,
     inventory,
@@ -41,8 +42,10 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
 
     A session that opened before the live one (two nodes, evidence out of order) displaces nothing, but what it shows
     of certificates still counts. A session its node states again after we believed the node lost is live again, and
-    is no reconnect: what was sent on it is still on its way.
+    is no reconnect: what was sent on it is still on its way. One of a unit that has left is to be closed, and that is all.
     """
+    if departure.is_of_former_unit(draft.state, body):
+        return _fact(body)
     before = draft.state.session
     is_restated = before is None and draft.state.lost_session_id == body.session_id
     fresh = before is None or before.session_id != body.session_id

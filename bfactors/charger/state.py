@@ -103,6 +103,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the next renewal may start, after one that came to nothing."""
     mode: str = "managed"
     authority: str = "aws-private-ca"
+    former_identity_id: str = ""
+    """The unit it belonged to, which has left; empty: the one that is here."""
     delivery_in_doubt: bool = False
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
     refused_in_doubt: bool = False
@@ -200,6 +202,8 @@ class EndedJob(msgspec.Struct, frozen=True):
     variant: str
     action: str = ""
     ended_at: datetime | None = None
+    former_identity_id: str = ""
+    """The unit it was about, which has left; empty: the one that is here."""
 
 
 class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,6 +375,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyVerifier, ...] = ()
     key_origin: str | None = None
     key_since: datetime | None = None
+    installer: str | None = None
+    """Who installed it, or looks after it on site, and so may know its key."""
     key_weakness: str | None = None
     """Why the active key should be replaced, as seen where its text was known."""
     key_generation: int = 0
@@ -383,6 +389,13 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """After a rotation, no rule of ours starts another before this."""
     displaced_at: tuple[datetime, ...] = ()
     """When its latest sessions displaced one that was live."""
+    unit_since: datetime | None = None
+    """When this unit took the place of another; None: it is the first here."""
+    leaving_job_id: str = ""
+    """The job by which a unit last left this position; what turns up of it later is revoked under its name."""
+    decommissioned_at: datetime | None = None
+    """Since when no unit stands here."""
+    decommission_reason: str | None = None
     paused_reason: str | None = None
     subject_match: str = "exact"
     """The naming rule its admission record was made under."""

@@ -34,9 +34,11 @@ from bfactors.event.charger import (
     ChargerCapabilitiesSet,
     ChargerChanged,
     ChargerClockObserved,
+    ChargerDecommissioned,
     ChargerFactObserved,
     ChargerLockoutForeseen,
     ChargerRegistered,
+    ChargerReplaced,
     ChargerResumed,
     ChargerSessionClosed,
     ChargerSessionOpened,
@@ -199,10 +201,12 @@ __all__ = [
     "ChargerCapabilitiesSet",
     "ChargerChanged",
     "ChargerClockObserved",
+    "ChargerDecommissioned",
     "ChargerEvent",
     "ChargerFactObserved",
     "ChargerLockoutForeseen",
     "ChargerRegistered",
+    "ChargerReplaced",
     "ChargerResumed",
     "ChargerSessionClosed",
     "ChargerSessionOpened",
@@ -275,6 +279,8 @@ _encode = msgspec.json.Encoder().encode
 ChargerEvent = (
     ChargerRegistered
     | ChargerChanged
+    | ChargerDecommissioned
+    | ChargerReplaced
     | ChargerResumed
     | AdmissionRuleChanged
     | ChargerCapabilitiesSet
@@ -403,7 +409,7 @@ def name_of(event: msgspec.Struct) -> str:
 def payload_of(event: msgspec.Struct) -> str:
     """The JSON text that is stored and hashed. A key's verifier is never in it."""
     replace = msgspec.structs.replace
-    if isinstance(event, ChargerRegistered) and event.key is not None:
+    if isinstance(event, ChargerRegistered | ChargerReplaced) and event.key is not None:
         event = replace(
             event, key=_without_verifier(event.key), key_forms=_without_verifiers(event.key_forms)
         )

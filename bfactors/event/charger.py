@@ -20,6 +20,7 @@ class ChargerRegistered(LedgerRecord, frozen=True, kw_only=True):
     security_profile: int
     target_security_profile: int
     organization: str | None
+    installer: str | None = None
     expected_common_name: str
     ocpp_versions: tuple[str, ...]
     key: KeyVerifier | None
@@ -35,6 +36,7 @@ class ChargerChanged(LedgerRecord, frozen=True, kw_only=True):
     site: str
     cohort: str
     organization: str | None
+    installer: str | None = None
     expected_common_name: str
 
 
@@ -51,6 +53,35 @@ class ChargerResumed(LedgerRecord, frozen=True, kw_only=True):
     """An operator looked at what paused this charger and let it go on."""
 
     charger_id: str
+    reason: str
+    actor: str
+
+
+class ChargerDecommissioned(LedgerRecord, frozen=True, kw_only=True):
+    """The unit left its position and none took its place: nobody connects as this charger any more."""
+
+    charger_id: str
+    job_id: str
+    reason: str
+    actor: str
+
+
+class ChargerReplaced(LedgerRecord, frozen=True, kw_only=True):
+    """Another unit stands in this position. The verifiers of `key`, in all its forms, stay out of the stored payload."""
+
+    charger_id: str
+    job_id: str
+    managed_identity_id: str
+    serial_number: str
+    former_managed_identity_id: str
+    former_serial_number: str
+    expected_common_name: str
+    security_profile: int
+    ocpp_versions: tuple[str, ...]
+    key: KeyVerifier | None
+    key_forms: tuple[KeyVerifier, ...] = ()
+    key_origin: str | None
+    key_weakness: str | None = None
     reason: str
     actor: str
 

@@ -157,6 +157,7 @@ def introduce(turn: Turn) -> None:
         fingerprint_sha256=info.fingerprint_sha256,
         key_generation=info.key_generation,
         flags=info.flags,
+        managed_identity_id=info.record.managed_identity_id,
     )
     owe(turn, body, occasion, by_charger=False)
 

@@ -139,7 +139,10 @@ def _record_changed(turn: Turn, changed: AdmissionRecord) -> None:
     if state.phase != "open" or changed.revision <= state.record.revision:
         return
     turn.change(record=changed)
-    problem = cut_problem(changed, state.info.fingerprint_sha256, state.info.key_generation, state.info.flags)
+    info = state.info
+    problem = cut_problem(
+        changed, info.fingerprint_sha256, info.key_generation, info.flags, info.record.managed_identity_id
+    )
     if problem is not None:
         turn.close(1008, problem.code)
 

@@ -9,11 +9,13 @@ from gateways.admin.authorization_key import AuthorizationKeys
 from gateways.admin.certificate import Certificates
 from gateways.admin.charger import Chargers
 from gateways.admin.command import Commands
+from gateways.admin.departure import Departures
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.edge import Entrance, problems
 from gateways.admin.expired_admission import ExpiredAdmissions
 from gateways.admin.family import Families
 from gateways.admin.firmware import FirmwareTrust
+from gateways.admin.first_key import FirstKeys
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.job import Jobs
@@ -66,9 +68,12 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
     fleet = Fleet(reader)
     commands = Commands(dependencies.commands, dependencies.clock)
     migrations = Migrations(reader, commands, dependencies.clock)
-    jobs = Jobs(reader, commands, dependencies.clock, migrations)
+    first_keys = FirstKeys(dependencies, commands)
+    departures = Departures(dependencies, commands, first_keys)
+    jobs = Jobs(reader, commands, dependencies.clock, migrations, departures)
     resources = (
-        Chargers(dependencies, commands),
+        Chargers(dependencies, commands, first_keys),
+        departures,
         jobs,
         Certificates(reader, jobs),
         Lockouts(dependencies, fleet),

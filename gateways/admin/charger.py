@@ -7,15 +7,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from bfactors.admission import KeyVerifier
 from bfactors.charger.inventory_view import inventory_body
 from bfactors.charger.lockout import whole_lockout
 from bfactors.charger.migration_view import prerequisites
 from bfactors.charger.project import job_body
 from bfactors.charger.state import ChargerState
-from bfactors.command import ChangeCharger, CommandAnswer, RegisterCharger, ResumeCharger
+from bfactors.command import ChangeCharger, RegisterCharger, ResumeCharger
 from bfactors.identity import charger_id_problem, partition_of, serial_number_problem
-from bfactors.key_weakness import weakness_of
 from bfactors.ledger_fold import charger_key
 from bfactors.lockout import body_of
 from bfactors.trust_end import trust_ends
@@ -23,14 +21,16 @@ from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.firmware_note import last_update
+from gateways.admin.first_key import FirstKeys
 from gateways.admin.fleet import Fleet
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
-from gateways.admin.unshown import UnshownKeys
 
 OcppVersion = Literal["1.6", "2.0.1", "2.1"]
+KeyOrigin = Literal["given", "factory"]
+"""Whether a key that is given is the one the charger left its factory with."""
 
 
 class RegisterChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,10 +47,11 @@ class RegisterChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         default_factory=lambda: ["2.0.1"]
     )
     organization: field.Name | None = None
+    installer: field.Name | None = None
+    """Who looks after it on site, and so may know its key."""
     expected_common_name: field.Name | None = None
     authorization_key: field.AuthorizationKey | None = None
-    authorization_key_origin: Literal["given", "factory"] = "given"
-    """Whether a key that is given is the one the charger left its factory with."""
+    authorization_key_origin: KeyOrigin = "given"
 
 
 class ChangeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +60,7 @@ class ChangeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     site: field.Name | UnsetType = UNSET
     cohort: field.Name | UnsetType = UNSET
     organization: field.Name | UnsetType = UNSET
+    installer: field.Name | UnsetType = UNSET
     expected_common_name: field.Name | UnsetType = UNSET
 
 
@@ -82,12 +84,7 @@ class RegisteredCharger(shape.ChargerFacts, frozen=True, kw_only=True):
     key_shown: bool | UnsetType = UNSET
 
 
-class _Keys(msgspec.Struct, frozen=True):
-    keys: tuple[KeyVerifier, ...] = ()
-
-
 _STATE = msgspec.json.Decoder(ChargerState)
-_KEYS = msgspec.json.Decoder(_Keys)
 
 
 class ResumeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,15 +96,14 @@ class ResumeChargerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class Chargers:
     """`/api/v1/chargers`."""
 
-    def __init__(self, dependencies: AdminDependencies, commands: Commands) -> None:
+    def __init__(self, dependencies: AdminDependencies, commands: Commands, first_keys: FirstKeys) -> None:
         self._reader = dependencies.reader
         self._fleet = Fleet(dependencies.reader)
-        self._mint = dependencies.keys
         self._commands = commands
         self._last_seen = dependencies.last_seen
         self._shown = dependencies.server_certificates
         self._clock = dependencies.clock
-        self._unshown = UnshownKeys(dependencies.clock)
+        self._first_keys = first_keys
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -173,12 +169,16 @@ class Chargers:
                 raise Problem.of_field(name, problem)
         if body.target_security_profile < body.security_profile:
             raise Problem.of_field("target_security_profile", "must not be below security_profile")
-        text, origin = body.authorization_key, str(body.authorization_key_origin)
-        if text is None and body.authorization_key_origin != "given":
+        if body.authorization_key is None and body.authorization_key_origin != "given":
             raise Problem.of_field("authorization_key", "name the key that the charger left its factory with")
-        if text is None and body.security_profile in (1, 2):
-            text, origin = self._unshown.hold(call.repetition.key, self._mint.mint).text, "generated"
-        has_key = text is not None
+        key = self._first_keys.prepare(
+            call,
+            given=body.authorization_key,
+            origin=body.authorization_key_origin,
+            security_profile=body.security_profile,
+            ocpp_versions=list(body.ocpp_versions),
+            identities=(body.charger_id, body.serial_number),
+        )
         command = RegisterCharger(
             charger_id=body.charger_id,
             managed_identity_id=call.repetition.new_id("charger"),
@@ -189,40 +189,18 @@ class Chargers:
             security_profile=body.security_profile,
             target_security_profile=body.target_security_profile,
             organization=body.organization,
+            installer=body.installer,
             expected_common_name=body.expected_common_name,
             ocpp_versions=tuple(body.ocpp_versions),
-            key=self._mint.verifier(text) if text is not None else None,
-            key_forms=self._mint.forms(text, body.ocpp_versions) if text is not None else (),
-            key_origin=origin if has_key else None,
-            key_weakness=_weakness(body, text) if text is not None else None,
+            key=key.verifier,
+            key_forms=key.forms,
+            key_origin=key.origin,
+            key_weakness=key.weakness,
         )
-        answer = await self._registered(call, command)
+        answer = await self._first_keys.sent(call, body.charger_id, command)
         charger = result_of(answer)
-        if has_key and origin == "generated":
-            text = await self._shown_once(call, body.charger_id, repeated=answer.repeated)
-            charger |= {"key_shown": True} if text is None else {"authorization_key": text}
+        charger |= await self._first_keys.shown(call, body.charger_id, key, repeated=answer.repeated)
         return Answer(charger, 201, {"Location": f"/api/v1/chargers/{quote(body.charger_id, safe='')}"})
-
-    async def _registered(self, call: Call, command: RegisterCharger) -> CommandAnswer:
-        try:
-            return await self._commands.to_charger(call, command.charger_id, command)
-        except Problem as problem:
-            if problem.status != 503:
-                self._unshown.take(call.repetition.key)
-            raise
-
-    async def _shown_once(self, call: Call, charger_id: str, *, repeated: bool) -> str | None:
-        """The key made for this request, if nobody can have been told it yet.
-
-        When the answer to the first try was lost on its way, the repeat is the first anybody hears of the key; whether it is
-        the key that was committed is asked of the ledger.
-        """
-        held = self._unshown.take(call.repetition.key)
-        if held is None or not repeated:
-            return held.text if held is not None else None
-        row = await self._reader.aggregate(partition_of(charger_id), charger_key(charger_id))
-        known = _KEYS.decode(row.state).keys if row is not None else ()
-        return held.text if any(key.verifier == held.verifier.verifier for key in known) else None
 
     async def list(self, call: Call, query: ChargerQuery) -> Answer:
         page = page_of(await self._reader.chargers(**given(query)))
@@ -264,10 +242,3 @@ class Chargers:
         charger_id = call.path["charger_id"]
         command = ChangeCharger(charger_id=charger_id, **given(body))
         return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))
-
-
-def _weakness(body: RegisterChargerBody, text: str) -> str | None:
-    """Seen here, where the key's text is known, and stored as a code. One made here is random."""
-    if body.authorization_key is None:
-        return None
-    return weakness_of(text.encode(), identities=(body.charger_id, body.serial_number))

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.certificate_hash import HashData
+from bfactors.charger.departure import DECOMMISSION
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.command import CancelJob, RequestJob, RotateKey
@@ -13,6 +14,7 @@ from bfactors.ports import Clock
 from bfactors.purpose import purposes, session_purpose
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
+from gateways.admin.departure import Departures
 from gateways.admin.inbound import given
 from gateways.admin.migration import Migrations, TargetProfile
 from gateways.admin.paging import page_of
@@ -23,7 +25,15 @@ from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
 
 Action = Literal[
-    "issue", "renew", "revoke", "deactivate", "delete", "install-anchor", "migrate", "rotate-key"
+    "issue",
+    "renew",
+    "revoke",
+    "deactivate",
+    "delete",
+    "install-anchor",
+    "migrate",
+    "rotate-key",
+    "decommission",
 ]
 RevocationReason = Literal[
     "key_compromise",
@@ -81,8 +91,11 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Jobs:
     """`/api/v1/jobs`, and the way every other resource opens one."""
 
-    def __init__(self, reader: Reader, commands: Commands, clock: Clock, migrations: Migrations) -> None:
+    def __init__(
+        self, reader: Reader, commands: Commands, clock: Clock, migrations: Migrations, departures: Departures
+    ) -> None:
         self._migrations = migrations
+        self._departures = departures
         self._reader = reader
         self._commands = commands
         self._clock = clock
@@ -153,11 +166,14 @@ class Jobs:
             raise Problem(403, "forbidden", f"the role {role!r} may not {body.action} certificates")
         charger_id = body.charger_id or await self._charger_of(body.managed_identity_id or "")
         if body.action == "migrate":
-            spec = purposes().get(body.purpose)
-            if spec is None or not spec.is_session_credential:
-                raise Problem.of_field("purpose", "a migration is about the certificate that opens sessions")
+            _refuse_other_purpose(body, "a migration is about the certificate that opens sessions")
             target = body.target_profile or CLIENT_CERTIFICATE_PROFILE
             return await self._migrations.request(call, charger_id, target, body.reason)
+        if body.action == DECOMMISSION:
+            _refuse_other_purpose(
+                body, "decommissioning is about the charger, whose certificate opens sessions"
+            )
+            return await self._departures.request(call, charger_id, body.reason)
         return await self.request(
             call,
             charger_id=charger_id,
@@ -230,6 +246,12 @@ class Jobs:
                 if charger["managed_identity_id"] == managed_identity_id:
                     return str(charger["charger_id"])
         raise Problem.unknown("managed-identity", managed_identity_id)
+
+
+def _refuse_other_purpose(body: OpenJobBody, message: str) -> None:
+    spec = purposes().get(body.purpose)
+    if spec is None or not spec.is_session_credential:
+        raise Problem.of_field("purpose", message)
 
 
 def _names_given(body: OpenJobBody) -> int:

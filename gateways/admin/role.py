@@ -33,6 +33,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "chargers.list": _EVERYONE,
     "chargers.get": _EVERYONE,
     "chargers.change": _OPERATION,
+    "chargers.decommission": _OPERATION,
+    "chargers.replace": _OPERATION,
     "chargers.resume": _OPERATION,
     "chargers.set_capabilities": _PKI,
     "chargers.call": _PKI,
@@ -121,5 +123,6 @@ MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
     "delete": _PKI,
     "install-anchor": _PKI,
     "rotate-key": _OPERATION,
+    "decommission": _OPERATION,
 }
-"""Jobs by action: revoking needs the same role whichever route it takes."""
+"""Jobs by action: revoking needs the same role whichever route it takes; of a unit that has left, it is nobody's choice."""

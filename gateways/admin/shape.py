@@ -287,6 +287,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     cohort: str
     organization: str | None = None
+    installer: str | None = None
     expected_common_name: str | None = None
     security_profile: int
     target_security_profile: int
@@ -300,6 +301,8 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     open_jobs: list[Job] = []
     boot: Boot | None = None
     paused_reason: str | None = None
+    decommissioned_at: datetime | None = None
+    decommission_reason: str | None = None
     trust_anchors: list[dict[str, Any]] = []
     expired_certificate_admission: ExpiredAdmission | None = None
     spoken_for_by: list[Speaker] = []

@@ -210,7 +210,13 @@ class Gateway:
         connection.session.capabilities = record.capabilities
         connection.session.traced(record, self._traces)
         info = connection.session.info
-        problem = cut_problem(record, info.fingerprint_sha256, info.key_generation, info.flags)
+        problem = cut_problem(
+            record,
+            info.fingerprint_sha256,
+            info.key_generation,
+            info.flags,
+            info.record.managed_identity_id,
+        )
         if problem is not None:
             self._cut(connection, problem.code)
 

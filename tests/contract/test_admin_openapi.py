@@ -63,7 +63,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "latest",
         ),
         *("fingerprint_sha256", "reported_ref", "until"),
-        "authorization_key",
+        *("authorization_key", "security_profile"),
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

@@ -34,6 +34,10 @@ def provoke(world: KeyWorld, name: str) -> None:
             displace(world, 4)
         case "owner-changed":
             world.command(c.ChangeCharger(charger_id="CP-1", organization="Other"))
+        case "installer-changed":
+            world.command(c.ChangeCharger(charger_id="CP-1", installer="Sparks Ltd"))
+            assert not world.charger.pending_keys  # nobody is known to have known it before
+            world.command(c.ChangeCharger(charger_id="CP-1", installer="Volts Ltd"))
         case "factory-key" | "first-contact":
             world.connect(key=1)
         case "schedule":

@@ -29,6 +29,8 @@ EXPECTED = {
     "chargers.list": "vopra",
     "chargers.get": "vopra",
     "chargers.change": "op",
+    "chargers.decommission": "op",
+    "chargers.replace": "op",
     "chargers.resume": "op",
     "chargers.set_capabilities": "p",
     "chargers.call": "p",
