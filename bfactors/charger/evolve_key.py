@@ -1,7 +1,7 @@
 """How the events of AuthorizationKeys change the charger that holds them."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -20,6 +20,8 @@ KeyEvent = (
     | e.AuthorizationKeysRetired
 )
 _DISPLACEMENTS_KEPT = 4
+_SWITCHED_BY_THEN = timedelta(days=1)
+"""So long after its rotation ended, a charger that comes with another key shows that it did not take that one."""
 
 
 def key_changed(state: ChargerState, event: KeyEvent, now: datetime) -> ChargerState:
@@ -64,7 +66,9 @@ def shown(state: ChargerState, event: e.ChargerSessionOpened) -> ChargerState:
         key_shown_at=event.connected_at,
         pending_keys=tuple(
             replace(key, is_outlived=True)
-            if key.doubted_at is not None and key.generation != event.key_generation
+            if key.doubted_at is not None
+            and key.generation != event.key_generation
+            and event.connected_at >= key.doubted_at + _SWITCHED_BY_THEN
             else key
             for key in state.pending_keys
         ),

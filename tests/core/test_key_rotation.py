@@ -356,16 +356,28 @@ def test_a_doubted_key_ends_after_its_grace_once_the_other_was_seen() -> None:
     assert world.admitted() == {1: "active"}
 
 
-def test_a_doubted_key_has_its_grace_though_the_other_was_seen() -> None:
+def test_the_old_key_seen_at_once_says_nothing_of_a_doubted_one() -> None:
+    """A charger that keeps both and changes over an hour later, on a session that lasts, is not locked out."""
     world = KeyWorld()
     world.to_accepted()
     world.command(c.CancelJob(charger_id="CP-1", job_id="rotation-1", reason="no"))
     world.connect(key=1)
+    world.wait(days=60)
+    assert world.admitted() == BOTH
+
+
+def test_a_doubted_key_has_its_grace_though_the_other_was_seen() -> None:
+    world = KeyWorld()
+    world.to_accepted()
+    world.command(c.CancelJob(charger_id="CP-1", job_id="rotation-1", reason="no"))
+    world.connect(key=1)  # so soon it proves nothing: some keep both keys and change over late
+    world.now += timedelta(days=2)
+    world.connect(key=1)
     assert world.admitted() == BOTH
     due = clock.next_due(world.charger, world.facts, world.now)
     assert due is not None
-    assert due <= world.now + timedelta(days=30)
-    world.wait(days=30)
+    assert due <= world.now + timedelta(days=28)
+    world.wait(days=28)
     assert world.admitted() == {1: "active"}
     assert isinstance(world.events[-1], e.AuthorizationKeyWithdrawn)
 
