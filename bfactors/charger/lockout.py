@@ -22,7 +22,12 @@ _ON_CHARGER = ("installed", "active")
 
 
 def lockout(state: ChargerState) -> Lockout | None:
-    """When and why; None: never, as far as its credentials go. A moment that has passed: it has been locked out since."""
+    """When and why; None: never, as far as its credentials go. A moment that has passed: it has been locked out since.
+
+    Nobody waits for one that was taken out of service.
+    """
+    if state.decommissioned_at is not None:
+        return None
     if state.security_profile >= CLIENT_CERTIFICATE_PROFILE:
         return _of_way_back(state) or _of_certificates(state)
     if state.security_profile == 0:
@@ -32,7 +37,7 @@ def lockout(state: ChargerState) -> Lockout | None:
 
 def trust_bundle(state: ChargerState) -> str | None:
     """The bundle by which it verifies us: `NO_BUNDLE` if it confirmed none; None: it is shown no server certificate."""
-    if state.security_profile < TLS_PROFILE:
+    if state.security_profile < TLS_PROFILE or state.decommissioned_at is not None:
         return None
     confirmation = state.bundles.get(bundle_purpose())
     return NO_BUNDLE if confirmation is None else confirmation.bundle_id
