@@ -1,7 +1,7 @@
 """What operators (and the system's own clocks) ask the ledger to do. Imperative; answered after commit."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -263,6 +263,30 @@ class SetPolicy(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class RequestWaiver(_Command, frozen=True, kw_only=True):
+    """Set one rule aside for a charger or a cohort until a date (fleet). `subject`: `charger:<id>` or `cohort:<name>`.
+
+    `rule` is a field of the purpose's policy, or an exemption (without value). `family` and `cohort` are the charger's.
+    """
+
+    waiver_id: str
+    subject: str
+    purpose: str
+    rule: str
+    value: Any
+    reason: str
+    ends_at: datetime
+    family: str = ""
+    cohort: str = ""
+
+
+class EndWaiver(_Command, frozen=True, kw_only=True):
+    """Have a waiver end now (fleet)."""
+
+    waiver_id: str
+    reason: str
+
+
 class SetFamilyFacts(_Command, frozen=True, kw_only=True):
     """Say what a charger family can and cannot do (fleet); replaces what was said before."""
 
@@ -332,6 +356,8 @@ Command = (
     | CreateTrustAnchorBundle
     | SetSupervisorState
     | SetPolicy
+    | RequestWaiver
+    | EndWaiver
     | SetFamilyFacts
     | QualifyFamily
     | SetSubscription

@@ -99,7 +99,7 @@ class Fold:
         """Chargers whose clock rang: their orders and their next moment may be others, even if no event followed."""
         self.facts_changed = False
         self.everyone_concerned = False
-        """Policies or family facts changed: what was derived from them may be out of date for any charger."""
+        """Policies, waivers or family facts changed: what was derived from them may be out of date for any charger."""
         self.fleet_changed = False
         self._fleet_rang = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
@@ -271,7 +271,9 @@ class Fold:
     def _take_facts(self, facts: FleetFacts) -> None:
         if facts.sequence > self.facts.sequence:
             self.everyone_concerned |= (
-                facts.policies.version != self.facts.policies.version or facts.families != self.facts.families
+                facts.policies.version != self.facts.policies.version
+                or facts.families != self.facts.families
+                or facts.waivers != self.facts.waivers
             )
             self.facts = facts
             self.batch.fleet_position = facts.sequence

@@ -167,6 +167,30 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _always("critical"),
             lambda p: f"evidence {p['evidenceId']} could not be decided on; its charger is paused",
         ),
+        "ApprovalRequested": Kind(
+            "approval-requested",
+            _always("info"),
+            lambda p: (
+                f"{p['author']} asks for {p['kind']}; somebody else must agree by {p['expiresAt']}: {p['reason']}"
+            ),
+        ),
+        "WaiverGranted": Kind(
+            "waiver-granted",
+            _always("info"),
+            lambda p: (
+                f"{p['rule']} is waived for {p['subject']} until {p['endsAt']}: {p['reason']} ({p['author']})"
+            ),
+        ),
+        "WaiverEnding": Kind(
+            "waiver-ending",
+            _always("warning"),
+            lambda p: f"the waiver of {p['rule']} for {p['subject']} ends {p['endsAt']} ({p['author']})",
+        ),
+        "WaiverEnded": Kind(
+            "waiver-ended",
+            _always("info"),
+            lambda p: f"the waiver of {p['rule']} for {p['subject']} has ended: {p['reason']}",
+        ),
         "SupervisorStateSet": Kind(
             "supervisor-state",
             _of_pause,

@@ -111,6 +111,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long somebody else has to agree to what needs two people."""
     approvals_needed: tuple[str, ...] = ("rollback", "waiver", "incident")
     """What needs a second person. `rollback` always does; taking a kind out needs one itself."""
+    waiver_longest_days: int = 90
+    """The furthest end that a waiver may have."""
+    waiver_alert_days: int = 7
+    """How long before its end a waiver is announced; 0: it is not."""
     rollback_longest_days: int = 30
     """The furthest end that a way back from profile 3 may have."""
     migration_retry_s: int = 60
@@ -165,6 +169,7 @@ _NOT_NEGATIVE = (
     "reconnect_reset_s",
     "discarded_reconnects",
     "discarded_after_s",
+    "waiver_alert_days",
 )
 _POSITIVE = (
     "shortest_validity_days",
@@ -179,6 +184,7 @@ _POSITIVE = (
     "log_claim_grace_s",
     "approval_valid_hours",
     "rollback_longest_days",
+    "waiver_longest_days",
     "migration_retry_s",
     "migration_lockout_s",
 )
@@ -234,21 +240,36 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
     return found
 
 
-def effective(policies: PolicySet, *, purpose: str, family: str, cohort: str) -> Policy:
+def effective(
+    policies: PolicySet,
+    *,
+    purpose: str,
+    family: str,
+    cohort: str,
+    waived: tuple[PolicyOverride, ...] = (),
+) -> Policy:
     """The policy of a charger for `purpose`: cohort over family over purpose over built-in, field by field.
 
-    Cheap enough to be asked in every decision. Raises as `effective_with_origin`.
+    `waived` values stand above them all, a later one above an earlier. Cheap enough to be asked in every decision. Raises as
+    `effective_with_origin`.
     """
-    if not policies.overrides:
+    if not policies.overrides and not waived:
         return _DEFAULT
     values: dict[str, object] = {}
     for override in _in_force(policies, scopes_of(purpose=purpose, family=family, cohort=cohort)):
+        values |= override.values
+    for override in waived:
         values |= override.values
     return _policy_of(_encode(values)) if values else _DEFAULT
 
 
 def effective_with_origin(
-    policies: PolicySet, *, purpose: str, family: str, cohort: str
+    policies: PolicySet,
+    *,
+    purpose: str,
+    family: str,
+    cohort: str,
+    waived: tuple[PolicyOverride, ...] = (),
 ) -> tuple[Policy, dict[str, str]]:
     """As `effective`, with the scope each field came from.
 
@@ -257,7 +278,9 @@ def effective_with_origin(
     origin = dict.fromkeys(Policy.__struct_fields__, BUILT_IN)
     for override in _in_force(policies, scopes_of(purpose=purpose, family=family, cohort=cohort)):
         origin |= dict.fromkeys(override.values, override.scope)
-    return effective(policies, purpose=purpose, family=family, cohort=cohort), origin
+    for override in waived:
+        origin |= dict.fromkeys(override.values, override.scope)
+    return effective(policies, purpose=purpose, family=family, cohort=cohort, waived=waived), origin
 
 
 def _in_force(policies: PolicySet, scopes: tuple[str, ...]) -> Iterator[PolicyOverride]:

@@ -80,6 +80,8 @@ METRICS: tuple[MetricSpec, ...] = (
     # core
     MetricSpec("bf_jobs", "gauge", "Open certificate jobs", ("stage", "purpose")),
     MetricSpec("bf_jobs_overdue", "gauge", "Open certificate jobs past their time", ("purpose",)),
+    MetricSpec("bf_waivers", "gauge", "Waivers in force", ("subject", "purpose", "rule")),
+    MetricSpec("bf_approvals_open", "gauge", "What waits for a second person", ("kind",)),
     MetricSpec("bf_certificates", "gauge", "Certificates by state", ("purpose", "state")),
     MetricSpec(
         "bf_lockout_chargers",

@@ -314,6 +314,10 @@ class LedgerReader:
         """Rows of `stage, purpose, overdue, count`."""
         return await self._rows("open_job_counts")
 
+    async def open_approval_counts(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `kind, count`: what waits for a second person."""
+        return await self._rows("open_approval_counts")
+
     async def certificate_counts(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `purpose, state, mode, count`; reads the whole table, so for a slow clock."""
         return await self._rows("certificate_counts")

@@ -492,7 +492,7 @@ class LedgerActor(Mailbox[Message]):
             term.note_jobs(state)
             term.announcer.tell(state, admission=True, facts=facts)
             term.timers.set(charger_key(state.charger_id), clock.next_due(state, facts, now))
-            if state.jobs or plan.is_behind(state, facts):
+            if state.jobs or plan.is_behind(state, facts, now):
                 term.pending.append(Rang(state.charger_id, now))
         for firmware, stored in scanned.firmware:
             state = term.memory.states.get(stored.charger_id, stored)

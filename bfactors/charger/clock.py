@@ -18,6 +18,7 @@ from bfactors.charger import (
     log_collection,
     migration,
     operator_call,
+    own_policy,
     reconnect,
     request,
     revocation,
@@ -26,12 +27,13 @@ from bfactors.charger import (
 )
 from bfactors.charger.draft import Draft
 from bfactors.charger.migration import RESTING
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import COLLECT_LOG, MIGRATE, CertificateRecord, ChargerState, JobState, open_issue
 from bfactors.command import RequestJob
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction
-from bfactors.policy import TRACKED_ONLY, Policy, effective
+from bfactors.policy import TRACKED_ONLY, Policy
 from bfactors.purpose import session_purpose
 
 _WITH_DEADLINE = ("issue", "renew", "delete", "install-anchor", ROTATE_KEY, MIGRATE, *departure.LEAVING)
@@ -178,7 +180,7 @@ def next_due(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime 
 def _renewal_moments(
     state: ChargerState, facts: FleetFacts, job: JobState, now: datetime
 ) -> Iterator[datetime]:
-    policy = effective(facts.policies, purpose=job.purpose, cohort=state.cohort, family=state.family)
+    policy = policy_of(state, facts, job.purpose, now)
     slow_at = slow_authority.slow_at(policy, job)
     if slow_at is not None:
         yield slow_at
@@ -196,7 +198,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield job.due_at
         yield from _renewal_moments(state, facts, job, now)
         if job.held_by is not None:
-            policy = effective(facts.policies, purpose=job.purpose, family=state.family, cohort=state.cohort)
+            policy = policy_of(state, facts, job.purpose, now)
             lifted = blackout_hold.lifted_at(state, job, policy, now)
             if lifted is not None:
                 yield lifted
@@ -207,15 +209,13 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
             yield instruction.not_before
         if isinstance(instruction.body, CallAction):
             yield instruction.opened_at + operator_call.ENDS
-    rotation = key_trigger.due_at(state, facts)
+    rotation = key_trigger.due_at(state, facts, now)
     if rotation is not None:
         yield rotation
     for key in state.pending_keys:
         if key.admit_until is not None and key.is_outlived:
             yield key.admit_until
-    policy = effective(
-        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
-    )
+    policy = policy_of(state, facts, session_purpose().name, now)
     if state.expired_admission is not None:
         yield state.expired_admission.until
     told_at = lockout.told_at(state, policy)
@@ -226,9 +226,10 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         yield listing
     yield from migration.moments(state, policy)
     yield from approval.moments(state)
+    yield from own_policy.moments(state, facts, now)
     yield from rollback.moments(state)
     for certificate in state.certificates.values():
-        overdue_at = revocation.unpublished_at(state, facts, certificate)
+        overdue_at = revocation.unpublished_at(state, facts, certificate, now)
         if overdue_at is not None:
             yield overdue_at
         if not certificate.is_usable:
@@ -236,9 +237,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         yield certificate.not_after
         if certificate.state != "active":
             continue
-        policy = effective(
-            facts.policies, purpose=certificate.purpose, family=state.family, cohort=state.cohort
-        )
+        policy = policy_of(state, facts, certificate.purpose, now)
         yield from _own_renewal_moments(state, certificate, policy, now)
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:

@@ -8,11 +8,12 @@ import msgspec
 
 from bfactors import event as e
 from bfactors.charger.evolve import evolve
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.state import ChargerState, InstructionState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import OperationalKind, kind_name
 from bfactors.ocpp import Answered, CallFailed
-from bfactors.policy import Policy, effective
+from bfactors.policy import Policy
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class Draft:
         self.context = context
         self.events: list[e.ChargerEvent] = events if events is not None else []
         self.jobs_touched: dict[str, JobState] = {}
-        self._policies: dict[tuple[str, str], Policy] = {}
+        self._policies: dict[tuple[str, str, bool], Policy] = {}
 
     @property
     def now(self) -> datetime:
@@ -65,15 +66,10 @@ class Draft:
 
     def policy(self, purpose: str) -> Policy:
         """The effective policy of this charger for a purpose."""
-        key = (purpose, self.state.cohort)
+        key = (purpose, self.state.cohort, self.state.capabilities.cannot_list)
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = effective(
-                self.context.facts.policies,
-                purpose=purpose,
-                family=self.state.family,
-                cohort=self.state.cohort,
-            )
+            policy = self._policies[key] = policy_of(self.state, self.context.facts, purpose, self.now)
         return policy
 
     def derived_id(self, *parts: str) -> str:

@@ -172,6 +172,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, observed_facts=state.observed_facts | {event.fact})
         case e.TrustAnchorAccepted():
             return replace(state, accepted_anchors=state.accepted_anchors | {event.fingerprint_sha256})
+        case e.TrustGateWaived():
+            return state
         case e.TrustAnchorBundleConfirmed():
             confirmation = BundleConfirmation(
                 bundle_id=event.bundle_id, rung=event.rung, confirmed_at=now, evidence_ref=event.evidence_ref

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from bfactors import event as e
 from bfactors.charger import key_rotation
 from bfactors.charger.draft import Draft
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.state import ChargerState, open_issue
 from bfactors.fleet.state import FleetFacts
-from bfactors.policy import Policy, effective
+from bfactors.policy import Policy
 from bfactors.purpose import session_purpose
 from bfactors.security_event import DUPLICATE_IDENTITY
 
@@ -110,13 +111,11 @@ def follow(draft: Draft) -> None:
             return
 
 
-def due_at(state: ChargerState, facts: FleetFacts) -> datetime | None:
+def due_at(state: ChargerState, facts: FleetFacts, now: datetime) -> datetime | None:
     """When time alone starts a rotation."""
     if not _may_begin(state):
         return None
-    policy = effective(
-        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
-    )
+    policy = policy_of(state, facts, session_purpose().name, now)
     if "schedule" not in policy.key_rotation_triggers:
         return None
     due = scheduled_at(state, policy)

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.prerequisite import Question, check, next_profile
 from bfactors.charger.state import ChargerState, MigrationState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import kind_name
 from bfactors.ledger_row import MigrationRow
-from bfactors.policy import effective
 from bfactors.purpose import session_purpose
 
 _encode = msgspec.json.Encoder().encode
@@ -85,8 +85,6 @@ def prerequisites(state: ChargerState, facts: FleetFacts, now: datetime) -> list
     case = state.migration
     under_way = case is not None and case.is_under_way
     target = case.target_profile if case is not None and under_way else state.target_security_profile
-    policy = effective(
-        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
-    )
+    policy = policy_of(state, facts, session_purpose().name, now)
     question = Question(state, facts, policy, next_profile(state, target), now)
     return [{"code": one.code, "met": one.is_met, "message": one.message} for one in check(question)]

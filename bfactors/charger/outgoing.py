@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger import deletion, departure, key_rotation, operator_call
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.pause import is_urgent
 from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE, TLS_PROFILE
@@ -85,7 +86,7 @@ def _with_one_reset(ready: list[InstructionState], *, has_left: bool) -> list[In
 def _order(
     state: ChargerState, session_id: str, facts: FleetFacts, instruction: InstructionState, now: datetime
 ) -> InstructionOrder:
-    policy = _policy(state, facts, instruction)
+    policy = _policy(state, facts, instruction, now)
     job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
     return InstructionOrder(
         instruction_id=instruction.instruction_id,
@@ -124,10 +125,10 @@ def _would_strand(state: ChargerState, facts: FleetFacts, instruction: Instructi
     return deletion.problem(state, facts, body.hash_data, job_id=instruction.job_id) is not None
 
 
-def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionState) -> Policy:
+def _policy(state: ChargerState, facts: FleetFacts, instruction: InstructionState, now: datetime) -> Policy:
     job = state.jobs.get(instruction.job_id) if instruction.job_id is not None else None
     name = job.purpose if job is not None else session_purpose().name
-    return effective(facts.policies, purpose=name, family=state.family, cohort=state.cohort)
+    return policy_of(state, facts, name, now)
 
 
 def attempt_ids(state: ChargerState) -> set[str]:

@@ -1,6 +1,6 @@
 """What each open job needs next. Level-triggered: computed from the state after every message, never from history."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.capability import Capabilities, learned, merged
@@ -23,13 +23,14 @@ from bfactors.charger import (
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.pause import holder
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
 from bfactors.inventory.listed import is_leaf_listed
-from bfactors.policy import TRACKED_ONLY, effective
+from bfactors.policy import TRACKED_ONLY
 from bfactors.purpose import purpose, session_purpose
 
 _TRACKED = (
@@ -80,13 +81,11 @@ def _plan_jobs(draft: Draft) -> None:
                 pass  # with somebody else, whose evidence moves it on
 
 
-def is_behind(state: ChargerState, facts: FleetFacts) -> bool:
+def is_behind(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
     """Whether the admission record of this charger was made under a policy, or family facts, that say otherwise by now."""
     if state.decommissioned_at is not None:
         return False
-    policy = effective(
-        facts.policies, purpose=session_purpose().name, family=state.family, cohort=state.cohort
-    )
+    policy = policy_of(state, facts, session_purpose().name, now)
     return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
 
 

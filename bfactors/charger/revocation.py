@@ -10,9 +10,9 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.charger import departure
 from bfactors.charger.draft import Draft
+from bfactors.charger.own_policy import policy_of
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
-from bfactors.policy import effective
 from bfactors.purpose import purpose
 from bfactors.revocation_source import sources_in
 
@@ -139,7 +139,7 @@ def unlisted(draft: Draft, body: v.RevocationUnlisted) -> None:
 
 def rang(draft: Draft, certificate: CertificateRecord) -> None:
     """The CA's list is late."""
-    due_at = unpublished_at(draft.state, draft.context.facts, certificate)
+    due_at = unpublished_at(draft.state, draft.context.facts, certificate, draft.now)
     if due_at is None or due_at > draft.now:
         return
     minutes = draft.policy(certificate.purpose).publication_wait_s // 60
@@ -154,11 +154,13 @@ def rang(draft: Draft, certificate: CertificateRecord) -> None:
         draft.record(late)
 
 
-def unpublished_at(state: ChargerState, facts: FleetFacts, certificate: CertificateRecord) -> datetime | None:
+def unpublished_at(
+    state: ChargerState, facts: FleetFacts, certificate: CertificateRecord, now: datetime
+) -> datetime | None:
     """When it is to be said that a revocation is not published; None: it is, it was said, or there is nothing to wait for."""
     if certificate.revoked_at is None or certificate.unpublished or not certificate.awaits_publication:
         return None
-    policy = effective(facts.policies, purpose=certificate.purpose, family=state.family, cohort=state.cohort)
+    policy = policy_of(state, facts, certificate.purpose, now)
     return certificate.revoked_at + timedelta(seconds=policy.publication_wait_s)
 
 

@@ -12,12 +12,14 @@ import msgspec
 from bfactors import event as e
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, JobState
+from bfactors.fleet.charger_policy import TRUST_GATE
 from bfactors.fleet.state import Authority, Bundle
 from bfactors.instruction import InstallAnchor, ListCertificates
 from bfactors.inventory.listed import listed_anchors
 from bfactors.policy import Policy
-from bfactors.purpose import purpose
+from bfactors.purpose import purpose, purposes
 from bfactors.security_event import EXPLAINING_CODES
+from bfactors.waiver import exemption
 
 _RUNGS = {"accepted": 0, "used": 1, "listed": 2}
 CANNOT_LIST = "cannot-list"
@@ -138,7 +140,7 @@ def bring(draft: Draft, job: JobState, bundle: Bundle, policy: Policy) -> bool:
             waiting_for="operator",
             reason=(
                 "cannot-confirm-trust-anchor",
-                "the charger cannot list its certificates; let policy accept its answer to the install instead",
+                "the charger cannot list its certificates; let policy or a waiver accept its answer to the install instead",
             ),
         )
         return False
@@ -188,6 +190,8 @@ def confirm(draft: Draft, bundle: Bundle, counts: str) -> None:
 
 
 def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
+    if rung == "accepted":
+        _record_waiver(draft, bundle)
     draft.record(
         e.TrustAnchorBundleConfirmed(
             charger_id=draft.state.charger_id,
@@ -197,6 +201,36 @@ def _confirm(draft: Draft, bundle: Bundle, rung: str) -> None:
             evidence_ref=draft.context.cause,
         )
     )
+
+
+def _record_waiver(draft: Draft, bundle: Bundle) -> None:
+    """Say so when it is a waiver alone by which the charger's answer counts."""
+    state, facts = draft.state, draft.context.facts
+    if not facts.waivers or not state.capabilities.cannot_list:
+        return
+    for spec in purposes().values():
+        if spec.anchor_bundle != bundle.purpose:
+            continue
+        waiver = exemption(
+            facts.waivers,
+            TRUST_GATE,
+            charger_id=state.charger_id,
+            cohort=state.cohort,
+            purpose=spec.name,
+            now=draft.now,
+        )
+        if waiver is None:
+            continue
+        draft.record(
+            e.TrustGateWaived(
+                charger_id=state.charger_id,
+                bundle_id=bundle.bundle_id,
+                bundle_purpose=bundle.purpose,
+                waiver_id=waiver.waiver_id,
+                evidence_ref=draft.context.cause,
+            )
+        )
+        return
 
 
 def confirm_from_list(draft: Draft) -> None:

@@ -147,6 +147,14 @@ from bfactors.event.trust import (
     TrustAnchorAccepted,
     TrustAnchorBundleConfirmed,
     TrustAnchorBundleCreated,
+    TrustGateWaived,
+)
+from bfactors.event.waiver import (
+    WaiverEnded,
+    WaiverEnding,
+    WaiverGranted,
+    WaiverRejected,
+    WaiverRequested,
 )
 
 __all__ = [
@@ -267,8 +275,14 @@ __all__ = [
     "TrustAnchorAccepted",
     "TrustAnchorBundleConfirmed",
     "TrustAnchorBundleCreated",
+    "TrustGateWaived",
     "UnexplainedCertificateFound",
     "UnexplainedCertificateRevoked",
+    "WaiverEnded",
+    "WaiverEnding",
+    "WaiverGranted",
+    "WaiverRejected",
+    "WaiverRequested",
     "name_of",
     "payload_of",
 ]
@@ -317,6 +331,7 @@ ChargerEvent = (
     | ChargerLockoutForeseen
     | TrustAnchorAccepted
     | TrustAnchorBundleConfirmed
+    | TrustGateWaived
     | AuthorizationKeyRequested
     | AuthorizationKeyPrepared
     | AuthorizationKeyAccepted
@@ -389,6 +404,11 @@ FleetEvent = (
     | NotificationSubscriptionRemoved
     | ApprovalRequested
     | ApprovalDecided
+    | WaiverRequested
+    | WaiverGranted
+    | WaiverRejected
+    | WaiverEnding
+    | WaiverEnded
     | ReconciliationRequested
     | AuthorityReconciled
     | ReconciliationFailed

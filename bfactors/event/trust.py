@@ -72,3 +72,13 @@ class NodeForgotten(LedgerRecord, frozen=True, kw_only=True):
 
     node: str
     incarnation: str
+
+
+class TrustGateWaived(LedgerRecord, frozen=True, kw_only=True):
+    """A charger's answer to an install counts as a confirmed anchor by a waiver alone: it cannot list its certificates."""
+
+    charger_id: str
+    bundle_id: str
+    bundle_purpose: str
+    waiver_id: str
+    evidence_ref: str

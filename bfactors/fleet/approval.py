@@ -21,7 +21,7 @@ from bfactors import approval_record
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.approval import CONTENT_MAX_CHARS, Approval, ApprovalState, content_of, problem
-from bfactors.fleet.approvable import policy, trust_anchor_bundle
+from bfactors.fleet.approvable import policy, trust_anchor_bundle, waiver
 from bfactors.fleet.approvable.kind import ApprovalKind
 from bfactors.fleet.state import FleetFacts
 from bfactors.refusal import Refusal
@@ -29,6 +29,7 @@ from bfactors.refusal import Refusal
 KINDS: tuple[ApprovalKind, ...] = (
     policy.KIND,
     trust_anchor_bundle.KIND,
+    waiver.KIND,
 )
 SYSTEM = "system:"
 """How the system's own actors begin; an operator's begins otherwise, whatever the operator is called."""
@@ -57,8 +58,12 @@ def ask(
     actor: str,
     now: datetime,
     revision: int,
+    would_be: Events,
 ) -> tuple[Approval, Events] | Refusal:
-    """The approval that the command waits for; the one that is open already, if the same was asked for."""
+    """The approval that the command waits for; the one that is open already, if the same was asked for.
+
+    `would_be`: what doing it at once would have recorded.
+    """
     text, digest = content_of(
         kind.name, kind.subject(command), msgspec.to_builtins(command), kind.basis(facts, command)
     )
@@ -84,7 +89,7 @@ def ask(
         expires_at=now + timedelta(hours=kind.policy(facts, command).approval_valid_hours),
     )
     approval = approval_record.asked(event, now)
-    return approval, (event, *kind.asked(command, approval))
+    return approval, (event, *kind.asked(would_be))
 
 
 def held_command(approval: Approval) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bfactors import event as e
-from bfactors.fleet import approval
+from bfactors.fleet import approval, waiver
 from bfactors.fleet.state import FleetState
 
 
 def rang(state: FleetState, now: datetime) -> tuple[e.FleetEvent, ...]:
     """What is due by now."""
-    return approval.lapsed(state.approvals, now)
+    return (*approval.lapsed(state.approvals, now), *waiver.rang(state.waivers, state.facts, now))
 
 
 def next_due(state: FleetState) -> datetime | None:
@@ -20,3 +20,4 @@ def next_due(state: FleetState) -> datetime | None:
 
 def _moments(state: FleetState) -> Iterator[datetime]:
     yield from approval.moments(state.approvals)
+    yield from waiver.moments(state.waivers, state.facts)

@@ -11,7 +11,7 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.approval import Approval, ApprovalState
 from bfactors.approval import body as approval_body
-from bfactors.fleet import approval, clock, family, policy, reconciliation, subscription
+from bfactors.fleet import approval, clock, family, policy, reconciliation, subscription, waiver
 from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
@@ -22,6 +22,8 @@ DirectCommand = (
     | c.CreateTrustAnchorBundle
     | c.SetSupervisorState
     | c.SetPolicy
+    | c.RequestWaiver
+    | c.EndWaiver
     | c.SetFamilyFacts
     | c.QualifyFamily
     | c.SetSubscription
@@ -39,6 +41,9 @@ _KEPT_HERE = (
     e.NotificationSubscriptionRemoved,
     e.ApprovalRequested,
     e.ApprovalDecided,
+    e.WaiverRequested,
+    e.WaiverRejected,
+    e.WaiverEnding,
     reconciliation.ReconciliationEvent,
 )
 """What changes nothing that another partition decides by."""
@@ -68,7 +73,7 @@ def decide_command(state: FleetState, command: FleetCommand, actor: str, now: da
     kind = approval.kind_of(state.facts, command, actor, now)
     if kind is None:
         return _with_overtaken(done, now)
-    asked = approval.ask(state.approvals, state.facts, kind, command, actor, now, state.revision)
+    asked = approval.ask(state.approvals, state.facts, kind, command, actor, now, state.revision, done.events)
     if isinstance(asked, Refusal):
         return FleetDecision(state=state, refusal=asked)
     opened, events = asked
@@ -130,6 +135,13 @@ def _carry_out(
             return _set_supervisor(state, command, actor, now)
         case c.SetPolicy():
             return _set_policy(state, command, now)
+        case c.RequestWaiver():
+            return _request_waiver(state, command, actor, now, approver)
+        case c.EndWaiver():
+            over = waiver.ended(state.waivers, command)
+            if isinstance(over, Refusal):
+                return FleetDecision(state=state, refusal=over)
+            return _shown_waiver(_decided(state, now, over), command.waiver_id, now)
         case c.SetFamilyFacts():
             said = family.facts_set(state.facts, command, actor, now)
             return _of_family(state, command.family, said, now)
@@ -215,6 +227,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     subscriptions = state.subscriptions
     reconciliations = state.reconciliations
     approvals = state.approvals
+    waivers = state.waivers
     match event:
         case e.AuthorityRegistered():
             facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
@@ -271,6 +284,11 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             reconciliations = reconciliation.evolve(reconciliations, event, now)
         case e.ApprovalRequested() | e.ApprovalDecided():
             approvals = approval.changed(approvals, event, now)
+        case (
+            e.WaiverRequested() | e.WaiverGranted() | e.WaiverRejected() | e.WaiverEnding() | e.WaiverEnded()
+        ):
+            waivers = waiver.changed(waivers, event, now)
+            facts = replace(facts, waivers=waiver.in_force(waivers))
         case e.SecurityEventRecorded() | e.EvidenceQuarantined():
             pass
         case _:
@@ -282,6 +300,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         subscriptions=subscriptions,
         reconciliations=reconciliations,
         approvals=approvals,
+        waivers=waivers,
         revision=state.revision + 1,
     )
 
@@ -487,6 +506,28 @@ def _request_reconciliation(
     return msgspec.structs.replace(
         decided, result=reconciliation.body(decided.state.reconciliations[command.purpose])
     )
+
+
+def _request_waiver(
+    state: FleetState, command: c.RequestWaiver, actor: str, now: datetime, approver: str | None
+) -> FleetDecision:
+    """Asked for, and granted; for the second part alone it was asked for before, and agreed to since."""
+    if approver is not None:
+        refusal = waiver.refusal_of(state.waivers, state.facts, command, now)
+        if refusal is not None:
+            return FleetDecision(state=state, refusal=refusal)
+        given = waiver.granted(command, actor, approver)
+        return _shown_waiver(_decided(state, now, given), command.waiver_id, now)
+    asked = waiver.requested(state.waivers, state.facts, command, actor, now)
+    if isinstance(asked, Refusal):
+        return FleetDecision(state=state, refusal=asked)
+    events = () if asked is None else (asked, waiver.granted(command, actor, None))
+    return _shown_waiver(_decided(state, now, *events), command.waiver_id, now)
+
+
+def _shown_waiver(decision: FleetDecision, waiver_id: str, now: datetime) -> FleetDecision:
+    shown = waiver.body(decision.state.waivers[waiver_id], now)
+    return msgspec.structs.replace(decision, result=shown)
 
 
 def _of_family(

@@ -1,13 +1,14 @@
 """Setting a policy: what a scope's new values would come to for everybody they reach, and why they may not be set."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
+from bfactors.fleet.reach import reached
 from bfactors.fleet.state import FleetFacts
+from bfactors.fleet.waiver import contradicted
 from bfactors.policy import WITHOUT_USAGE, Policy, PolicyOverride, PolicySet, effective, problems
 from bfactors.policy_scope import FORMS, Scope, parse_scope
 from bfactors.purpose import PurposeSpec, purposes
@@ -59,21 +60,11 @@ def refusal_of(facts: FleetFacts, override: PolicyOverride, now: datetime) -> Re
         if refusal is not None:
             where = _where(scope, family, cohort)
             return msgspec.structs.replace(refusal, message=f"{where}{refusal.message}")
+    unkept = contradicted(msgspec.structs.replace(facts, policies=candidate), scope.purpose, now)
+    if unkept is not None:
+        code, field, message = unkept
+        return Refusal(code, message, field)
     return None
-
-
-def reached(policies: PolicySet, scope: Scope) -> Iterator[tuple[str, str]]:
-    """Every (family, cohort) whose policy the scope is part of and that somebody says something about; itself first."""
-    said: dict[str, list[str]] = {"family": [], "cohort": []}
-    for override in policies.overrides:
-        other = parse_scope(override.scope)
-        if other is not None and other.purpose == scope.purpose and other.kind in said:
-            said[other.kind].append(other.name)
-    families = [scope.name] if scope.kind == "family" else ["", *said["family"]]
-    cohorts = [scope.name] if scope.kind == "cohort" else ["", *said["cohort"]]
-    for family in families:
-        for cohort in cohorts:
-            yield family, cohort
 
 
 def _where(scope: Scope, family: str, cohort: str) -> str:

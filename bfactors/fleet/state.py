@@ -9,6 +9,7 @@ from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.event import Anchor, ReconciliationItem
 from bfactors.notice import Subscription
 from bfactors.policy import PolicySet
+from bfactors.waiver import Waiver
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +94,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     pauses: dict[str, SupervisorPause] = {}
     nodes: dict[str, NodeTrust] = {}
     families: dict[str, FamilyFacts] = {}
+    waivers: dict[str, tuple[Waiver, ...]] = {}
+    """What was granted and has not been seen to end, by subject."""
     past: tuple[Bundle, ...] = ()
     """Earlier bundles, newest first, with those anchors alone that no current bundle holds: chargers may hold them still."""
 
@@ -156,4 +159,6 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     """By purpose."""
     approvals: dict[str, Approval] = {}
     """What waits for a second person, by id, and what last did."""
+    waivers: dict[str, Waiver] = {}
+    """By id: asked for, in force, and the last that ended."""
     revision: int = 0

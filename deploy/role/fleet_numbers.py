@@ -19,6 +19,7 @@ from deploy.role.database import Database
 from gateways.metrics import PrometheusMetrics
 
 _LOG = logging.getLogger(__name__)
+_FLEET = msgspec.json.Decoder(FleetState)
 EVERY_S = 10.0
 PRUNED_AT_ONCE = 10_000
 PRUNE_EVERY = 360
@@ -59,6 +60,7 @@ async def count(database: Database, metrics: PrometheusMetrics) -> None:
         overdue[row["purpose"]] += row["count"] if row["overdue"] else 0
     metrics.gauges("bf_jobs", [({"stage": s, "purpose": p}, n) for (s, p), n in jobs.items()])
     metrics.gauges("bf_jobs_overdue", [({"purpose": p}, n) for p, n in overdue.items()])
+    await _exceptions(database, metrics)
     certificates: Counter[tuple[str, str]] = Counter()
     for row in await database.reader.certificate_counts():
         certificates[row["purpose"], row["state"]] += row["count"]
@@ -85,3 +87,19 @@ async def forecast(
             for each in rows
         ],
     )
+
+
+async def _exceptions(database: Database, metrics: PrometheusMetrics) -> None:
+    """What is set aside, and what waits for somebody's word. Raises Unavailable."""
+    row = await database.reader.aggregate(FLEET, FLEET_KEY)
+    fleet = _FLEET.decode(row.state) if row is not None else FleetState()
+    waivers = Counter(
+        (waiver.subject.partition(":")[0], waiver.purpose, waiver.rule)
+        for held in fleet.facts.waivers.values()
+        for waiver in held
+    )
+    metrics.gauges(
+        "bf_waivers", [({"subject": s, "purpose": p, "rule": r}, n) for (s, p, r), n in waivers.items()]
+    )
+    opened = {row["kind"]: row["count"] for row in await database.reader.open_approval_counts()}
+    metrics.gauges("bf_approvals_open", [({"kind": kind}, n) for kind, n in opened.items()])

@@ -38,6 +38,7 @@ from gateways.admin.supervisor import Supervisors
 from gateways.admin.trace import Traces
 from gateways.admin.trail import Trail
 from gateways.admin.trust import Trust
+from gateways.admin.waiver import Waivers
 
 BODY_MAX_BYTES = 1024 * 1024
 
@@ -79,8 +80,9 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Lockouts(dependencies, fleet),
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
-        Policies(reader, fleet, commands),
+        Policies(reader, fleet, commands, dependencies.clock),
         PolicyPreviews(reader, fleet, dependencies.clock),
+        Waivers(reader, fleet, commands, dependencies.clock),
         OperatorCalls(dependencies, commands),
         Traces(dependencies, commands),
         LocalControllers(commands),

@@ -27,6 +27,7 @@ from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
 from gateways.admin.route import Answer, Call, Route
+from gateways.admin.waiver import waivers_of
 
 OcppVersion = Literal["1.6", "2.0.1", "2.1"]
 KeyOrigin = Literal["given", "factory"]
@@ -220,6 +221,8 @@ class Chargers:
             facts = fleet.facts
             ends = trust_ends(fleet.history.values(), [node.presented for node in self._shown()])
             charger |= inventory_body(state, facts)
+            now = self._clock.now()
+            charger["waivers"] = waivers_of(facts.waivers, charger_id, state.cohort, now)
             if charger["migration"] is not None:
                 charger["migration"]["prerequisites"] = prerequisites(state, facts, self._clock.now())
             charger["lockout"] = body_of(whole_lockout(state, ends))

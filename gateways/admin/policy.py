@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.approval import KIND_NAMES as APPROVAL_KINDS
 from bfactors.command import SetPolicy
+from bfactors.fleet.charger_policy import policy_with_origin
 from bfactors.policy import (
     ALTERNATIVE_NAMES,
     BUILT_IN,
@@ -17,9 +18,9 @@ from bfactors.policy import (
     REVOCATION_DONE,
     UNEXPLAINED_CERTIFICATES,
     Policy,
-    effective_with_origin,
 )
 from bfactors.policy_scope import FORMS
+from bfactors.ports import Clock
 from bfactors.purpose import purposes
 from gateways.admin import field, shape
 from gateways.admin.command import Commands, result_of
@@ -37,7 +38,7 @@ _AT_LEAST_ONE = {
     *("charger_patience_s", "publication_wait_s", "shortest_validity_days"),
     *("validity_days", "csr_wait_s", "answer_wait_s", "reconnect_wait_s", "job_deadline_s", "max_attempts"),
     *("log_silence_s", "log_claim_grace_s", "migration_retry_s", "migration_lockout_s"),
-    *("approval_valid_hours", "rollback_longest_days"),
+    *("approval_valid_hours", "rollback_longest_days", "waiver_longest_days"),
 }
 _CHOICES = {
     "mode": MODES,
@@ -122,7 +123,7 @@ class PolicyScope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyField(msgspec.Struct, frozen=True):
-    """A value and the scope it comes from."""
+    """A value and the scope or waiver it comes from."""
 
     value: Any
     origin: str
@@ -149,7 +150,8 @@ class PolicyChanged(msgspec.Struct, frozen=True, kw_only=True):
 class Policies:
     """`/api/v1/policies`."""
 
-    def __init__(self, reader: Reader, fleet: Fleet, commands: Commands) -> None:
+    def __init__(self, reader: Reader, fleet: Fleet, commands: Commands, clock: Clock) -> None:
+        self._clock = clock
         self._reader = reader
         self._fleet = fleet
         self._commands = commands
@@ -218,16 +220,23 @@ class Policies:
         charger = await self._reader.charger(query.charger_id)
         if charger is None:
             raise Problem.unknown("charger", query.charger_id)
-        policies = (await self._fleet.state()).facts.policies
+        facts = (await self._fleet.state()).facts
         cohort = str(charger["cohort"])
         family = str(charger["family"])
-        policy, origin = effective_with_origin(policies, purpose=query.purpose, family=family, cohort=cohort)
+        policy, origin = policy_with_origin(
+            facts,
+            query.purpose,
+            charger_id=query.charger_id,
+            family=family,
+            cohort=cohort,
+            now=self._clock.now(),
+        )
         body = {
             "charger_id": query.charger_id,
             "purpose": query.purpose,
             "family": family,
             "cohort": cohort,
-            "version": policies.version,
+            "version": facts.policies.version,
             "policy": {
                 name: {"value": value, "origin": origin[name]}
                 for name, value in msgspec.structs.asdict(policy).items()

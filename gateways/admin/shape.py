@@ -277,6 +277,29 @@ class Lockout(msgspec.Struct, frozen=True, kw_only=True):
     prevented_by: str
 
 
+class Waiver(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule set aside. `charger_id` null: for a whole cohort; `approver` null: policy asked for nobody else."""
+
+    waiver_id: str
+    subject: str
+    charger_id: str | None
+    purpose: str
+    rule: str
+    value: Any
+    state: Literal["requested", "in-force", "rejected", "ended"]
+    reason: str
+    author: str
+    approver: str | None
+    family: str
+    cohort: str
+    requested_at: datetime
+    granted_at: datetime | None
+    ends_at: datetime
+    alerted_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known of a charger but its key."""
 
@@ -306,6 +329,8 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     trust_anchors: list[dict[str, Any]] = []
     expired_certificate_admission: ExpiredAdmission | None = None
     spoken_for_by: list[Speaker] = []
+    waivers: list[Waiver] = []
+    """In force for it, by itself or by its cohort; shown on its own page only."""
     capabilities: dict[str, Any] = {}
     migration: Migration | None
     lockout: Lockout | None = None

@@ -105,6 +105,9 @@ SELECT created_at, job_id, doc FROM job
 -- name: job
 SELECT doc FROM job WHERE job_id = $1;
 
+-- name: open_approval_counts
+SELECT kind, count(*) AS count FROM approval WHERE state = 'open' GROUP BY kind;
+
 -- name: job_events
 SELECT recorded_at, event, actor, cause, payload FROM event WHERE job_id = $1 ORDER BY sequence LIMIT $2;
 

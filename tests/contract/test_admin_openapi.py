@@ -47,8 +47,9 @@ REFUSED_FOR_THEIR_MEANING = {
         "escalate_before_days",
         "blackout_hours",
         "approvals_needed",
+        *("rule", "value"),
     },
-    "realm-rule": {"validity_days", "key_algorithms"},
+    "realm-rule": {"validity_days", "key_algorithms", "rule", "value"},
     "authority-cannot": {"validity_days"},
     "family-cannot": {"key_algorithms", "confirm_rung"},
     # characters no schema can name; two fields that must fit each other
@@ -62,7 +63,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "revocation_reason",
             "latest",
         ),
-        *("fingerprint_sha256", "reported_ref", "until"),
+        *("fingerprint_sha256", "reported_ref", "until", "value"),
         *("authorization_key", "security_profile"),
     },
 }

@@ -49,10 +49,10 @@ def test_a_family_s_capabilities_reach_the_admission_record_of_its_chargers() ->
     world = World()
     assert outgoing.admission(world.charger).capabilities == NO_CAPABILITIES
     world.facts = fleet_facts(FAMILY)
-    assert plan.is_behind(world.charger, world.facts)
+    assert plan.is_behind(world.charger, world.facts, world.now)
     world.wait(seconds=1)
     assert outgoing.admission(world.charger).capabilities == CRLF
-    assert not plan.is_behind(world.charger, world.facts)
+    assert not plan.is_behind(world.charger, world.facts, world.now)
 
 
 def test_a_charger_registered_later_has_them_from_the_start() -> None:

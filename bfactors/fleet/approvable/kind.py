@@ -24,8 +24,9 @@ class ApprovalKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind, by the command it holds back. Everything here is pure and called in the fleet's partition.
 
     `policy`: whose `approvals_needed` and `approval_valid_hours` count. `subject`: what it is about, for people. `basis`: names
-    the state a command was written against; if that changes while it waits, the approval ends as stale. `asked` and
-    `not_given` are events that go beside the approval's own when it opens and when it ends without being given.
+    the state a command was written against; if that changes while it waits, the approval ends as stale.
+    `asked` picks from what doing it at once would have recorded what is recorded beside the approval; `not_given` are events
+    beside its end when it is not given.
     """
 
     name: str
@@ -34,7 +35,7 @@ class ApprovalKind(msgspec.Struct, frozen=True, kw_only=True):
     policy: Callable[[FleetFacts, Any], Policy]
     basis: Callable[[FleetFacts, Any], str] = _nothing
     is_always_needed: Callable[[FleetFacts, Any, datetime], bool] = lambda facts, command, now: False
-    asked: Callable[[Any, Approval], tuple[e.FleetEvent, ...]] = _no_events
+    asked: Callable[[tuple[e.FleetEvent, ...]], tuple[e.FleetEvent, ...]] = lambda would_be: ()
     not_given: Callable[[Any, Approval], tuple[e.FleetEvent, ...]] = _no_events
 
     def is_needed(self, facts: FleetFacts, command: Any, now: datetime) -> bool:

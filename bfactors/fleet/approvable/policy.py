@@ -5,6 +5,7 @@ from datetime import datetime
 from bfactors.command import SetPolicy
 from bfactors.fleet import policy
 from bfactors.fleet.approvable.kind import ApprovalKind
+from bfactors.fleet.reach import reached
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy, PolicyOverride, effective
 from bfactors.policy_scope import parse_scope
@@ -26,10 +27,12 @@ def _loosens(facts: FleetFacts, command: SetPolicy, now: datetime) -> bool:
         return False
     override = PolicyOverride(scope=command.scope, values=command.values)
     after = policy.changed(facts.policies, override, facts.policies.version)
-    for family, cohort in {*policy.reached(facts.policies, scope), *policy.reached(after, scope)}:
-        whose = {"purpose": scope.purpose, "family": family, "cohort": cohort}
-        was = set(effective(facts.policies, **whose).approvals_needed)
-        if KIND.name in was or was - set(effective(after, **whose).approvals_needed):
+    for family, cohort in {*reached(facts.policies, scope), *reached(after, scope)}:
+        was, will = (
+            set(effective(each, purpose=scope.purpose, family=family, cohort=cohort).approvals_needed)
+            for each in (facts.policies, after)
+        )
+        if KIND.name in was or was - will:
             return True
     return False
 
