@@ -1,4 +1,4 @@
-"""Turning renewals that are due into commands, at a pace the fleet and its CA can take.
+"""Turning renewals that are due into commands, at a pace the fleet and its CA can take, whichever ends first first.
 
 The ledger decides which renewal is due and what becomes of the command; this actor only sends it, again and again if
 nobody answers. The job's id makes a repeated command the same command.
@@ -6,11 +6,13 @@ nobody answers. The job's id makes a repeated command the same command.
 
 import asyncio
 import logging
+import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from actors.issuance.message import Settled, Wanted
 from actors.issuance.patience import Interrupted, Patience
@@ -26,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 
 MAILBOX_CAPACITY = 200_000
 RENEWALS_PER_MINUTE = 60.0
+CA_SHARE = 0.25
+"""What one core node takes of the rate of CA calls: four of them together start no more than the CA's bucket lets through."""
 RETRY_BASE_S, RETRY_LONGEST_S = 1.0, 60.0
 AGAIN_AFTER_S = 900.0
 """How long after a refusal, or after a renewal whose job came to nothing, the same certificate's turn comes again."""
@@ -73,6 +77,7 @@ class RenewalActor(Mailbox[Message]):
     """Of one purpose on one node; lives on the purpose's lane. While paused, no renewal is started."""
 
     __slots__ = (
+        "_arrivals",
         "_asked_at_s",
         "_interval_s",
         "_is_pacing",
@@ -101,7 +106,9 @@ class RenewalActor(Mailbox[Message]):
         self._patience = Patience(ports.sleep)
         self._interval_s = 60.0 / per_minute
         self._wanted: dict[str, StartRenewal] = {}
-        self._turns: deque[str] = deque()
+        self._turns: list[tuple[float, int, str]] = []
+        """A heap by the certificate's end, then by who came first."""
+        self._arrivals = count()
         self._lined_up: set[str] = set()  # in `_turns`, or at rest before
         self._asked_at_s: dict[str, float] = {}
         self._is_pacing = False
@@ -130,7 +137,7 @@ class RenewalActor(Mailbox[Message]):
                 self._is_pacing = False
                 self._start_next()
             case _Rested(effect_id):
-                self._turns.append(effect_id)
+                self._line_up(effect_id)
             case _Answered(effect_id, answer):
                 self._answered(effect_id, answer)
             case _Broke(error):
@@ -150,8 +157,17 @@ class RenewalActor(Mailbox[Message]):
         if rest_s > 0:
             self._rest(effect.effect_id, rest_s)
         else:
-            self._lined_up.add(effect.effect_id)
-            self._turns.append(effect.effect_id)
+            self._line_up(effect.effect_id)
+
+    def _line_up(self, effect_id: str) -> None:
+        """What nobody wants any more is forgotten: wanted again, it comes again."""
+        effect = self._wanted.get(effect_id)
+        if effect is None:
+            self._lined_up.discard(effect_id)
+            return
+        self._lined_up.add(effect_id)
+        ends_s = effect.replaces_until.timestamp() if effect.replaces_until is not None else math.inf
+        heappush(self._turns, (ends_s, next(self._arrivals), effect_id))
 
     def _go_on(self) -> None:
         """Let the next turn come, one interval from now."""
@@ -163,7 +179,7 @@ class RenewalActor(Mailbox[Message]):
 
     def _start_next(self) -> None:
         while self._turns and not self.is_paused and not self._patience.is_over:
-            effect_id = self._turns.popleft()
+            _, _, effect_id = heappop(self._turns)
             self._lined_up.discard(effect_id)
             effect = self._wanted.get(effect_id)
             if effect is None:
@@ -225,6 +241,11 @@ class RenewalActor(Mailbox[Message]):
         """Returns at once when the actor drains."""
         with suppress(Interrupted):
             await self._patience.wait(duration_s)
+
+
+def pace_of(ca_calls_per_s: float, purposes: int) -> float:
+    """Renewals a minute that one node starts for one of so many purposes: within its share of the CA's bucket."""
+    return ca_calls_per_s * CA_SHARE * 60.0 / max(1, purposes)
 
 
 def command_of(effect: StartRenewal) -> CommandEnvelope:

@@ -109,6 +109,8 @@ class StartRenewal(_Effect, frozen=True, kw_only=True):
     certificate_id: str
     job_id: str
     due_reason: str
+    replaces_until: datetime | None = None
+    """When the certificate ends: whose end is nearest has the next turn. None: an effect from before turns went by it."""
 
 
 class MintKey(_Effect, frozen=True, kw_only=True):

@@ -119,10 +119,12 @@ class IssuanceActor(Mailbox[Message]):
             return
         self._entries[effect.effect_id] = _Entry(effect, self._has_had_since_decided(effect))
         turns, urgency = self._turns[type(effect)], urgency_of_effect(effect, self._ports.clock.now())
-        if isinstance(effect, IssueCertificate) and (effect.attempt > 1 or effect.external_ref is not None):
-            turns.come_first(effect.effect_id, urgency)  # its job has waited longest
-        else:
+        if isinstance(effect, RevokeCertificate):
             turns.append(effect.effect_id, urgency)
+        elif effect.attempt > 1 or effect.external_ref is not None:
+            turns.come_first(effect.effect_id, urgency, effect.replaces_until)  # its job has waited longest
+        else:
+            turns.append(effect.effect_id, urgency, effect.replaces_until)
 
     def _has_had_since_decided(self, effect: IssueCertificate | RevokeCertificate) -> bool:
         if isinstance(effect, RevokeCertificate):
@@ -157,7 +159,8 @@ class IssuanceActor(Mailbox[Message]):
         free = self._at_once[kind] - self._running[kind]
         if free <= -FOR_INCIDENTS:
             return None
-        return self._turns[kind].next(Urgency.ROUTINE if free > 0 else Urgency.INCIDENT)
+        least = Urgency.ROUTINE if free > 0 else Urgency.INCIDENT
+        return self._turns[kind].next(least, self._ports.clock.now())
 
     def _begin(self, entry: _Entry) -> None:
         entry.stage = _Stage.RUNNING

@@ -196,6 +196,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
                     certificate_id=certificate.certificate_id,
                     job_id=evidence_id(_renew_id(certificate)),
                     due_reason="renewal-window",
+                    replaces_until=certificate.not_after,
                 )
             )
     found += [

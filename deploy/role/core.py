@@ -148,6 +148,7 @@ class CoreRole:
             auditor=self.ca.reports,
             index=LaneIndex(self.database.certificates, self.runtime.io.loop),
             reconciliation_hour_utc=self.settings.ca_reconciliation_hour_utc,
+            ca_calls_per_s=self.settings.ca_calls_per_s,
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
             secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),

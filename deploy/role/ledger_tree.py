@@ -9,7 +9,7 @@ from actors.issuance.ports import IssuancePorts
 from actors.key_desk import KeyDesk, KeyDeskPorts
 from actors.ledger.actor import LedgerActor, Ports
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
-from actors.renewal import RenewalActor, RenewalPorts
+from actors.renewal import RenewalActor, RenewalPorts, pace_of
 from bfactors.effect import (
     Effect,
     IssueCertificate,
@@ -58,6 +58,7 @@ class CorePorts:
     secrets: SecretStore
     verifiers: KeyVerifiers
     reconciliation_hour_utc: int
+    ca_calls_per_s: float
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
 
@@ -194,7 +195,9 @@ def _night_of(purpose: str, ports: CorePorts) -> int | None:
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:
     def make(lane: Lane) -> RenewalActor:
         return RenewalActor(
-            purpose, RenewalPorts(commands=ports.commands, clock=runtime.clock, metrics=runtime.metrics)
+            purpose,
+            RenewalPorts(commands=ports.commands, clock=runtime.clock, metrics=runtime.metrics),
+            per_minute=pace_of(ports.ca_calls_per_s, len(ports.authorities)),
         )
 
     return make

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from actors.issuance import Settled, Wanted
 from actors.mailbox import MailboxState
-from actors.renewal import AGAIN_AFTER_S, RenewalActor, RenewalPorts, command_of
+from actors.renewal import AGAIN_AFTER_S, RenewalActor, RenewalPorts, command_of, pace_of
 from bfactors.command import CommandAnswer, CommandEnvelope, RequestJob
 from bfactors.effect import RevokeCertificate, StartRenewal
 from bfactors.errors import NotOwner
@@ -59,9 +61,10 @@ class Desk:
             raise answer
         return answer
 
-    def want(self, *names: str) -> None:
+    def want(self, *names: str, ends_in: timedelta | None = None) -> None:
+        ends_at = None if ends_in is None else self.time.now() + ends_in
         for name in names:
-            assert self.actor.tell(Wanted(renewal(name)))
+            assert self.actor.tell(Wanted(renewal(name, ends_at)))
 
     def jobs(self) -> list[str]:
         return [body.job_id for _, _, command in self.sent if isinstance(body := command.body, RequestJob)]
@@ -70,7 +73,7 @@ class Desk:
         return [at_s for at_s, _, _ in self.sent]
 
 
-def renewal(name: str = "a") -> StartRenewal:
+def renewal(name: str = "a", ends_at: datetime | None = None) -> StartRenewal:
     return StartRenewal(
         effect_id=f"{name}:renew",
         charger_id=f"CP-{name}",
@@ -78,6 +81,7 @@ def renewal(name: str = "a") -> StartRenewal:
         certificate_id=f"certificate-{name}",
         job_id=f"job-{name}",
         due_reason="renewal-window",
+        replaces_until=ends_at,
     )
 
 
@@ -120,6 +124,42 @@ async def test_the_pace_holds_for_those_that_come_later_too() -> None:
     await desk.time.advance(10)
     times = desk.times()
     assert all(later - earlier >= 0.99 for earlier, later in pairwise(times))
+
+
+async def test_what_ends_first_passes_ten_thousand_that_have_time() -> None:
+    desk = Desk(per_minute=60)
+    desk.want(*(f"routine-{number}" for number in range(10_000)), ends_in=timedelta(days=30))
+    await settle(10_000)
+    assert desk.metrics.gauges["bf_renewal_waiting", "charging_station"] == 10_000
+    await desk.time.advance(10)
+    desk.want("week", ends_in=timedelta(days=6))
+    desk.want("last-safe", ends_in=timedelta(days=2))
+    began = len(desk.sent)
+    await desk.time.advance(3)
+    assert desk.jobs()[began:] == ["job-last-safe", "job-week", "job-routine-10"]
+
+
+async def test_one_from_before_turns_went_by_the_end_comes_after_those_that_name_theirs() -> None:
+    desk = Desk()
+    desk.want("old")
+    desk.want("a", ends_in=timedelta(days=30))
+    await desk.time.advance(5)
+    assert desk.jobs() == ["job-a", "job-old"]
+
+
+async def test_a_rested_renewal_takes_its_turn_by_its_end_too() -> None:
+    desk = Desk()
+    desk.answers = [CommandAnswer(refusal=Refusal("paused", "the purpose is paused"))]
+    desk.want("urgent", ends_in=timedelta(days=1))
+    await desk.time.advance(AGAIN_AFTER_S)
+    desk.want(*(f"routine-{number}" for number in range(50)), ends_in=timedelta(days=30))
+    await desk.time.advance(5)
+    assert "job-urgent" in desk.jobs()[1:4]
+
+
+@pytest.mark.parametrize(("rate", "purposes"), [*itertools.product((0.5, 20.0, 25.0), (1, 2, 7))])
+def test_four_nodes_start_no_more_renewals_than_the_ca_takes_calls(rate: float, purposes: int) -> None:
+    assert 0 < 4 * purposes * pace_of(rate, purposes) / 60 <= rate + 1e-9
 
 
 async def test_a_partition_without_an_owner_is_asked_again_with_the_same_command() -> None:

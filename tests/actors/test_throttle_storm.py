@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.issuance import IssuanceActor, IssuancePorts, Settled, Wanted
+from actors.issuance.actor import ISSUING_AT_ONCE
 from bfactors import evidence as v
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder, Transient
 from bfactors.call_bucket import BucketSize
@@ -238,3 +239,21 @@ async def test_when_a_ca_comes_back_its_return_is_no_storm() -> None:
     assert len(storm.ca.calls_at_s) - before == 200
     never_above_the_bucket(storm)
     await settle()
+
+
+@pytest.mark.timeout(120)
+async def test_after_an_outage_what_has_come_to_end_soon_meanwhile_is_made_first() -> None:
+    """Routine when it was decided, and by the end of the outage inside the last week."""
+    storm = Storm()
+    storm.ca.is_away = True
+    for number in range(300):
+        in_time = timedelta(days=7, hours=1) if number % 10 == 9 else timedelta(days=30)
+        name = "soon" if number % 10 == 9 else "routine"
+        storm.due(f"{name}-{number}", replaces_until=storm.time.now() + in_time)
+    await storm.time.advance(2 * 3600)
+    storm.ca.is_away = False
+    await until_done(storm, longest_s=storm.time.elapsed_s + 300)
+    never_above_the_bucket(storm)
+    last_soon = max(at for job, at in storm.done.items() if job.startswith("soon"))
+    earlier = sum(1 for job, at in storm.done.items() if job.startswith("routine") and at < last_soon)
+    assert earlier <= ISSUING_AT_ONCE * 2, "but for those that were at the CA's door already"

@@ -345,6 +345,7 @@ def test_a_renewal_starts_in_its_window_and_the_old_leaf_keeps_its_grace() -> No
     world.wait(days=11)
     (effect,) = outgoing.effects(world.charger, world.facts)
     assert isinstance(effect, StartRenewal)
+    assert effect.replaces_until == old.not_after
     world.request("renew", job_id=effect.job_id, due_reason=effect.due_reason)
     assert not any(isinstance(e, StartRenewal) for e in outgoing.effects(world.charger, world.facts))
     world.carry_out()
