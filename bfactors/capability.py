@@ -24,6 +24,8 @@ class Capabilities(
     """MaxCertificateChainSize, or 1.6's CertificateSignedMaxChainSize."""
     trust_store_slots: int | None = None
     """CertificateStoreMaxLength, or what was found out."""
+    csr_wait_s: int | None = None
+    """CertSigningWaitMinimum: so long it waits for its certificate before it sends another CSR, perhaps of another key."""
     needs_crlf: bool = False
     """It reads PEM only with CRLF line ends."""
     presents_leaf_only: bool = False
@@ -50,7 +52,6 @@ class Capabilities(
     """The network configuration slots it has (2.x: valuesList of NetworkConfigurationPriority); empty: unknown."""
     allows_downgrade: bool = False
     """AllowSecurityProfileDowngrade: it can be told to go from profile 3 back to 2 (2.x), never further."""
-    """Listed: may connect with its expired certificate as Pending, to renew it at once (A00.FR.429)."""
 
 
 NO_CAPABILITIES = Capabilities()

@@ -82,6 +82,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     subject_match: str = "exact"
     """`exact`: CN equals the expected name; `contains`: the expected name occurs in CN."""
     factory_certificate: str = "refused"
+    anchor_over_plain: str = "refused"
+    """Whether a trust anchor may be sent over a connection without TLS, where somebody could exchange it on its way."""
     inventory_every_days: int = 30
     """A charger lists all its certificates at least this often; 0: only when something else needs it."""
     escalate_security_events: tuple[str, ...] = ("TamperDetectionActivated", "SecurityLogWasCleared")
@@ -235,8 +237,9 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("unexplained_certificates", "must be report or revoke"))
     if policy.revocation_done not in REVOCATION_DONE:
         found.append(("revocation_done", "must be ca or published"))
-    if policy.factory_certificate not in ("refused", "allowed"):
-        found.append(("factory_certificate", "must be refused or allowed"))
+    for name in ("factory_certificate", "anchor_over_plain"):
+        if getattr(policy, name) not in ("refused", "allowed"):
+            found.append((name, "must be refused or allowed"))
     return found
 
 

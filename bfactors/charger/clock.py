@@ -181,7 +181,7 @@ def _renewal_moments(
     state: ChargerState, facts: FleetFacts, job: JobState, now: datetime
 ) -> Iterator[datetime]:
     policy = policy_of(state, facts, job.purpose, now)
-    slow_at = slow_authority.slow_at(policy, job)
+    slow_at = slow_authority.slow_at(state, policy, job)
     if slow_at is not None:
         yield slow_at
     rung = reconnect.next_rung(state, facts, policy, job, now)

@@ -14,6 +14,7 @@ from bfactors.charger import (
     migration_step,
     operator_call,
     reconnect,
+    setting_fact,
     trust_gate,
 )
 from bfactors.charger.draft import Draft, back_off, described
@@ -26,6 +27,7 @@ from bfactors.instruction import (
     InstallAnchor,
     InstallLeaf,
     ListCertificates,
+    ReadSettings,
     WriteAuthorizationKey,
     kind_name,
 )
@@ -113,6 +115,8 @@ def _accepted(draft: Draft, instruction: InstructionState, outcome: Answered) ->
             )
         case ListCertificates():
             _listed(draft, instruction, outcome)
+        case ReadSettings():
+            setting_fact.learn(draft, outcome)
         case _:
             pass  # that it was accepted is all there is to know
 

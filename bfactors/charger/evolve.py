@@ -169,7 +169,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
         case e.ChargerLockoutForeseen():
             return replace(state, lockout_told=event.locked_out_at)
         case e.ChargerFactObserved():
-            return replace(state, observed_facts=state.observed_facts | {event.fact})
+            return replace(state, observed_facts=_learned(state.observed_facts, event.fact))
         case e.TrustAnchorAccepted():
             return replace(state, accepted_anchors=state.accepted_anchors | {event.fingerprint_sha256})
         case e.TrustGateWaived():
@@ -242,6 +242,13 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return certificate_changed(state, event, now)
         case _:
             assert_never(event)
+
+
+def _learned(facts: frozenset[str], fact: str) -> frozenset[str]:
+    """With one more; a newer value of the same name takes the older one's place."""
+    name, has_value, _ = fact.partition("=")
+    kept = {one for one in facts if not (has_value and one.startswith(f"{name}="))}
+    return frozenset(kept | {fact})
 
 
 def _session(event: e.ChargerSessionOpened) -> SessionFact:

@@ -15,6 +15,7 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.admission import is_spoken_for
 from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger import setting_fact
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import (
     ChargerState,
@@ -22,7 +23,7 @@ from bfactors.charger.state import (
     slot_key,
 )
 from bfactors.fleet.state import Bundle, FleetFacts
-from bfactors.instruction import ListCertificates
+from bfactors.instruction import ListCertificates, OperationalKind, ReadSettings
 from bfactors.inventory.held import Held, held_anchors, held_by
 from bfactors.inventory.reconciliation import reconcile
 from bfactors.inventory.row import Reconciliation, Row, SeenCredential
@@ -124,17 +125,23 @@ def _share(managed_identity_id: str) -> float:
 
 
 def ask_if_due(draft: Draft) -> None:
-    """Have the charger list everything if its last list is old."""
+    """Have the charger list everything, and say what its settings are, if its last list is old."""
     due = due_at(draft.state, draft.policy(session_purpose().name))
     if due is None or due > draft.now:
         return
+    _ask(draft, "inventory", ListCertificates())
+    if not any(isinstance(one.body, ReadSettings) for one in draft.state.instructions.values()):
+        _ask(draft, "settings", ReadSettings(setting_fact.READ))
+
+
+def _ask(draft: Draft, name: str, body: OperationalKind) -> None:
     draft.record(
         e.InstructionOpened(
             charger_id=draft.state.charger_id,
-            instruction_id=draft.derived_id("inventory"),
+            instruction_id=draft.derived_id(name),
             job_id=None,
             decision=1,
-            body=ListCertificates(),
+            body=body,
             not_before=draft.now,
         )
     )

@@ -10,7 +10,15 @@ from typing import assert_never
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.charger import blackout_hold, key_rotation, migration, request, rollback, trust_gate
+from bfactors.charger import (
+    blackout_hold,
+    key_rotation,
+    migration,
+    request,
+    rollback,
+    setting_fact,
+    trust_gate,
+)
 from bfactors.charger.draft import Draft, back_off, described
 from bfactors.charger.evolve_migration import CLEAR_PRIORITY
 from bfactors.charger.network_slot import choose, slots_in
@@ -252,7 +260,7 @@ def _next_step(
     if case.new_slot == 0:
         known = draft.state.capabilities.network_slots
         if case.step == "" and not (known and case.priority):
-            return case, ReadSettings(("network-priority",))
+            return case, ReadSettings(setting_fact.READ)
         case = _choose_slots(draft, case, case.priority)
     match case.step:
         case "set-network-profile":
@@ -305,6 +313,7 @@ def answered(draft: Draft, instruction: InstructionState, outcome: Outcome) -> N
         case Answered() if outcome.status in _DONE:
             draft.settle(instruction, "accepted", outcome.status)
             if isinstance(body, ReadSettings):
+                setting_fact.learn(draft, outcome)
                 _note_priority(draft, outcome)
         case Answered() | CallFailed():
             detail = described(outcome)

@@ -1,17 +1,18 @@
 """A CA slower than the charger has patience: said as soon as it is so; what comes late is delivered all the same.
 
-A charger keeps the key of a CSR for a while only (EVerest for an hour), and need not say that it has thrown it away.
+A charger keeps the key of a CSR for a while only (EVerest for an hour), and need not say that it has thrown it away; one whose
+CertSigningWaitMinimum is known sends another CSR after that long (A02.FR.17), perhaps of another key.
 """
 
 from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import JobState
+from bfactors.charger.state import ChargerState, JobState
 from bfactors.policy import Policy
 
 CODE = "authority-slower-than-charger"
-_MESSAGE = "the CA has had the CSR for longer than the charger keeps its key"
+_MESSAGE = "the CA has had the CSR for longer than the charger waits for its certificate"
 
 
 def reason(job: JobState, news: str = "") -> tuple[str, str] | None:
@@ -21,16 +22,20 @@ def reason(job: JobState, news: str = "") -> tuple[str, str] | None:
     return CODE, f"{_MESSAGE}; {news}" if news else _MESSAGE
 
 
-def slow_at(policy: Policy, job: JobState) -> datetime | None:
-    """When its CA counts as that slow; None: it has nothing in hand, or counts so already."""
+def slow_at(state: ChargerState, policy: Policy, job: JobState) -> datetime | None:
+    """When its CA counts as that slow; None: it has nothing in hand, or counts so already.
+
+    What the charger says of its own patience goes before what policy supposes.
+    """
     if job.attempt is None or job.csr_at is None or job.is_authority_slow:
         return None
-    return job.csr_at + timedelta(seconds=policy.charger_patience_s)
+    patience_s = state.capabilities.csr_wait_s or policy.charger_patience_s
+    return job.csr_at + timedelta(seconds=patience_s)
 
 
 def rang(draft: Draft, job: JobState) -> None:
     """The charger's patience may be over."""
-    at = slow_at(draft.policy(job.purpose), job)
+    at = slow_at(draft.state, draft.policy(job.purpose), job)
     if at is None or at > draft.now or job.csr_at is None:
         return
     waited_s = int((draft.now - job.csr_at).total_seconds())

@@ -117,14 +117,14 @@ def bring(draft: Draft, job: JobState, bundle: Bundle, policy: Policy) -> bool:
         draft.stage(job, "awaiting-trust-anchor", waiting_for="connection")
         return False
     _withdraw_outdated(draft, job, bundle)
-    if session.security_profile < _SMALLEST_TLS_PROFILE:
+    if session.security_profile < _SMALLEST_TLS_PROFILE and policy.anchor_over_plain != "allowed":
         draft.stage(
             job,
             "awaiting-trust-anchor",
             waiting_for="operator",
             reason=(
                 "insecure-transport",
-                "the first trust anchor is not sent over an unencrypted connection",
+                "a trust anchor is not sent over an unencrypted connection unless policy says so (anchor_over_plain)",
             ),
         )
         return False

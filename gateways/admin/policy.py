@@ -47,6 +47,7 @@ _CHOICES = {
     "confirm_rung": ("listed", "used", "accepted"),
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),
+    "anchor_over_plain": ("refused", "allowed"),
     "key_algorithms": Policy().key_algorithms,
     "approvals_needed": APPROVAL_KINDS,
     "key_reboot": KEY_REBOOTS,

@@ -23,6 +23,7 @@ from bfactors.instruction import (
     InstructionOrder,
     ListCertificates,
     RaiseSecurityProfile,
+    ReadSettings,
     SetNetworkProfile,
     SetProfilePriority,
     WriteAuthorizationKey,
@@ -285,7 +286,7 @@ class Model(World):
         for order in outgoing.orders(state, self.facts, self.now):
             instruction = state.instructions[order.instruction_id]
             if instruction.job_id is None:
-                assert isinstance(order.body, ListCertificates | CallAction)
+                assert isinstance(order.body, ListCertificates | ReadSettings | CallAction)
                 continue
             job = state.jobs[instruction.job_id]
             assert job.stage != "held"

@@ -379,7 +379,7 @@ def test_a_doubted_key_has_its_grace_though_the_other_was_seen() -> None:
     assert due <= world.now + timedelta(days=28)
     world.wait(days=28)
     assert world.admitted() == {1: "active"}
-    assert isinstance(world.events[-1], e.AuthorizationKeyWithdrawn)
+    assert "AuthorizationKeyWithdrawn" in world.names()
 
 
 def test_a_later_rotation_leaves_a_doubted_key_admitted_until_its_own_is_seen() -> None:

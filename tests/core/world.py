@@ -13,7 +13,7 @@ from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.effect import IssueCertificate
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.state import FleetFacts, FleetState
-from bfactors.instruction import InstructionKind, ListCertificates, Reboot, is_repeatable
+from bfactors.instruction import InstructionKind, ListCertificates, ReadSettings, Reboot, is_repeatable
 from bfactors.ocpp import Answered, Outcome
 from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
@@ -74,6 +74,7 @@ class World:
         self.key_owners: dict[str, str] = {}
         self.sessions = 0
         self.actor = "test"
+        self.tells_settings = False
         self.crl_address: str | None = None
         """What the CA's certificates name, if anything."""
         values: dict[str, object] = {
@@ -120,7 +121,26 @@ class World:
     def wait(self, **duration: float) -> Decision:
         """Let time pass and the clock ring."""
         self.now += timedelta(**duration)
-        return self.tell(v.DeadlinePassed(at=self.now))
+        decision = self.tell(v.DeadlinePassed(at=self.now))
+        if not self.tells_settings:
+            self._tell_no_settings()
+        return decision
+
+    def _tell_no_settings(self) -> None:
+        """Asked for its settings beside its inventory, the charger has none of them."""
+        for order in outgoing.orders(self.charger, self.facts, self.now):
+            if isinstance(order.body, ReadSettings) and self._is_for_no_job(order.instruction_id):
+                self.tell(
+                    v.InstructionAnswered(
+                        instruction_id=order.instruction_id,
+                        decision=order.decision,
+                        session_id=order.session_id,
+                        outcome=Answered("Accepted"),
+                    )
+                )
+
+    def _is_for_no_job(self, instruction_id: str) -> bool:
+        return self.charger.instructions[instruction_id].job_id is None
 
     def wait_for_order(self) -> None:
         """Let time pass until the back-off of the next order is over."""
