@@ -90,6 +90,17 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
+class AdmissionPlace(msgspec.Struct, frozen=True):
+    """How far the admission bucket has been written, or read: `bucket` tells one making of it from the next."""
+
+    bucket: str
+    position: int
+
+    def has(self, other: "AdmissionPlace") -> bool:
+        """Whether whoever has read this far has read what was written there."""
+        return self.bucket == other.bucket and self.position >= other.position
+
+
 EXPIRED_FLAG = "expired-credential"
 """Of a session that was opened with an expired leaf: it is Pending until another leaf opens the next one."""
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from bfactors.admission import AdmissionRecord, KeyVerifier, SessionInfo
+from bfactors.admission import AdmissionPlace, AdmissionRecord, KeyVerifier, SessionInfo
 from bfactors.audit.checkpoint import SignedCheckpoint
 from bfactors.audit.note import NoteKey, NoteSignature, SignedNote
 from bfactors.audit_report import AuditEntry, ReportRef
@@ -166,12 +166,23 @@ class Outbox(Protocol):
         """Returns when JetStream has acknowledged all. Raises Unavailable."""
         ...
 
-    async def put_admission(self, records: Iterable[AdmissionRecord]) -> None: ...
+    async def put_admission(self, records: Iterable[AdmissionRecord]) -> AdmissionPlace:
+        """Returns a place in the bucket by which all of them, or newer ones, have been written. Raises Unavailable."""
+        ...
+
     async def put_control(self, values: Mapping[str, bytes]) -> None: ...
     async def send_order(self, node: str, order: InstructionOrder) -> None: ...
     @property
     def losses(self) -> int:
         """How often the way out was lost so far. Orders are not acknowledged: those under way may be lost with it."""
+        ...
+
+
+class EdgeWatch(Protocol):
+    """Waits until every live connect node has read an admission record, and puts that into evidence. Any lane."""
+
+    def expect(self, charger_id: str, revision: int, place: AdmissionPlace) -> None:
+        """The record of that revision was written by that place; said again it changes nothing."""
         ...
 
 

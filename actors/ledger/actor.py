@@ -191,7 +191,9 @@ class LedgerActor(Mailbox[Message]):
         ports = self._ports
         publisher = EventPublisher(ports.store, ports.outbox, ports.evidence_log, ports.clock, memory.lease)
         checkpointer = Checkpointer(ports.checkpoints, ports.clock, memory.lease)
-        term = Term(self._terms, memory, Announcer(ports.outbox, ports.clock), publisher, checkpointer)
+        term = Term(
+            self._terms, memory, Announcer(ports.outbox, ports.clock, ports.edge), publisher, checkpointer
+        )
         term.renewed_at = ports.clock.monotonic()
         term.room.set()
         for key, due_at in claimed.timers:

@@ -8,14 +8,14 @@ import asyncio
 import logging
 
 from actors.ledger.firmware import FirmwareOrders
-from bfactors.charger import outgoing
+from bfactors.charger import outgoing, revocation
 from bfactors.charger.state import ChargerState, SessionFact
 from bfactors.errors import Unavailable
 from bfactors.evidence import evidence_id
 from bfactors.firmware.state import FirmwareCharger
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CloseSession, InstructionOrder
-from bfactors.ports import Clock, Outbox
+from bfactors.ports import Clock, EdgeWatch, Outbox
 
 _LOG = logging.getLogger(__name__)
 RESEND_S = 15.0
@@ -28,8 +28,10 @@ _LOST = float("-inf")
 class Announcer:
     """Announces the latest state of every charger told to it; one per owned partition, on its lane."""
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, edge: EdgeWatch | None = None) -> None:
+        """`edge` is told of records that refuse what they admitted before."""
         self._outbox = outbox
+        self._edge = edge
         self._clock = clock
         self._facts = FleetFacts()
         self._dirty: dict[str, tuple[ChargerState, bool]] = {}
@@ -82,9 +84,12 @@ class Announcer:
 
     async def _announce(self) -> None:
         taken = list(self._dirty.items())[:AT_ONCE]
-        records = [outgoing.admission(state) for _, (state, changed) in taken if changed]
-        if records:
-            await self._outbox.put_admission(records)
+        told = [state for _, (state, changed) in taken if changed]
+        if told:
+            place = await self._outbox.put_admission([outgoing.admission(state) for state in told])
+            for state in told:
+                if self._edge is not None and revocation.edge_revision(state) is not None:
+                    self._edge.expect(state.charger_id, state.revision, place)
         for charger_id, (state, _) in taken:
             await self._order(state)
             if self._dirty.get(charger_id, (None,))[0] is state:

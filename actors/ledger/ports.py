@@ -8,6 +8,7 @@ from bfactors.ports import (
     Checkpointing,
     Clock,
     CommandDoor,
+    EdgeWatch,
     EvidenceLog,
     EvidenceReader,
     LedgerStore,
@@ -20,7 +21,7 @@ from bfactors.ports import (
 class Ports:
     """What a ledger actor is given. `effects(effect_id, effect)` takes an effect, or None once it is settled.
 
-    Without `checkpoints` none are made.
+    Without `checkpoints` none are made, and without `edge` nobody is asked whether gateways refuse what was revoked.
     """
 
     store: LedgerStore
@@ -34,3 +35,4 @@ class Ports:
     ocpp_url: Callable[[], str]
     is_current: Callable[[], bool] = lambda: True
     checkpoints: Checkpointing | None = None
+    edge: EdgeWatch | None = None

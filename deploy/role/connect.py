@@ -77,6 +77,7 @@ class ConnectRole:
             incarnation,
             families=lambda: family_standings(runtime.tree.statuses()),
         )
+        self.admission.follow(lambda place, ended: self._presence.admits_by(place, is_news=ended))
         self._tls = FrontTls(options.identities, ())
         self._measuring: asyncio.TimerHandle | None = None
         self._pauses = TreePauses(runtime.tree, frozenset({"family"}))

@@ -151,6 +151,7 @@ class CoreRole:
             ca_calls_per_s=self.settings.ca_calls_per_s,
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
+            edge=self._nodes.edge,
             secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),
             verifiers=self.pepper,
         )

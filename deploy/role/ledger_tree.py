@@ -26,6 +26,7 @@ from bfactors.ports import (
     CertificateIndex,
     Checkpointing,
     CommandDoor,
+    EdgeWatch,
     EvidenceLog,
     EvidenceReader,
     KeyVerifiers,
@@ -61,6 +62,7 @@ class CorePorts:
     ca_calls_per_s: float
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
+    edge: EdgeWatch | None = None
 
 
 def child_of(effect: Effect) -> str:
@@ -126,6 +128,7 @@ def _ledger(
                 ocpp_url=ports.ocpp_url,
                 is_current=lane.is_current,
                 checkpoints=ports.checkpoints,
+                edge=ports.edge,
             ),
         )
 

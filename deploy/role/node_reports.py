@@ -8,6 +8,7 @@ from bfactors import evidence as v
 from bfactors.errors import Unavailable
 from bfactors.identity import PARTITIONS
 from bfactors.ports import Clock, EvidenceLog
+from deploy.role.edge_confirmation import EdgeConfirmations
 from gateways.nats.gateway import NatsGateway
 from gateways.nats.node_watch import LostNode, NodeWatch, node_lost
 from gateways.nats.presence import Presence
@@ -20,6 +21,12 @@ class NodeReports:
     """Watches presence and appends evidence; every core node may do so, ids make it once."""
 
     def __init__(self, nats: NatsGateway, evidence_log: EvidenceLog, clock: Clock) -> None:
+        self.edge = EdgeConfirmations(
+            evidence_log,
+            clock,
+            nats.connection.loop,
+            lambda: self._watch.nodes if self._watch.has_looked else None,
+        )
         self._evidence_log = evidence_log
         self._clock = clock
         self._told: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
@@ -39,6 +46,7 @@ class NodeReports:
 
     async def stop(self) -> None:
         await self._watch.stop()
+        await self.edge.stop()
         for task in self._tasks:
             task.cancel()
 
@@ -48,6 +56,7 @@ class NodeReports:
         return self._watch.nodes
 
     def _present(self, presence: Presence) -> None:
+        self.edge.look()
         key = (presence.node, presence.incarnation)
         anchors = tuple(sorted({shown.anchor for shown in presence.server.certificates}))
         if self._told.get(key) == (presence.trust, anchors):
@@ -70,6 +79,7 @@ class NodeReports:
 
     def _lost(self, lost: LostNode) -> None:
         self._told.pop((lost.node, lost.incarnation), None)
+        self.edge.look()
         evidence = node_lost(lost, self._clock)
         for partition in range(PARTITIONS):
             self._append(evidence, partition)

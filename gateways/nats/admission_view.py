@@ -6,7 +6,8 @@ from collections.abc import Callable
 import msgspec
 
 from bfactors import subject
-from bfactors.admission import AdmissionRecord
+from bfactors.admission import AdmissionPlace, AdmissionRecord
+from bfactors.identity_rule import ended_in
 from gateways.nats.bucket_watch import BucketWatch
 from gateways.nats.connection import NatsConnection
 from gateways.nats.ordered_stream import HEARTBEAT_S
@@ -28,12 +29,15 @@ class NatsAdmissionView:
     ) -> None:
         self._records: dict[str, AdmissionRecord] = {}
         self._subscribers: list[Callable[[AdmissionRecord], None]] = []
+        self._followers: list[Callable[[AdmissionPlace, bool], None]] = []
+        self._has_ended_some = False
         self._watch = BucketWatch(
             connection,
             replies,
             subject.BUCKET_ADMISSION,
             put=self._put,
             removed=self._remove,
+            current=self._current,
             heartbeat_s=heartbeat_s,
         )
 
@@ -61,6 +65,12 @@ class NatsAdmissionView:
         """`changed` is called on the I/O lane with every record that is new or newer, from now on."""
         self._subscribers.append(changed)
 
+    def follow(self, current: Callable[[AdmissionPlace, bool], None]) -> None:
+        """`current(place, ended)`: everything up to that place is held here, and subscribers have been told. `ended`:
+        a leaf may not be used any more by something that came since it was last called.
+        """
+        self._followers.append(current)
+
     def __len__(self) -> int:
         return len(self._records)
 
@@ -74,6 +84,8 @@ class NatsAdmissionView:
             return
         known = self._records.get(record.charger_id)
         if known is None or record.revision > known.revision:
+            if known is not None and ended_in(record).keys() - ended_in(known).keys():
+                self._has_ended_some = True
             self._change(record)
 
     def _remove(self, charger_id: str) -> None:
@@ -84,6 +96,11 @@ class NatsAdmissionView:
                     known, mode="refused", refusal_reason="admission-record-removed", credentials=(), keys=()
                 )
             )
+
+    def _current(self, bucket: str, position: int) -> None:
+        ended, self._has_ended_some = self._has_ended_some, False
+        for current in self._followers:
+            current(AdmissionPlace(bucket, position), ended)
 
     def _change(self, record: AdmissionRecord) -> None:
         self._records[record.charger_id] = record

@@ -30,12 +30,15 @@ class BucketWatch:
         *,
         put: Callable[[str, bytes], None],
         removed: Callable[[str], None],
+        current: Callable[[str, int], None] = lambda _, __: None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
+        """`current(bucket, position)` is called when everything up to there has been taken in, and nothing newer waits."""
         self._bucket = bucket
         self._subject_prefix = f"$KV.{bucket}."
         self._put = put
         self._removed = removed
+        self._current = current
         self._stream = OrderedStream(
             connection, replies, f"KV_{bucket}", start="last-per-subject", heartbeat_s=heartbeat_s
         )
@@ -71,6 +74,7 @@ class BucketWatch:
                     self._apply(stored)
                 if batch.caught_up:
                     self._became_ready.set()
+                    self._current(self._stream.created, self._stream.position)
         finally:
             await batches.aclose()
 

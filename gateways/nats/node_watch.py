@@ -71,6 +71,7 @@ class NodeWatch:
         self._suspected: set[Incarnation] = set()
         self._reported: set[Incarnation] = set()
         self._trusted = False
+        self._has_looked = False
         self._judgement: asyncio.TimerHandle | None = None
         self._connection = connection
         self._stream = OrderedStream(
@@ -92,6 +93,11 @@ class NodeWatch:
             self._judgement.cancel()
 
     @property
+    def has_looked(self) -> bool:
+        """Whether every sign of life that was there has been seen once."""
+        return self._has_looked
+
+    @property
     def nodes(self) -> list[Presence]:
         """The incarnations that live, as far as is known."""
         return list(self._known.values())
@@ -109,8 +115,10 @@ class NodeWatch:
             async for batch in batches:
                 for stored in batch.messages:
                     self._apply(stored)
-                if batch.caught_up and not self._trusted:
-                    self._judge_later()
+                if batch.caught_up:
+                    self._has_looked = True
+                    if not self._trusted:
+                        self._judge_later()
         finally:
             await batches.aclose()
 

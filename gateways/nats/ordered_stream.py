@@ -87,6 +87,16 @@ class OrderedStream:
         self.current_at = -1.0
         """`time.monotonic()` when that was last so; negative before the first time."""
 
+    @property
+    def created(self) -> str:
+        """When the server made the stream that is read; empty before it is known."""
+        return self._created
+
+    @property
+    def position(self) -> int:
+        """The sequence of the last message handed out."""
+        return self._position
+
     async def batches(self) -> AsyncGenerator[StreamBatch, None]:
         """Batches of at most 500 messages as they arrive; survives every loss of the connection."""
         while True:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from bfactors import subject
-from bfactors.admission import AdmissionRecord
+from bfactors.admission import AdmissionPlace, AdmissionRecord
 from bfactors.errors import Unavailable
 from bfactors.identity import subject_token
 from bfactors.instruction import InstructionOrder
@@ -46,6 +46,10 @@ class _Held(NamedTuple):
     sequence: int
 
 
+class _BucketInfo(msgspec.Struct):
+    created: str
+
+
 _NOTHING = _Held(-1, 0)
 
 
@@ -61,6 +65,7 @@ class NatsOutbox:
         self._orders_due: deque[tuple[str, bytes]] = deque()
         self._ordering: asyncio.Task[None] | None = None
         self._losses = 0
+        self._bucket = ""
         connection.on_lost(self._lost)
 
     @property
@@ -69,6 +74,7 @@ class NatsOutbox:
 
     def _lost(self) -> None:
         self._losses += 1
+        self._bucket = ""  # the server may come back with another one
 
     async def publish_events(self, rows: Sequence[EventRow]) -> None:
         """Each row as JSON of `EventRow`, in order. Raises Unavailable if any was not acknowledged."""
@@ -85,9 +91,9 @@ class NatsOutbox:
         for each in said:
             _raise_unless_stored(each)
 
-    async def put_admission(self, records: Iterable[AdmissionRecord]) -> None:
+    async def put_admission(self, records: Iterable[AdmissionRecord]) -> AdmissionPlace:
         """Put each record unless the bucket already holds its revision or a newer one. Raises Unavailable."""
-        await run_on(self._connection.loop, self._put_admission(list(records)))
+        return await run_on(self._connection.loop, self._put_admission(list(records)))
 
     async def put_control(self, values: Mapping[str, bytes]) -> None:
         """Raises Unavailable."""
@@ -127,33 +133,47 @@ class NatsOutbox:
 
     # -- admission records ------------------------------------------------------------------------
 
-    async def _put_admission(self, records: list[AdmissionRecord]) -> None:
+    async def _put_admission(self, records: list[AdmissionRecord]) -> AdmissionPlace:
         newest: dict[str, AdmissionRecord] = {}
         for record in records:
             known = newest.get(record.charger_id)
             if known is None or record.revision > known.revision:
                 newest[record.charger_id] = record
         waiting = list(newest.values())
+        positions = [0]
         for start in range(0, len(waiting), RECORDS_AT_ONCE):
-            await asyncio.gather(
+            positions += await asyncio.gather(
                 *(self._put_record(record) for record in waiting[start : start + RECORDS_AT_ONCE])
             )
+        return AdmissionPlace(await self._bucket_made(), max(positions))
 
-    async def _put_record(self, record: AdmissionRecord) -> None:
-        """Compare and set on the key's stream sequence, so that a stale owner cannot put an older revision back."""
+    async def _bucket_made(self) -> str:
+        """Which making of the bucket this is; asked once a connection."""
+        if not self._bucket:
+            said = await self._replies.request(
+                f"$JS.API.STREAM.INFO.KV_{subject.BUCKET_ADMISSION}", b"", API_TIMEOUT_S
+            )
+            try:
+                self._bucket = msgspec.json.decode(said.payload, type=_BucketInfo).created
+            except msgspec.DecodeError:
+                raise Unavailable("NATS", "the admission bucket does not say what it is") from None
+        return self._bucket
+
+    async def _put_record(self, record: AdmissionRecord) -> int:
+        """Where it stands, or a newer one. Compare and set on the sequence: a stale owner puts no older revision back."""
         key = f"$KV.{subject.BUCKET_ADMISSION}.{subject_token(record.charger_id)}"
         payload = _ENCODER.encode(record)
         held = self._held.get(record.charger_id, _NOTHING)
         for _ in range(CONTESTED_TRIES):
             if held.revision >= record.revision:
-                return
+                return held.sequence
             said = await self._publisher.publish(
                 Publication(key, payload, {EXPECTED_LAST_SUBJECT_SEQUENCE: str(held.sequence)})
             )
             if isinstance(said, Ack):
                 held = _Held(record.revision, said.sequence)
                 self._held[record.charger_id] = held
-                return
+                return held.sequence
             if said.err_code != WRONG_LAST_SEQUENCE:
                 raise Unavailable("NATS", said.description)
             # Another owner was here, or we were ourselves and did not hear the ack: look.

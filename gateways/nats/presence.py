@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from bfactors import subject
+from bfactors.admission import AdmissionPlace
 from bfactors.errors import Unavailable
 from bfactors.server_certificate import Presented
 from gateways.nats.background import begun, ended
@@ -17,6 +18,10 @@ from gateways.nats.publisher import AckedPublisher
 _LOG = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 3.0
+SOON_S = 0.05
+"""However many revocations come, a node speaks up no more often than this between its renewals."""
+_UNSAID = AdmissionPlace("", -1)
+"""Of a node too old to say."""
 
 
 class FamilyStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +38,8 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """One incarnation of a connect node.
 
     `trust`: fingerprints of the anchors and issuers it verifies just now. `families`: those it knows, a pause it carries out
-    included. `server`: the certificates it shows chargers.
+    included. `server`: the certificates it shows chargers. `admission`: how far it holds the admission records; None: it
+    has none yet, and lets nobody in.
     """
 
     node: str
@@ -41,6 +47,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     trust: tuple[str, ...] = ()
     families: tuple[FamilyStanding, ...] = ()
     server: Presented = Presented()
+    admission: AdmissionPlace | None = _UNSAID
     leaving: bool = False
 
 
@@ -60,7 +67,8 @@ class NodePresence:
     ) -> None:
         self._connection = connection
         self._publisher = publisher
-        self._presence = Presence(node=node, incarnation=incarnation)
+        self._presence = Presence(node=node, incarnation=incarnation, admission=None)
+        self._sooner: asyncio.TimerHandle | None = None
         self._families = families
         self._renew_every_s = renew_every_s
         self._wait = wait or _wait_or_time
@@ -81,9 +89,21 @@ class NodePresence:
         self._presence = msgspec.structs.replace(self._presence, server=presented)
         self._now.set()
 
+    def admits_by(self, place: AdmissionPlace, *, is_news: bool) -> None:
+        """Tell how far this node holds the admission records: with the next renewal, or soon if somebody waits for it."""
+        self._presence = msgspec.structs.replace(self._presence, admission=place)
+        if is_news and self._sooner is None:
+            self._sooner = asyncio.get_running_loop().call_later(SOON_S, self._renew_now)
+
+    def _renew_now(self) -> None:
+        self._sooner = None
+        self._now.set()
+
     async def leave(self) -> None:
         """Stop renewing and say so, that nobody has to wait for the lapse. Never raises."""
         await ended(self._task)
+        if self._sooner is not None:
+            self._sooner.cancel()
         self._presence = msgspec.structs.replace(self._presence, leaving=True)
         if self._connection.healthy:
             await self._publish()

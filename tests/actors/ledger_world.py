@@ -18,7 +18,7 @@ from bfactors.identity import partition_of
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import Batch, Lease
-from bfactors.ports import Checkpointing
+from bfactors.ports import Checkpointing, EdgeWatch
 from bfactors.refusal import Refusal
 from tests.actors.charger_world import ManualTime
 from tests.core.ledger import asked, fact, opening
@@ -84,6 +84,7 @@ class LedgerWorld:
         self.outbox = InMemoryOutbox(self.nats)
         self.actors: list[LedgerActor] = []
         self.checkpoints: Checkpointing | None = None
+        self.edge: EdgeWatch | None = None
         self.effects: dict[str, dict[str, Effect]] = {}
         self.failures: list[BaseException] = []
         self.orders: list[InstructionOrder] = []
@@ -112,6 +113,7 @@ class LedgerWorld:
             metrics=Metrics(),
             ocpp_url=lambda: "wss://csms.example/ocpp",
             checkpoints=self.checkpoints,
+            edge=self.edge,
         )
         actor = LedgerActor(partition, owner, ports)
         actor.start(self._failed)

@@ -6,9 +6,13 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
+from bfactors.admission import KnownCredential
+from gateways.nats.admission_view import NatsAdmissionView
 from tests.fakes.nats_sides import (
+    AT,
     AWKWARD_NAMES,
     DEADLINE_S,
     NatsSide,
@@ -117,3 +121,47 @@ async def test_control_tells_late_subscribers_what_they_missed(side: NatsSide) -
     assert sorted(seen, key=str) == [("fact", b"2"), ("pause.family.a*c", b"1")]
     await side.outbox.put_control({"fact": b"3"})
     await seen.until(lambda all_seen: ("fact", b"3") in all_seen)
+
+
+async def test_what_was_put_has_a_place_that_a_follower_reaches(side: NatsSide) -> None:
+    first = await side.outbox.put_admission([a_record("CP1", 1)])
+    second = await side.outbox.put_admission([a_record("CP1", 2), a_record("CP2", 1)])
+    assert second.has(first)
+    assert not first.has(second)
+    again = await side.outbox.put_admission([a_record("CP1", 1)])  # the bucket holds a newer one
+    assert second.has(again)
+    assert again.has(first)
+
+
+async def test_a_view_says_how_far_it_is_once_nothing_newer_waits(
+    request: pytest.FixtureRequest,
+) -> None:
+    async with jetstream_side(request.getfixturevalue("nats_server")) as side:
+        await side.outbox.put_admission([a_record(f"CP{number}", 1) for number in range(700)])
+        view = side.admission_view()
+        assert isinstance(view, NatsAdmissionView)
+        places = Seen()
+        view.follow(lambda place, ended: places.add(place, ended, len(view)))
+        async with asyncio.timeout(DEADLINE_S):
+            await view.wait_ready()
+        assert [held for _, _, held in places] == [700]
+        put = await side.outbox.put_admission([a_record("CP1", 2, "refused")])
+        await places.until(lambda seen: any(place.has(put) for place, _, _ in seen))
+        assert not any(ended for _, ended, _ in places)
+
+
+async def test_a_view_says_that_a_leaf_has_ended(request: pytest.FixtureRequest) -> None:
+    async with jetstream_side(request.getfixturevalue("nats_server")) as side:
+        view = side.admission_view()
+        assert isinstance(view, NatsAdmissionView)
+        async with asyncio.timeout(DEADLINE_S):
+            await view.wait_ready()
+        news = Seen()
+        view.follow(lambda _, ended: news.add(ended))
+        for revision, state in enumerate(("active", "superseded", "revoked", "revoked"), 1):
+            leaf = KnownCredential("ab" * 32, "c", state, AT)  # type: ignore[arg-type]
+            record = msgspec.structs.replace(a_record("CP1", revision), credentials=(leaf,))
+            count = len(news) + 1
+            await side.outbox.put_admission([record])
+            await news.until_count(count)
+        assert list(news)[-4:] == [False, False, True, False]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from bfactors import subject
-from bfactors.admission import AdmissionRecord
+from bfactors.admission import AdmissionPlace, AdmissionRecord
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import BetterFleetError, NotOwner, Unavailable
 from bfactors.evidence import Evidence
@@ -53,6 +53,7 @@ class InMemoryNats:
         self.events: dict[tuple[int, int], EventRow] = {}
         self.relayed: list[tuple[str, str, str, bytes]] = []
         self.admission: dict[str, bytes] = {}
+        self.admission_position = 0
         self.control: dict[str, bytes] = {}
         self.handlers: dict[int, tuple[asyncio.AbstractEventLoop, Handle]] = {}
         self.inboxes: list[InMemoryInstructionInbox] = []
@@ -125,13 +126,15 @@ class InMemoryOutbox:
         for row in rows:
             self._nats.events.setdefault((row.partition, row.sequence), row)
 
-    async def put_admission(self, records: Iterable[AdmissionRecord]) -> None:
+    async def put_admission(self, records: Iterable[AdmissionRecord]) -> AdmissionPlace:
         self._nats.raise_when_away()
         for record in records:
             held = self._nats.admission.get(record.charger_id)
             if held is None or msgspec.json.decode(held, type=AdmissionRecord).revision < record.revision:
                 self._nats.admission[record.charger_id] = msgspec.json.encode(record)
+                self._nats.admission_position += 1
         self._nats.changed.tell()
+        return AdmissionPlace("in-memory", self._nats.admission_position)
 
     async def put_control(self, values: Mapping[str, bytes]) -> None:
         self._nats.raise_when_away()

@@ -197,11 +197,12 @@ async def depot(
     *,
     faults: Mapping[int, tuple[Fault, ...]] | None = None,
     connects_at_once: int = 32,
+    url: str | None = None,
 ) -> AsyncIterator[Depot]:
-    """Register a fleet nobody else uses and switch it on; switched off at the end."""
+    """Register a fleet nobody else uses and switch it on, at the charger port of `url`; switched off at the end."""
     plan = FleetPlan(
         chargers=chargers,
-        target_url=plant.ocpp_url,
+        target_url=url or plant.ocpp_url,
         prefix="fault",
         seed=next(_seeds),
         faults=faults or {},

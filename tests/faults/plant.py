@@ -124,6 +124,7 @@ class Plant:
     admin_url: str
     connect_health_url: str
     core_environment: dict[str, str]
+    connect_environment: dict[str, str]
     spare: list[Role] = field(default_factory=list)
 
     @property
@@ -142,6 +143,15 @@ class Plant:
         role = Role(self.data, "core", node, arguments, self.core_environment)
         self.spare.append(role)
         return role, f"http://127.0.0.1:{port}"
+
+    def another_connect(self, node: str) -> tuple[Role, str]:
+        """A second connect node against the same NATS, and its charger port."""
+        port = free_port()
+        arguments = ("--ocpp-port", str(port), "--health-port", str(free_port()))
+        data_dir = ("--data-dir", str(self.data.folder("connect")))
+        role = Role(self.data, "connect", node, (*arguments, *data_dir), self.connect_environment)
+        self.spare.append(role)
+        return role, f"wss://localhost:{port}/ocpp"
 
     def restart_aws(self) -> None:
         """The peer again on its old port, with everything it had issued."""
@@ -252,6 +262,7 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
         admin_url=f"http://127.0.0.1:{admin_port}",
         connect_health_url=f"http://127.0.0.1:{health_port}",
         core_environment=core_environment,
+        connect_environment=connect_environment,
     )
     core.start()
     connect.start()

@@ -1,0 +1,153 @@
+"""A revocation on two connect nodes: how soon each of them refuses the certificate, and what a silent one delays."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import ssl
+import tempfile
+import time
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import pytest
+
+from simulator.charger import Charger, ChargerEvent, Happening
+from tests.faults.depot import Body, Depot, assert_ledger_intact, depot, pause
+from tests.faults.plant import Plant
+
+pytestmark = pytest.mark.xdist_group("takeover")
+
+CHARGERS = 4
+REFUSED_WITHIN_S = 3.0
+"""Generous: everything of the plant shares this machine. What was measured is printed."""
+CUT_WITHIN_S = 3.0
+NODE_LOST_WITHIN_S = 25.0
+
+
+def moment_of(charger: Charger, happening: Happening) -> asyncio.Future[float]:
+    """When that next happens to it, by the test's own clock."""
+    moment: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def heard(event: ChargerEvent) -> None:
+        if event.happening is happening and not moment.done():
+            moment.set_result(time.monotonic())
+
+    charger.subscribe(heard)
+    return moment
+
+
+async def upgrade_status(url: str, charger_id: str, charger: Charger) -> int:
+    """What the charger port of `url` answers to an upgrade under the charger's own certificate."""
+    credential = charger._memory.credential
+    assert credential is not None
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(credential.chain_pem + credential.private_key_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    port = urlsplit(url).port
+    reader, writer = await asyncio.open_connection(
+        "localhost", port, ssl=context, server_hostname="localhost"
+    )
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = (
+        f"GET /ocpp/{charger_id} HTTP/1.1",
+        f"Host: localhost:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Protocol: ocpp2.0.1",
+    )
+    writer.write("\r\n".join((*lines, "", "")).encode())
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    return int(status)
+
+
+async def active_certificate(fleet: Depot, charger_id: str) -> str:
+    found = await fleet.operator.items("/api/v1/certificates", charger_id=charger_id, state="active")
+    return str(found[0]["certificate_id"])
+
+
+async def revoke(fleet: Depot, certificate_id: str) -> None:
+    body = {"reason": "key_compromise", "comment": "test"}
+    status, answer = await fleet.operator.post(f"/api/v1/certificates/{certificate_id}/revoke", body)
+    assert status == 202, answer
+
+
+async def refused_everywhere(fleet: Depot, certificate_id: str, within_s: float) -> Body:
+    """Its `revocation` once every node has confirmed."""
+    began = time.monotonic()
+    while time.monotonic() - began < within_s:
+        _, body = await fleet.operator.get(f"/api/v1/certificates/{certificate_id}")
+        if body and body["revocation"]["refused_at_edge_at"]:
+            return dict(body["revocation"])
+        await pause()
+    raise AssertionError(f"not refused on every node within {within_s:g} s")
+
+
+def seconds(revocation: Body) -> float:
+    moments = (revocation["refused_at_edge_at"], revocation["requested_at"])
+    last, first = (datetime.fromisoformat(text) for text in moments)
+    return (last - first).total_seconds()
+
+
+@pytest.mark.timeout(150)
+async def test_a_revoked_certificate_is_refused_on_both_nodes_within_seconds_and_its_socket_cut(
+    plant: Plant,
+) -> None:
+    other, other_url = plant.another_connect("connect-b")
+    other.start()
+    await other.ready()
+    async with depot(plant, CHARGERS) as here, depot(plant, CHARGERS, url=other_url) as there:
+        for fleet in (here, there):
+            await fleet.order()
+        for fleet in (here, there):
+            await fleet.all_active(60)
+        refused_s: list[float] = []
+        cut_s: list[float] = []
+        for fleet in (here, there):
+            for charger_id in fleet.ids:
+                charger = fleet.fleet.charger(charger_id)
+                certificate_id = await active_certificate(fleet, charger_id)
+                back = moment_of(charger, Happening.CONNECTED)
+                assert await upgrade_status(fleet.plan.target_url, charger_id, charger) == 101
+                async with asyncio.timeout(10):
+                    await back  # the session just opened had displaced the charger's own
+                cut = moment_of(charger, Happening.DISCONNECTED)
+                asked = time.monotonic()
+                await revoke(fleet, certificate_id)
+                async with asyncio.timeout(CUT_WITHIN_S):
+                    cut_s.append(await cut - asked)
+                revocation = await refused_everywhere(fleet, certificate_id, REFUSED_WITHIN_S + 5)
+                refused_s.append(seconds(revocation))
+                for url in (plant.ocpp_url, other_url):
+                    assert await upgrade_status(url, charger_id, charger) == 403
+        print(f"refused on both nodes after {[f'{each:.3f}' for each in refused_s]} s")
+        print(f"sockets cut after {[f'{each:.3f}' for each in cut_s]} s, from the POST on")
+        assert max(refused_s) < REFUSED_WITHIN_S
+        await assert_ledger_intact(plant)
+
+
+@pytest.mark.timeout(150)
+async def test_a_node_that_says_nothing_more_delays_the_confirmation_until_it_is_lost(plant: Plant) -> None:
+    other, _ = plant.another_connect("connect-c")
+    other.start()
+    await other.ready()
+    async with depot(plant, 1) as fleet:
+        await fleet.order()
+        await fleet.all_active(60)
+        certificate_id = await active_certificate(fleet, fleet.ids[0])
+        os.kill(other.pid, signal.SIGSTOP)
+        try:
+            await revoke(fleet, certificate_id)
+            revocation = await refused_everywhere(fleet, certificate_id, NODE_LOST_WITHIN_S)
+        finally:
+            os.kill(other.pid, signal.SIGCONT)
+        print(f"confirmed {seconds(revocation):.1f} s after the request, without the node that is lost")
+        assert seconds(revocation) > 2
