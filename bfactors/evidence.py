@@ -162,6 +162,23 @@ class HandshakeFailed(_Body, frozen=True, kw_only=True):
     count: int
 
 
+class AccessDenied(_Body, frozen=True, kw_only=True):
+    """Requests to the admin API that were not allowed, alike ones folded. `who`: whose token it was, empty for a stranger.
+
+    `claimed` is what a stranger said of themselves, believed by nobody; `request` the method and path of the first of them.
+    """
+
+    remote_address: str
+    who: str
+    role: str
+    claimed: str
+    operation: str
+    request: str
+    status: int
+    code: str
+    count: int = 1
+
+
 class NodeTrustReported(_Body, frozen=True, kw_only=True):
     """The issuers a connect node's client trust verifies just now (lower-hex SHA-256 of each anchor and issuing CA).
 
@@ -390,6 +407,7 @@ EvidenceBody = (
     | LogUploaded
     | ConnectionRefused
     | HandshakeFailed
+    | AccessDenied
     | NodeTrustReported
     | IssuanceRequested
     | IssuanceCompleted

@@ -211,7 +211,13 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             log_collection.progressed(draft, body)
         case v.LogUploaded():
             log_collection.uploaded(draft, body)
-        case v.FleetFactsChanged() | v.HandshakeFailed() | v.NodeTrustReported() | v.FirmwareStatusReported():
+        case (
+            v.FleetFactsChanged()
+            | v.AccessDenied()
+            | v.HandshakeFailed()
+            | v.NodeTrustReported()
+            | v.FirmwareStatusReported()
+        ):
             pass  # not about this charger's credentials; firmware trust follows the last of them
         case v.AuthorityCompared() | v.AuthorityNotCompared():
             pass  # the fleet's

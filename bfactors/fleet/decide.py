@@ -203,6 +203,19 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
                     remote_address=body.remote_address,
                 ),
             )
+        case v.AccessDenied() as body:
+            who = f"{body.who} ({body.role})" if body.who else body.claimed
+            return _decided(
+                state,
+                now,
+                e.SecurityEventRecorded(
+                    charger_id=None,
+                    kind=f"AccessDenied/{body.code}",
+                    detail=f"{who} {body.operation}: {body.request}".strip(),
+                    count=body.count,
+                    remote_address=body.remote_address,
+                ),
+            )
         case v.ConnectionRefused() as body:
             return _decided(
                 state,

@@ -16,6 +16,7 @@ from deploy.role.event_feed import StreamFeed
 from deploy.role.runtime import Runtime
 from deploy.role.standing import everywhere
 from gateways.admin.app import create_app
+from gateways.admin.denial import DenialReporter
 from gateways.admin.dependencies import LOOPBACK_HOSTS, AdminDependencies
 from gateways.admin.oidc import OidcSettings, OidcTokens
 from gateways.admin.ports import LogDesk, Readiness, ShownOnNode, TokenStore
@@ -40,6 +41,7 @@ class AdminRole:
         in_acm: Callable[[], list[ShownOnNode]] = list,
     ) -> None:
         self._egress: HttpEgress | None = None
+        self._denials = DenialReporter(core.evidence_log, runtime.clock, source=f"admin:{core.owner}")
         self._dependencies = AdminDependencies(
             reader=core.database.reader,
             tokens=self._tokens(core, runtime, metrics),
@@ -61,6 +63,7 @@ class AdminRole:
             logs=logs,
             proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),
             notifications=core.notifying,
+            denied=self._denials.denied,
             traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )
@@ -78,6 +81,7 @@ class AdminRole:
 
     async def start(self, host: str, port: int) -> None:
         """Raises SettingsError for a port that is taken."""
+        self._denials.start()
         self._server = await serve_admin(create_app(self._dependencies), host, port, self._tls)
 
     @property
@@ -90,6 +94,7 @@ class AdminRole:
         """Close it."""
         if self._server is not None:
             await self._server.close()
+        await self._denials.stop()
         if self._egress is not None:
             await self._egress.close()
 

@@ -1,7 +1,9 @@
 """Everything the admin API is given, in one value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from bfactors.evidence import AccessDenied
 from bfactors.ports import Clock, CommandDoor, Metrics, SecretStore
 from gateways.admin.ports import (
     EventFeed,
@@ -50,6 +52,8 @@ class AdminDependencies:
     """None: this process takes no logs in, and asking for one answers 409."""
     proofs: Proofs | None = None
     """None: this process proves nothing, and asking for it answers 409."""
+    denied: Callable[[AccessDenied], None] = lambda denial: None
+    """Told of every request that was not allowed."""
     notifications: NotificationDesk | None = None
     """None: this process sends no notices."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS

@@ -10,8 +10,10 @@ import msgspec
 from aiohttp import web
 
 from bfactors.errors import Unavailable
+from bfactors.evidence import AccessDenied
 from gateways.admin import idempotency
 from gateways.admin.command import Held
+from gateways.admin.denial import claimed_by, plain
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.field import ChargerId
 from gateways.admin.idempotency import Repetition, repetition
@@ -63,14 +65,18 @@ class Entrance:
             begun = time.monotonic()
             outcome = 500
             who = "-"
+            token: Token | None = None
             try:
-                token = await self._admit(route, request)
+                token = await self._known(route, request)
                 who = token.name if token is not None else "-"
+                self._check_role(route, token)
                 answered = await self._handled(route, request, token)
                 outcome = answered.status
                 return answered
             except Problem as problem:
                 outcome = problem.status
+                if outcome in (401, 403):
+                    self._dependencies.denied(_denial(route, request, token, problem))
                 raise
             except web.HTTPException as error:
                 outcome = error.status
@@ -94,18 +100,18 @@ class Entrance:
 
     # ------------------------------------------------------------ who
 
-    async def _admit(self, route: Route, request: web.Request) -> Token | None:
+    async def _known(self, route: Route, request: web.Request) -> Token | None:
+        """Who asks; None on a public route."""
         if not route.any_host:
             self._check_host(request)
+        return await self._token(request) if MAY[route.operation] else None
+
+    def _check_role(self, route: Route, token: Token | None) -> None:
         may = MAY[route.operation]
-        if not may:
-            return None
-        token = await self._token(request)
-        if token.role not in may:
+        if token is not None and token.role not in may:
             raise Problem(
                 403, "forbidden", f"the role {token.role!r} may not do this; it takes {_one_of(may)}"
             )
-        return token
 
     def _check_host(self, request: web.Request) -> None:
         """A page in somebody's browser may reach us under a name of its own; it must not be served."""
@@ -177,6 +183,20 @@ class Entrance:
             body=value,
             unkeyed_seed=self._dependencies.clock.new_id(),
         )
+
+
+def _denial(route: Route, request: web.Request, token: Token | None, problem: Problem) -> AccessDenied:
+    """What is put on record of it: never the token, and no query, in which somebody may have put one."""
+    return AccessDenied(
+        remote_address=request.remote or "",
+        who=token.name if token is not None else "",
+        role=token.role if token is not None else "",
+        claimed="" if token is not None else claimed_by(request.headers.get("Authorization")),
+        operation=route.operation,
+        request=plain(f"{request.method} {request.path}"),
+        status=problem.status,
+        code=problem.code,
+    )
 
 
 def _path_of(request: web.Request) -> dict[str, str]:

@@ -23,7 +23,7 @@ from bfactors.charger.project import project
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.errors import NotOwner, Unavailable
 from bfactors.event import CSRValidated
-from bfactors.evidence import Evidence
+from bfactors.evidence import AccessDenied, Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
 from bfactors.ledger_fold import charger_key
@@ -479,6 +479,7 @@ class AdminWorld:
     logs: LogDesk | None = None
     proofs: Proofs | None = None
     notifications: NotificationDesk | None = None
+    denied: list[AccessDenied] = field(default_factory=list)
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
@@ -511,6 +512,7 @@ class AdminWorld:
             logs=self.logs,
             proofs=self.proofs,
             notifications=self.notifications,
+            denied=self.denied.append,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,
         )
