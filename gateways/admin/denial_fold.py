@@ -44,10 +44,14 @@ class DenialFold:
         kind = self._kinds.get(key)
         if kind is None:
             if key[1] == VARIOUS:
-                denial = msgspec.structs.replace(denial, remote_address=VARIOUS, claimed="")
+                who = VARIOUS if denial.who else ""
+                denial = msgspec.structs.replace(
+                    denial, remote_address=VARIOUS, who=who, role="", claimed="", operation=VARIOUS
+                )
             self._kinds[key] = _Kind(denial, now_s + FIRST_S, FIRST_S * STEP)
         elif kind.first.count == 0:
-            kind.first = msgspec.structs.replace(denial, remote_address=kind.first.remote_address)
+            kind.first = kind.first if key[1] == VARIOUS else denial
+            kind.first = msgspec.structs.replace(kind.first, count=denial.count)
         else:
             kind.first = msgspec.structs.replace(kind.first, count=kind.first.count + denial.count)
 
