@@ -214,6 +214,10 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     serial_number: str
     not_before: datetime
     not_after: datetime
+    due_since: datetime | None = None
+    """Since when its renewal is wanted; None: it is not, or it is not in use any more. The next two belong to it."""
+    escalated_days: int | None = None
+    renew_again_at: datetime | None = None
     doc: bytes
 
 

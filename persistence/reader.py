@@ -116,6 +116,27 @@ class LedgerReader:
             rows = await self._pool.fetch(_SQL["lockouts_within"], list(moments), *_columns(trust))
         return [dict(row) for row in rows]
 
+    async def renewals(
+        self,
+        *,
+        state: str | None = None,
+        offline: bool | None = None,
+        purpose: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        ends_before: datetime | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Certificates in use whose renewal is wanted, soonest end first, each with the open job that is to replace it."""
+        filters = (state, offline, purpose, family, site, cohort, ends_before)
+        return await self._page("renewals", filters, limit, cursor, (datetime, str), orjson.loads)
+
+    async def renewal_counts(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of `purpose, cohort, due, overdue, escalated, offline, stragglers`; stragglers are escalated and offline."""
+        return await self._rows("renewal_counts")
+
     async def certificates(
         self,
         *,

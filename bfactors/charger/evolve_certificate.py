@@ -148,9 +148,10 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             certificate = replace(certificate, state="expired")
             slot = _without(slot, certificate_id)
         case e.CertificateExpiryEscalated():
-            certificate = replace(certificate, escalated_days=event.days_left)
+            due_since = certificate.due_since or (now if certificate.renewal_due else None)
+            certificate = replace(certificate, escalated_days=event.days_left, due_since=due_since)
         case e.CertificateRenewalDue():
-            certificate = replace(certificate, renewal_due=True)
+            certificate = replace(certificate, renewal_due=True, due_since=certificate.due_since or now)
         case _:
             assert_never(event)
     certificates = {**state.certificates, certificate_id: certificate}

@@ -91,8 +91,12 @@ def _of_keys(state: ChargerState) -> Lockout | None:
     ends = [_withdrawn_at(pending.get(key.generation)) for key in state.keys]
     known = [end for end in ends if end is not None]
     if not ends:
-        return None if state.spoken_for_by else Lockout(at=state.registered_at, cause="no-credential")
+        return None if state.spoken_for_by else _without_credential(state)
     return Lockout(at=max(known), cause="key-withdrawn") if len(known) == len(ends) else None
+
+
+def _without_credential(state: ChargerState) -> Lockout:
+    return Lockout(at=state.unit_since or state.registered_at, cause="no-credential")
 
 
 def _withdrawn_at(key: PendingKey | None) -> datetime | None:
@@ -101,7 +105,11 @@ def _withdrawn_at(key: PendingKey | None) -> datetime | None:
 
 
 def _of_certificates(state: ChargerState) -> Lockout | None:
-    own = [each for each in state.certificates.values() if purpose(each.purpose).is_session_credential]
+    own = [
+        each
+        for each in state.certificates.values()
+        if purpose(each.purpose).is_session_credential and not each.former_identity_id
+    ]
     admitted = [*_admitted(own), *_admitted_expired(state, own)]
     if admitted:
         return max(admitted, key=lambda way: way.at)
@@ -110,7 +118,7 @@ def _of_certificates(state: ChargerState) -> Lockout | None:
     ended = [
         Lockout(at=_ended_at(each), cause=_end(each), certificate_id=each.certificate_id) for each in own
     ]
-    return max(ended, key=lambda way: way.at, default=Lockout(at=state.registered_at, cause="no-credential"))
+    return max(ended, key=lambda way: way.at, default=_without_credential(state))
 
 
 def _admitted(own: list[CertificateRecord]) -> Iterator[Lockout]:

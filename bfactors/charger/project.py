@@ -376,6 +376,7 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
     """A certificate's row, with its PEM."""
     body = certificate_body(state, certificate)
     chain = split_chain(certificate.chain_pem)
+    is_wanted = certificate.state == "active" and certificate.is_usable
     body["pem"] = join_chain(chain[:1])
     body["chain_pem"] = join_chain(chain[1:])
     return CertificateRow(
@@ -392,6 +393,9 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
         serial_number=certificate.serial_number,
         not_before=certificate.not_before,
         not_after=certificate.not_after,
+        due_since=certificate.due_since if is_wanted else None,
+        escalated_days=certificate.escalated_days if is_wanted else None,
+        renew_again_at=certificate.renew_again_at if is_wanted else None,
         doc=_encode(body),
     )
 

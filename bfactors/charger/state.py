@@ -95,6 +95,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     admit_until: datetime | None = None
     escalated_days: int | None = None
     renewal_due: bool = False
+    due_since: datetime | None = None
+    """Since when its renewal is wanted, however often that came to nothing."""
     renewals: int = 0
     """How many renewals of it were started: each has a job id and CA tokens of its own."""
     contradicted_by: str = ""

@@ -31,6 +31,7 @@ from gateways.admin.policy_preview import PolicyPreviews
 from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
 from gateways.admin.reconciliation import Reconciliations
+from gateways.admin.renewal import Renewals
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -78,6 +79,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         jobs,
         Certificates(reader, jobs),
         Lockouts(dependencies, fleet),
+        Renewals(dependencies, fleet),
         Trust(fleet, commands),
         Supervisors(dependencies.statuses, fleet, commands),
         Policies(reader, fleet, commands, dependencies.clock),

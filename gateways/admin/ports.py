@@ -86,6 +86,20 @@ class Reader(Protocol):
         site: str | None = None,
         cohort: str | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
+    async def renewals(
+        self,
+        *,
+        state: str | None = None,
+        offline: bool | None = None,
+        purpose: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        ends_before: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
+    async def renewal_counts(self) -> Sequence[Mapping[str, Any]]: ...
     async def certificates(
         self,
         *,

@@ -71,6 +71,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "certificates.deactivate": _OPERATION,
     "lockouts.list": _EVERYONE,
     "lockouts.counts": _EVERYONE,
+    "renewals.list": _EVERYONE,
+    "renewals.counts": _EVERYONE,
     "trust_anchor_bundles.create": _PKI,
     "trust_anchor_bundles.list": _EVERYONE,
     "trust_anchor_bundles.get": _EVERYONE,

@@ -73,6 +73,42 @@ SELECT family, cause, moment.number - 1 AS number, count(*) AS count
   JOIN unnest($1::timestamptz[]) WITH ORDINALITY AS moment (at, number) ON each.at < moment.at
  GROUP BY family, cause, moment.number;
 
+-- name: renewals
+-- What is due, whose end is nearest first, with the open job that is to replace it.
+SELECT due.not_after, due.certificate_id, json_build_object(
+           'certificate_id', due.certificate_id, 'charger_id', charger_id, 'managed_identity_id', due.managed_identity_id,
+           'purpose', due.purpose, 'family', family, 'site', site, 'cohort', cohort, 'not_after', due.not_after,
+           'due_since', due_since, 'escalated_days', escalated_days, 'renew_again_at', renew_again_at,
+           'connected', connected, 'last_seen_at', convert_from(charger.doc, 'UTF8')::json -> 'last_seen_at',
+           'paused_reason', convert_from(charger.doc, 'UTF8')::json -> 'paused_reason',
+           'overdue', coalesce(work.overdue, false), 'job', convert_from(work.doc, 'UTF8')::json)::text AS doc
+  FROM certificate AS due JOIN charger USING (charger_id)
+  LEFT JOIN LATERAL (
+       SELECT overdue, doc FROM job
+        WHERE job.charger_id = due.charger_id AND job.purpose = due.purpose AND job.state = 'open'
+          AND action IN ('issue', 'renew')
+        ORDER BY created_at DESC LIMIT 1) AS work ON true
+ WHERE due_since IS NOT NULL
+   AND ($1::text IS NULL OR CASE $1 WHEN 'due' THEN true WHEN 'overdue' THEN work.overdue
+                                    WHEN 'escalated' THEN escalated_days IS NOT NULL END)
+   AND ($2::boolean IS NULL OR connected <> $2)
+   AND ($3::text IS NULL OR due.purpose = $3)
+   AND ($4::text IS NULL OR family = $4) AND ($5::text IS NULL OR site = $5) AND ($6::text IS NULL OR cohort = $6)
+   AND ($7::timestamptz IS NULL OR due.not_after < $7)
+   AND ($8::timestamptz IS NULL OR (due.not_after, due.certificate_id) > ($8, $9::text))
+ ORDER BY due.not_after, due.certificate_id LIMIT $10;
+
+-- name: renewal_counts
+SELECT due.purpose, cohort, count(*) AS due, count(late.charger_id) AS overdue,
+       count(*) FILTER (WHERE escalated_days IS NOT NULL) AS escalated, count(*) FILTER (WHERE NOT connected) AS offline,
+       count(*) FILTER (WHERE escalated_days IS NOT NULL AND NOT connected) AS stragglers
+  FROM certificate AS due JOIN charger USING (charger_id)
+  LEFT JOIN (SELECT DISTINCT charger_id, purpose FROM job
+              WHERE state = 'open' AND overdue AND action IN ('issue', 'renew')) AS late
+    ON late.charger_id = due.charger_id AND late.purpose = due.purpose
+ WHERE due_since IS NOT NULL
+ GROUP BY due.purpose, cohort ORDER BY due.purpose, cohort;
+
 -- name: certificates
 SELECT not_after, certificate_id, doc FROM certificate
  WHERE ($1::text IS NULL OR charger_id = $1)

@@ -12,6 +12,7 @@ from bfactors.charger import clock
 from bfactors.charger.lockout import lockout, trust_bundle, whole_lockout
 from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.project import charger_row
+from bfactors.instruction import ObtainCsr
 from bfactors.lockout import CAUSES, PREVENTED_BY, Lockout, body_of
 from bfactors.notice import notice_of
 from bfactors.ocpp import Silent
@@ -19,6 +20,7 @@ from bfactors.server_certificate import NotPresented, Presented, ServerCertifica
 from bfactors.trust_end import NO_BUNDLE, TrustEnd, trust_ends
 from tests.core import pki
 from tests.core.test_charger_expired import admit, expired
+from tests.core.test_departure import replace as swap
 from tests.core.test_notice import row as row_of
 from tests.core.test_rollback import come, in_force, mint
 from tests.core.test_server_certificate import NEW, OLD, bundles, shown
@@ -152,6 +154,16 @@ def test_a_charger_that_only_a_local_controller_speaks_for_is_locked_out_never()
     assert lockout(replace(world.charger, spoken_for_by=(speaker,))) is None
 
 
+def test_what_a_unit_that_left_had_lets_nobody_in_for_the_next_one() -> None:
+    world = World(key=KEY, key_origin="generated")
+    world.to_active()
+    world.now += timedelta(days=3)
+    assert swap(world) is None
+    assert world.charger.certificates, "they stay until they are revoked"
+    found = lockout(replace(world.charger, security_profile=3, keys=()))
+    assert found == Lockout(at=world.now, cause="no-credential")
+
+
 def test_every_cause_says_what_would_prevent_it() -> None:
     assert set(PREVENTED_BY) == set(CAUSES)
     assert body_of(None) is None
@@ -235,9 +247,10 @@ def renewing() -> tuple[World, str, str]:
     """A charger on profile 3 with a successor issued, and the order to install it open."""
     world = World()
     first = world.to_active()
-    world.now += timedelta(days=100)
+    world.wait(days=100)
     world.request("renew", certificate_id=first.certificate_id)
-    world.carry_out()
+    while not isinstance(world.carry_out(), ObtainCsr):
+        pass
     world.present_csr(pki.csr("SN-1"))
     second = world.ca_issues()
     return world, first.certificate_id, second.certificate_id

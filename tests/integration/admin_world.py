@@ -266,6 +266,68 @@ class StoreReader:
         weeks[None, None] = everybody - len(page["items"])
         return [{"week": week, "cause": cause, "count": count} for (week, cause), count in weeks.items()]
 
+    async def renewals(
+        self,
+        *,
+        state: str | None = None,
+        offline: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        ends_before = filters.pop("ends_before", None)
+        found = []
+        for row in self._store.certificates.values():
+            owner = self._store.chargers[row.charger_id or ""]
+            work = [
+                job
+                for job in self._store.jobs.values()
+                if job.state == "open"
+                and (job.charger_id, job.purpose) == (row.charger_id, row.purpose)
+                and job.action in ("issue", "renew")
+            ]
+            seen = json.loads(owner.doc)
+            body = {name: getattr(owner, name) for name in ("family", "site", "cohort", "connected")}
+            body |= {name: seen[name] for name in ("last_seen_at", "paused_reason")}
+            body |= {
+                "overdue": any(job.overdue for job in work),
+                "job": json.loads(work[0].doc) if work else None,
+            }
+            for name in ("certificate_id", "charger_id", "managed_identity_id", "purpose", "escalated_days"):
+                body[name] = getattr(row, name)
+            for name in ("not_after", "due_since", "renew_again_at"):
+                value = getattr(row, name)
+                body[name] = None if value is None else value.isoformat()
+            is_meant = row.due_since is not None and {
+                "overdue": body["overdue"],
+                "escalated": row.escalated_days is not None,
+            }.get(state or "", True)
+            if offline is not None and owner.connected is offline:
+                is_meant = False
+            if ends_before is not None and row.not_after >= ends_before:
+                is_meant = False
+            if is_meant and all(body[name] == value for name, value in filters.items()):
+                found.append(body)
+        found.sort(key=lambda body: (body["not_after"], body["certificate_id"]))
+        return self._page(
+            "renewals", found, lambda body: body["certificate_id"], limit, cursor, lambda body: body
+        )
+
+    async def renewal_counts(self) -> Any:
+        groups: dict[tuple[str, str], Counter[str]] = {}
+        for row in (await self.renewals(limit=10**9))["items"]:
+            counts = groups.setdefault((row["purpose"], row["cohort"]), Counter())
+            escalated, away = row["escalated_days"] is not None, not row["connected"]
+            counts.update(
+                {"due": 1, "overdue": row["overdue"], "escalated": escalated, "offline": away}
+                | {"stragglers": escalated and away}
+            )
+        names = ("due", "overdue", "escalated", "offline", "stragglers")
+        return [
+            {"purpose": purpose, "cohort": cohort, **{name: counts[name] for name in names}}
+            for (purpose, cohort), counts in groups.items()
+        ]
+
     async def certificates(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         filters.pop("q", None)
         before = filters.pop("expires_before", None)

@@ -64,6 +64,8 @@ EXPECTED = {
     "certificates.deactivate": "op",
     "lockouts.list": "vopra",
     "lockouts.counts": "vopra",
+    "renewals.list": "vopra",
+    "renewals.counts": "vopra",
     "trust_anchor_bundles.create": "p",
     "trust_anchor_bundles.list": "vopra",
     "trust_anchor_bundles.get": "vopra",
