@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bfactors.errors import SettingsError, Unavailable
 from deploy.ctl.client import AdminClient, Refused, Wait
@@ -61,6 +62,7 @@ async def connected(
     paper: Paper,
     wait: Wait = asyncio.sleep,
     now: Callable[[], float] = time.monotonic,
+    today: Callable[[], str] = lambda: datetime.now(UTC).date().isoformat(),
     ask: Callable[[str], str | None] = asked,
 ) -> int:
     """Carry a command out and return its exit status. Raises SettingsError, Unavailable."""
@@ -73,7 +75,7 @@ async def connected(
     )
     try:
         async with client:
-            return await command.run(Desk(client, paper, now, ask), given)
+            return await command.run(Desk(client, paper, now, today, ask), given)
     except Refused as refused:
         paper.complain(explained(refused, connection))
         return 2 if refused.status in _CANNOT_BE_TRIED else 1

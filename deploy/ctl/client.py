@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -23,6 +24,7 @@ RETRY_AT_MOST_S = 30.0
 REQUEST_WITHIN_S = 90.0
 """Longer than the API lets a charger take to answer a call by hand."""
 PAGE = 200
+LARGEST_PAGE = 500
 _LINE_BYTES = 1 << 20
 """An event of the stream is one line."""
 
@@ -121,12 +123,12 @@ class AdminClient:
         except (aiohttp.ClientError, TimeoutError, ValueError) as problem:
             raise self._away(_why(problem)) from problem
 
-    async def items(self, path: str, query: Mapping[str, str], limit: int) -> list[Body]:
+    async def items(self, path: str, query: Mapping[str, str], limit: int, largest: int = PAGE) -> list[Body]:
         """The first `limit` items of a list. Raises Refused, Unavailable."""
         found: list[Body] = []
         cursor: str | None = None
         while len(found) < limit:
-            page = {**query, "limit": str(min(PAGE, limit - len(found)))} | (
+            page = {**query, "limit": str(min(largest, limit - len(found)))} | (
                 {"cursor": cursor} if cursor else {}
             )
             answer = await self.get(path, page)
@@ -135,6 +137,10 @@ class AdminClient:
             if cursor is None:
                 break
         return found[:limit]
+
+    async def every(self, path: str, query: Mapping[str, str]) -> list[Body]:
+        """All items of a list, by the largest pages there are. Raises Refused, Unavailable."""
+        return await self.items(path, query, sys.maxsize, LARGEST_PAGE)
 
     async def _asked(
         self, method: str, path: str, body: Body | None, key: str, query: Mapping[str, str] | None = None

@@ -22,12 +22,14 @@ Subcommands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 class Desk:
     """What a command works with.
 
-    `now`: seconds of a clock that only goes forward. `ask`: what the person at the terminal types, None if nobody is there.
+    `now`: seconds of a clock that only goes forward. `today`: the date in UTC. `ask`: what the person at the terminal types,
+    None if nobody is there.
     """
 
     client: AdminClient
     paper: Paper
     now: Callable[[], float]
+    today: Callable[[], str]
     ask: Callable[[str], str | None]
 
 

@@ -4,7 +4,9 @@ from bfactors.errors import SettingsError
 from deploy.ctl.client import Body, in_path
 from deploy.ctl.command import Command, Desk, Given, option, word
 from deploy.ctl.follow import REASON, WAITING, key_of, order, told
+from deploy.ctl.many import MANY, order_many
 from deploy.ctl.qualification import ANCHORS, PURPOSE
+from deploy.ctl.selection import SELECTING, is_selection
 
 ACTIONS = ("issue", "renew", "revoke", "deactivate", "delete", "install-anchor", "migrate", "rotate-key")
 _PURPOSES = {"install-anchor": ANCHORS, "delete": ANCHORS}
@@ -29,8 +31,12 @@ def job_body(given: Given, charger_id: str) -> Body:
 
 
 async def _open(desk: Desk, given: Given) -> int:
+    if is_selection(given):
+        if given.charger is not None:
+            raise SettingsError("give either --charger or a selection of many")
+        return await order_many(desk, given, lambda charger_id: job_body(given, charger_id))
     if given.charger is None:
-        raise SettingsError("for which charger? --charger ID")
+        raise SettingsError("for which charger? --charger ID, or --cohort, --family, --from-file ...")
     return await order(desk, given, "/api/v1/jobs", job_body(given, given.charger))
 
 
@@ -58,7 +64,12 @@ COMMANDS = (
             option("--revocation-reason", metavar="CODE", help="of revoke"),
             option("--target-profile", type=int, choices=(1, 2, 3), help="of migrate (default: 3)"),
             *WAITING,
+            *SELECTING,
+            *MANY,
         ),
+        more="For many chargers it shows who is meant and what would happen, and does nothing without "
+        "--yes. A run may be interrupted and repeated: nothing is ordered twice. Exit status "
+        "1 if anything was refused or failed.",
     ),
     Command(
         thing="jobs",

@@ -6,7 +6,7 @@ import argparse
 import io
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ CHARGER: dict[str, Any] = {
     "slots": [],
 }
 Answer = tuple[int, Any]
+TODAY = "2026-03-01"
 LOST = object()
 """An answer that never arrives: the connection is cut behind the request."""
 
@@ -40,6 +41,8 @@ class Api:
         self.answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
         self.asked: list[tuple[str, str, Any, str]] = []
         self.last_ids: list[str] = []
+        self.does: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[Answer]]] = {}
+        """What answers instead of a canned answer."""
         self.headers = {"Location": "/elsewhere"}
         self.says("GET", "/api/v1/chargers/CP-1", CHARGER)
 
@@ -64,10 +67,15 @@ class Api:
         self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
         if request.path.endswith("/events"):
             self.last_ids.append(request.headers.get("Last-Event-ID", ""))
+        doing = self.does.get((request.method, request.path))
+        if doing is not None:
+            return self._answer(request, *await doing(request, body))
         waiting = self.answers.get((request.method, request.path))
         if not waiting:
             return web.json_response({"code": "unknown-resource", "detail": "nothing here"}, status=404)
-        status, answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return self._answer(request, *(waiting.pop(0) if len(waiting) > 1 else waiting[0]))
+
+    def _answer(self, request: web.Request, status: int, answer: Any) -> web.Response:
         if answer is LOST:
             assert request.transport is not None
             request.transport.abort()
@@ -144,7 +152,7 @@ async def typed(url: str, token: Path, passing: Time, answer: str | None, *words
     paper = Paper(out, err, columns=COLUMNS, live=False, as_json=given.json)
     connection = connection_of(url, token, None, {})
     status = await ctl.connected(
-        given.chosen, given, connection, paper, passing.wait, passing.now, lambda _: answer
+        given.chosen, given, connection, paper, passing.wait, passing.now, lambda: TODAY, lambda _: answer
     )
     said = Said(status, out.getvalue(), err.getvalue())
     too_wide = [line for line in said.err.splitlines() if len(line) > COLUMNS]
