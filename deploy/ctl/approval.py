@@ -7,11 +7,11 @@ import orjson
 from deploy.ctl import cell
 from deploy.ctl.client import Body, in_path
 from deploy.ctl.command import Command, Desk, Given, Thing, Work, option, word
-from deploy.ctl.follow import KEY, REASON, key_of
+from deploy.ctl.follow import KEY, REASON, STILL_OPEN, key_of
 from deploy.ctl.listing import Listing, listing_command
 from deploy.ctl.report import wrapped
 
-THING = Thing("approvals", "list what waits for a second person; approve, reject", ("approval",))
+THING = Thing("approvals", "what waits for a second person; approve, reject", ("approval",))
 HASH_CHARS_AT_LEAST = 12
 """So much of a content hash a person must type."""
 
@@ -21,7 +21,7 @@ APPROVALS = Listing(
     lambda body: (
         body["approval_id"],
         body["kind"],
-        cell.text(body["charger_id"]),
+        _about(body),
         body["state"],
         body["author"],
         cell.minute(body["expires_at"]),
@@ -47,7 +47,7 @@ def approval_lines(approval: Body, columns: int) -> list[str]:
 
 def _facts(approval: Body) -> Iterator[tuple[str, str]]:
     yield "approval", approval["approval_id"]
-    yield "what", f"{approval['kind']} of {cell.text(approval['charger_id'])}"
+    yield "what", f"{approval['kind']} of {_about(approval)}"
     yield "state", f"{approval['state']}, until {cell.minute(approval['expires_at'])}"
     yield "asked by", f"{approval['author']} at {cell.second(approval['requested_at'])}: {approval['reason']}"
     label = "content"
@@ -58,6 +58,24 @@ def _facts(approval: Body) -> Iterator[tuple[str, str]]:
     if approval["decided_by"]:
         when = cell.second(approval["decided_at"])
         yield "decided by", f"{approval['decided_by']} at {when}: {cell.text(approval['decision_reason'])}"
+
+
+def told_if_held(desk: Desk, answer: Body) -> int | None:
+    """The exit status of what waits for a second person, if the answer says that it does."""
+    if "approval_id" not in answer or "content_hash" not in answer:
+        return None
+    desk.paper.document(answer)
+    desk.paper.line(
+        f"not done yet: somebody else must agree until {cell.minute(answer['expires_at'])}. "
+        f"run.py ctl approvals approve {answer['approval_id']}"
+    )
+    desk.paper.line(f"content hash {answer['content_hash']}")
+    return STILL_OPEN
+
+
+def _about(approval: Body) -> str:
+    """The charger, or what else it is about."""
+    return str(approval["charger_id"] or approval.get("subject") or "the fleet")
 
 
 def _deciding(verdict: str) -> Work:
@@ -131,5 +149,6 @@ COMMANDS = (
         arguments=(word("approval", help="its id"),),
     ),
     _decision("approve", "agree to it; never its author"),
-    _decision("reject", "do not agree to it"),
+    _decision("reject", "do not agree to it; never its author"),
+    _decision("withdraw", "ask for it no more; its author alone"),
 )

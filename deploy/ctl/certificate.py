@@ -75,6 +75,16 @@ def _facts(found: Body) -> Iterator[tuple[str, str]]:
                 name.removesuffix("_at").replace("revocation_requested", "to revoke"),
                 cell.second(found[name]),
             )
+    revocation = found.get("revocation") or {}
+    for name, label in (
+        ("refused_at_edge_at", "refused"),
+        ("ca_revoked_at", "at the CA"),
+        ("published_at", "published"),
+    ):
+        if revocation:
+            yield label, cell.second(revocation[name]) if revocation[name] else "not yet"
+    if revocation.get("unpublished"):
+        yield "why", cell.reason(revocation["unpublished"])
     if found.get("admit_until"):
         yield "admitted", f"until {cell.second(found['admit_until'])}"
     for each in found["evidence"]:

@@ -153,6 +153,16 @@ def _migration(case: Body) -> Iterator[str]:
 
 
 def _special(charger: Body) -> Iterator[str]:
+    if charger.get("decommissioned_at"):
+        why = cell.text(charger.get("decommission_reason"))
+        yield f"out of service since {cell.second(charger['decommissioned_at'])}: {why}"
+    lockout = charger.get("lockout")
+    if lockout:
+        when, cause = cell.minute(lockout["locked_out_at"]), lockout["cause"]
+        yield f"locked out from {when} on ({cause}); prevented by: {lockout['prevented_by']}"
+    for waiver in charger.get("waivers", ()):
+        until = cell.day(waiver["ends_at"])
+        yield f"waiver {waiver['waiver_id']} of {waiver['rule']} until {until}: {waiver['reason']}"
     if charger.get("paused_reason"):
         yield f"paused: {charger['paused_reason']}"
     admission = charger.get("expired_certificate_admission")

@@ -37,7 +37,7 @@ async def order(desk: Desk, given: Given, path: str, body: Body) -> int:
 async def told(desk: Desk, given: Given, job: Body) -> int:
     """A job that was ordered: how it stands, or how it ended. The exit status says the same."""
     if given.wait:
-        job = await ended(desk, job, given.within)
+        job |= await ended(desk, job, given.within)  # what was shown once is in the first answer only
     desk.paper.document(job)
     desk.paper.line(standing(job))
     desk.paper.line(job["job_id"])

@@ -15,6 +15,10 @@ BUILT_IN = "built-in"
 
 def shown(value: Any) -> str:
     """A field's value as `policies set` takes it."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ",".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 
@@ -22,7 +26,7 @@ async def _list(desk: Desk, given: Given) -> int:
     rows = await desk.client.items(PATH, {}, limit_of(given))
     desk.paper.document({"items": rows})
     lines = [
-        (row["scope"], name, shown(value) or "none")
+        (row["scope"], name, shown(value))
         for row in rows
         if row["scope"] != BUILT_IN or given.built_in
         for name, value in row["values"].items()
@@ -45,7 +49,7 @@ async def _effective(desk: Desk, given: Given) -> int:
         f"{answer['purpose']}, policy version {answer['version']}"
     )
     rows = [
-        (name, shown(field["value"]) or "none", field["origin"])
+        (name, shown(field["value"]), field["origin"])
         for name, field in answer["policy"].items()
         if field["origin"] != BUILT_IN or not given.set
     ]

@@ -2,7 +2,7 @@
 
 from deploy.ctl import cell
 from deploy.ctl.client import Body, in_path
-from deploy.ctl.command import Command, Desk, Given, Thing, Work, word
+from deploy.ctl.command import Command, Desk, Given, Thing, Work, option, word
 from deploy.ctl.follow import KEY, REASON, key_of
 from deploy.ctl.listing import Listing, listing_command
 
@@ -32,6 +32,8 @@ SUPERVISORS = Listing(
 
 def _telling(action: str) -> Work:
     async def tell(desk: Desk, given: Given) -> int:
+        if not given.yes:
+            return await _shown(desk, given, action)
         path = f"{SUPERVISORS.path}/{in_path(given.kind)}/{in_path(given.name)}/{action}"
         told = await desk.client.post(path, {"reason": given.reason}, key_of(given))
         desk.paper.document(told)
@@ -39,6 +41,19 @@ def _telling(action: str) -> Work:
         return 0
 
     return tell
+
+
+async def _shown(desk: Desk, given: Given, action: str) -> int:
+    """The dry run: what the supervisor does now."""
+    rows = await desk.client.every(SUPERVISORS.path, {})
+    found = [row for row in rows if (row["kind"], row["name"]) == (given.kind, given.name)]
+    desk.paper.document({"dry_run": True, "action": action, "supervisors": found})
+    if found:
+        desk.paper.table(SUPERVISORS.heads, [_row(row) for row in found], SUPERVISORS.whole)
+    else:
+        desk.paper.line(f"no {given.kind} {given.name} is running here; the word is kept for when one is")
+    desk.paper.line(f"nothing was done. The same command with --yes does it: {action}")
+    return 0
 
 
 def _action(action: str, text: str, example: str) -> Command:
@@ -55,6 +70,7 @@ def _action(action: str, text: str, example: str) -> Command:
                 help="family, cohort, purpose",
             ),
             word("name", help="as the list shows it"),
+            option("--yes", action="store_true", help="do it; without it nothing is done"),
             REASON,
             KEY,
         ),
@@ -71,12 +87,12 @@ COMMANDS = (
     _action(
         "pause",
         "start nothing new there; sessions and revocations go on",
-        "supervisors pause family volt-one-2 --reason '2.4.1 crashes'",
+        "supervisors pause family volt-one-2 --reason crashes --yes",
     ),
-    _action("resume", "take up work again", "supervisors resume family volt-one-2 --reason '2.4.2 is out'"),
+    _action("resume", "take up work again", "supervisors resume family volt-one-2 --reason fixed --yes"),
     _action(
         "drain",
         "finish what is under way and start nothing new",
-        "supervisors drain cohort pilot --reason 'window ends'",
+        "supervisors drain cohort pilot --reason late --yes",
     ),
 )
