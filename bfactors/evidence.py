@@ -348,6 +348,17 @@ class RevocationListed(_Body, frozen=True, kw_only=True):
     revoked_at: datetime
 
 
+class RevocationListStale(_Body, frozen=True, kw_only=True):
+    """A CA's list was read after the date by which it was to be replaced."""
+
+    purpose: str
+    authority_arn: str
+    address: str
+    list_number: str | None
+    this_update: datetime
+    next_update: datetime
+
+
 class RevocationUnlisted(_Body, frozen=True, kw_only=True):
     """Nobody will say so any more: the certificate has expired, and lists forget those."""
 
@@ -425,6 +436,7 @@ EvidenceBody = (
     | RefusalConfirmed
     | RevocationListed
     | RevocationUnlisted
+    | RevocationListStale
     | KeyMinted
     | KeyNotMinted
     | DeadlinePassed

@@ -151,6 +151,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "CertificateRevoked": Kind("certificate-revoked", _always("info"), lambda _: "the CA has revoked it"),
         "CertificateRevocationUnpublished": Kind("revocation-unpublished", _always("warning"), _because),
+        "RevocationListOverdue": Kind(
+            "revocation-list-overdue",
+            _always("critical"),
+            lambda p: (
+                f"the CA's revocation list should have been replaced by {p['nextUpdate']}: {p['address']}"
+            ),
+        ),
         "CertificateJobOverdue": Kind("job-overdue", _always("warning"), _because),
         "CertificateJobFailed": Kind("job-failed", _always("warning"), _because),
         "CSRRefused": Kind("csr-refused", _always("warning"), lambda p: f"{p['reason']}: {p['message']}"),

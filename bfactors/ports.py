@@ -21,6 +21,8 @@ from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadTicket
 from bfactors.notice import NotifierLease, SealedTarget, Telling
 from bfactors.ocpp import Inbound, Outbound
+from bfactors.revocation_answer import RevocationAnswer
+from bfactors.revocation_list import RevocationList
 from bfactors.secret import OpenedSecret, SealingKey, SecretName
 
 # ---------------------------------------------------------------- time and numbers
@@ -389,6 +391,29 @@ class Revoker(Protocol):
 
     async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
         """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
+        ...
+
+
+class RevocationReader(Protocol):
+    """Reads what issuers say to everybody about revoked certificates. Callable from any lane.
+
+    Both raise NotFetched, and NotBelieved for what is not the issuer's proven word.
+    """
+
+    async def list_at(self, address: str, issuer_pem: str) -> RevocationList:
+        """The issuer's list as it lies there now, stale or not."""
+        ...
+
+    async def answer_at(self, address: str, issuer_pem: str, serial_number: str) -> RevocationAnswer:
+        """What the issuer's responder says now."""
+        ...
+
+
+class IssuedSample(Protocol):
+    """Callable from any lane."""
+
+    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+        """Of the certificate that ends last: its CA's ARN, and its chain. None while there is none. Raises Unavailable."""
         ...
 
 

@@ -132,6 +132,12 @@ METRICS: tuple[MetricSpec, ...] = (
         ("purpose",),
     ),
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
+    MetricSpec("bf_revocations_unpublished", "gauge", "Revocations no list names yet", ("purpose",)),
+    MetricSpec("bf_revocation_list_age_seconds", "gauge", "Age of the CA's list as last read", ("purpose",)),
+    MetricSpec(
+        "bf_revocation_list_fresh_seconds", "gauge", "Until the CA's list should be replaced", ("purpose",)
+    ),
+    MetricSpec("bf_revocation_reads_total", "counter", "Lists and answers read", ("purpose", "outcome")),
     MetricSpec("bf_renewal_waiting", "gauge", "Renewals that wait for their turn", ("purpose",)),
     MetricSpec("bf_renewals_started_total", "counter", "Renewals asked for", ("purpose", "outcome")),
     MetricSpec("bf_egress_requests_total", "counter", "Requests to addresses outside", ("outcome",)),

@@ -49,3 +49,9 @@ class PostgresCertificateIndex:
                 _SQL["charger_of_key"], bytes.fromhex(spki_sha256)
             )
         return charger_id
+
+    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+        """`bfactors.ports.IssuedSample`."""
+        async with unavailable_when_lost():
+            row = await self._pool.fetchrow(_SQL["newest_issued"], purpose)
+        return (row["issuing_ca_id"] or "", row["chain_pem"]) if row is not None else None

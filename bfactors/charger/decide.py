@@ -219,7 +219,7 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             | v.FirmwareStatusReported()
         ):
             pass  # not about this charger's credentials; firmware trust follows the last of them
-        case v.AuthorityCompared() | v.AuthorityNotCompared():
+        case v.AuthorityCompared() | v.AuthorityNotCompared() | v.RevocationListStale():
             pass  # the fleet's
         case _:
             assert_never(body)

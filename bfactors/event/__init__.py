@@ -138,6 +138,7 @@ from bfactors.event.revocation import (
     CertificateRefusedAtEdge,
     CertificateRevocationPublished,
     CertificateRevocationUnpublished,
+    RevocationListOverdue,
 )
 from bfactors.event.trust import (
     Anchor,
@@ -262,6 +263,7 @@ __all__ = [
     "ReconnectStepTaken",
     "ReconnectedWithOldCertificate",
     "RevocationContradicted",
+    "RevocationListOverdue",
     "RollbackEnded",
     "RollbackRequested",
     "RollbackStarted",
@@ -414,6 +416,7 @@ FleetEvent = (
     | ReconciliationFailed
     | UnexplainedCertificateFound
     | UnexplainedCertificateRevoked
+    | RevocationListOverdue
     | SecurityEventRecorded
     | EvidenceQuarantined
 )

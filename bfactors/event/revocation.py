@@ -38,3 +38,14 @@ class CertificateRevocationUnpublished(LedgerRecord, frozen=True, kw_only=True):
     reason_code: str
     reason_message: str
     is_over: bool
+
+
+class RevocationListOverdue(LedgerRecord, frozen=True, kw_only=True):
+    """A CA's list is older than it says it may be: what was revoked since is not known to others."""
+
+    purpose: str
+    authority_arn: str
+    address: str
+    list_number: str | None
+    this_update: datetime
+    next_update: datetime

@@ -37,6 +37,7 @@ _STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
 _KEPT_HERE = (
     e.SecurityEventRecorded,
     e.EvidenceQuarantined,
+    e.RevocationListOverdue,
     e.NotificationSubscriptionSet,
     e.NotificationSubscriptionRemoved,
     e.ApprovalRequested,
@@ -185,6 +186,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
             return _decided(state, now, *reconciliation.not_compared(state, body))
         case v.RevocationAccepted() as body:
             return _decided(state, now, *reconciliation.revoked(state, body))
+        case v.RevocationListStale() as body:
+            return _decided(state, now, e.RevocationListOverdue(**msgspec.structs.asdict(body)))
         case v.NodeLost() as body:
             if body.incarnation not in state.facts.nodes:
                 return FleetDecision(state=state)
@@ -302,7 +305,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         ):
             waivers = waiver.changed(waivers, event, now)
             facts = replace(facts, waivers=waiver.in_force(waivers))
-        case e.SecurityEventRecorded() | e.EvidenceQuarantined():
+        case e.SecurityEventRecorded() | e.EvidenceQuarantined() | e.RevocationListOverdue():
             pass
         case _:
             assert_never(event)

@@ -27,9 +27,10 @@ from deploy.role.fleet_bootstrap import tell_fleet
 from deploy.role.lane_index import LaneIndex
 from deploy.role.lane_secret import LaneSecrets
 from deploy.role.lane_store import LaneStore
-from deploy.role.ledger_tree import CorePorts, start_core_actors
+from deploy.role.ledger_tree import CorePorts, PublicationMeans, start_core_actors
 from deploy.role.node_reports import NodeReports
 from deploy.role.notifying import Notifying
+from deploy.role.revocation_desk import RevocationDesk
 from deploy.role.runtime import Runtime, cancel
 from deploy.role.server_trust import ServerTrust
 from deploy.role.tree_pauses import TreePauses
@@ -80,6 +81,7 @@ class CoreRole:
     desk: CertificateDesk = field(init=False)
     server_trust: ServerTrust = field(init=False)
     notifying: Notifying = field(init=False)
+    revocations: RevocationDesk = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -96,6 +98,9 @@ class CoreRole:
             self.runtime.metrics,
             allowed_hosts=self.settings.egress_allowed_hosts,
             issuers=issuers_in(self.settings.revocation_issuers_file),
+        )
+        self.revocations = RevocationDesk(
+            self.settings, self.runtime.clock, self.runtime.metrics, self.runtime.io.loop
         )
         self.notifying = Notifying(
             owner=self.owner,
@@ -138,6 +143,7 @@ class CoreRole:
         assert self._control is not None
         self._control.start()
         outbox = NatsOutbox(self.nats.connection, self.nats.replies, self.nats.publisher)
+        index = LaneIndex(self.database.certificates, self.runtime.io.loop)
         ports = CorePorts(
             store=LaneStore(self.database.store, self.runtime.io.loop),
             reader=NatsEvidenceReader(self.nats.connection, self.nats.replies),
@@ -146,12 +152,13 @@ class CoreRole:
             evidence_log=self.evidence_log,
             authorities=self.ca.authorities,
             auditor=self.ca.reports,
-            index=LaneIndex(self.database.certificates, self.runtime.io.loop),
+            index=index,
             reconciliation_hour_utc=self.settings.ca_reconciliation_hour_utc,
             ca_calls_per_s=self.settings.ca_calls_per_s,
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
             edge=self._nodes.edge,
+            publication=PublicationMeans(self.revocations, index),
             secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),
             verifiers=self.pepper,
         )
@@ -240,6 +247,7 @@ class CoreRole:
         await self.secrets.stop()
         await self.desk.stop()
         await self.notifying.stop()
+        await self.revocations.stop()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._control is not None:

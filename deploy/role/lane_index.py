@@ -6,18 +6,20 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from bfactors.known_certificate import KnownCertificate
-from bfactors.ports import CertificateIndex
+from bfactors.ports import CertificateIndex, IssuedSample
 from gateways.nats.lanes import run_on
+from persistence.certificate_index import PostgresCertificateIndex
 
 T = TypeVar("T")
 PEER = "PostgreSQL"
 
 
 class LaneIndex:
-    """`CertificateIndex` callable from any lane."""
+    """`CertificateIndex` and `IssuedSample` callable from any lane."""
 
-    def __init__(self, index: CertificateIndex, io_loop: asyncio.AbstractEventLoop) -> None:
-        self._index = index
+    def __init__(self, index: PostgresCertificateIndex, io_loop: asyncio.AbstractEventLoop) -> None:
+        self._index: CertificateIndex = index
+        self._sample: IssuedSample = index
         self._io_loop = io_loop
 
     async def _over(self, work: Coroutine[Any, Any, T]) -> T:
@@ -30,6 +32,9 @@ class LaneIndex:
         self, purpose: str, after: tuple[datetime, str] | None, limit: int
     ) -> Sequence[KnownCertificate]:
         return await self._over(self._index.of_purpose(purpose, after, limit))
+
+    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+        return await self._over(self._sample.newest_issued(purpose))
 
     async def charger_of_key(self, spki_sha256: str) -> str | None:
         return await self._over(self._index.charger_of_key(spki_sha256))

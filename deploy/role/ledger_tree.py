@@ -8,6 +8,7 @@ from actors.issuance.message import Settled, Wanted
 from actors.issuance.ports import IssuancePorts
 from actors.key_desk import KeyDesk, KeyDeskPorts
 from actors.ledger.actor import LedgerActor, Ports
+from actors.publication import PublicationActor, PublicationPorts
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from actors.renewal import RenewalActor, RenewalPorts, pace_of
 from bfactors.effect import (
@@ -29,9 +30,11 @@ from bfactors.ports import (
     EdgeWatch,
     EvidenceLog,
     EvidenceReader,
+    IssuedSample,
     KeyVerifiers,
     LedgerStore,
     Outbox,
+    RevocationReader,
     SecretStore,
 )
 from bfactors.purpose import purpose as spec_of
@@ -42,6 +45,14 @@ from supervisors.effect_router import EffectRouter
 from supervisors.lane import Lane
 
 KEY_DESK = "key-desk"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationMeans:
+    """How core looks at what CAs publish."""
+
+    reader: RevocationReader
+    sample: IssuedSample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,7 @@ class CorePorts:
     ocpp_url: Callable[[], str]
     checkpoints: Checkpointing | None = None
     edge: EdgeWatch | None = None
+    publication: PublicationMeans | None = None
 
 
 def child_of(effect: Effect) -> str:
@@ -99,6 +111,12 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
             _reconciliation(runtime, purpose, authority, ports),
             router.notified(f"reconciliation/{purpose}"),
         )
+        if ports.publication is not None:
+            supervisor.start_child(
+                f"publication/{purpose}",
+                _publication(runtime, purpose, ports.publication, ports),
+                router.notified(f"publication/{purpose}"),
+            )
     runtime.tree.purpose(session_purpose().name).start_child(
         KEY_DESK, _key_desk(runtime, ports), router.notified(KEY_DESK)
     )
@@ -183,6 +201,24 @@ def _reconciliation(
                 metrics=runtime.metrics,
             ),
             hour_utc=_night_of(purpose, ports),
+        )
+
+    return make
+
+
+def _publication(
+    runtime: Runtime, purpose: str, means: PublicationMeans, ports: CorePorts
+) -> Callable[[Lane], PublicationActor]:
+    def make(lane: Lane) -> PublicationActor:
+        return PublicationActor(
+            purpose,
+            PublicationPorts(
+                reader=means.reader,
+                sample=means.sample,
+                evidence=ports.evidence_log,
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+            ),
         )
 
     return make

@@ -18,3 +18,9 @@ SELECT certificate_id, charger_id, purpose, state, serial_number, not_after, d.i
 
 -- name: charger_of_key
 SELECT charger.charger_id FROM key_owner JOIN charger USING (managed_identity_id) WHERE key_owner.spki_sha256 = $1 LIMIT 1;
+
+-- name: newest_issued
+SELECT d.issuing_ca_id, d.pem || d.chain_pem AS chain_pem
+  FROM certificate, json_to_record(convert_from(doc, 'UTF8')::json) AS d (issuing_ca_id text, pem text, chain_pem text)
+ WHERE purpose = $1 AND mode = 'managed'
+ ORDER BY not_after DESC, certificate_id DESC LIMIT 1;

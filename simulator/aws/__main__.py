@@ -33,6 +33,11 @@ def config_from(arguments: list[str]) -> PeerConfig:
     parser.add_argument(
         "--no-crl-address", action="store_true", help="omit the CRL address from certificates"
     )
+    parser.add_argument(
+        "--crl-partitions", type=int, default=0, help="partial lists for each CA (0: one whole)"
+    )
+    parser.add_argument("--ocsp", action="store_true", help="certificates name an OCSP responder")
+    parser.add_argument("--ocsp-lag-s", type=float, default=3600, help="until the responder says revoked")
     parser.add_argument("--unlimited", action="store_true", help="no request quotas")
     parser.add_argument("--duty-roles", action="store_true", help="one role for each duty, to be assumed")
     chosen = parser.parse_args(arguments)
@@ -47,6 +52,9 @@ def config_from(arguments: list[str]) -> PeerConfig:
         ready_delay=timedelta(seconds=chosen.ready_delay_s),
         crl_lag=timedelta(seconds=chosen.crl_lag_s),
         audit_report_interval=timedelta(seconds=chosen.audit_report_interval_s),
+        crl_partitions=chosen.crl_partitions,
+        ocsp_responder=chosen.ocsp,
+        ocsp_lag=timedelta(seconds=chosen.ocsp_lag_s),
         crl_distribution_points=not chosen.no_crl_address,
         roles=tuple(DUTY_ROLES.values()) if chosen.duty_roles else (),
         quotas_per_s={} if chosen.unlimited else dict(QUOTAS_PER_S),

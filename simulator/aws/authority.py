@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from ssl import DER_cert_to_PEM_cert
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from simulator.aws.config import KeyAlgorithm
 from simulator.aws.extension import ExtensionSet
@@ -27,7 +29,10 @@ _HASHES: dict[str, Digest] = {
 
 @dataclass(frozen=True)
 class Authority:
-    """One CA. `parent` is None for a root; `crl_url` None leaves the CRL address out of what it issues."""
+    """One CA. `parent` is None for a root; `crl_url` None leaves the CRL address out of what it issues.
+
+    With `crl_partitions`, a certificate names the partition that its key falls into.
+    """
 
     id: str
     arn: str
@@ -38,6 +43,8 @@ class Authority:
     parent: "Authority | None"
     created_at: datetime
     crl_url: str | None
+    crl_partitions: int = 0
+    ocsp_url: str | None = None
 
     @property
     def pem(self) -> str:
@@ -82,10 +89,29 @@ class Authority:
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key)
         extensions.offer(issuer_key, False)
         extensions.offer(x509.SubjectKeyIdentifier.from_public_key(public_key), False)
-        if self.crl_url is not None:
-            point = x509.DistributionPoint([x509.UniformResourceIdentifier(self.crl_url)], None, None, None)
+        address = self.list_address(self.partition_of(_key_digest(public_key)))
+        if address is not None:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(address)], None, None, None)
             extensions.offer(x509.CRLDistributionPoints([point]), False)
+        if self.ocsp_url is not None:
+            where = x509.UniformResourceIdentifier(self.ocsp_url)
+            access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
+            extensions.offer(x509.AuthorityInformationAccess([access]), False)
         return extensions
+
+    def partition_of(self, public_key_sha256: str) -> int | None:
+        """The partial list that speaks of a certificate of this key; None when there is one whole list."""
+        return int(public_key_sha256[:8], 16) % self.crl_partitions if self.crl_partitions else None
+
+    def list_address(self, partition: int | None) -> str | None:
+        """Where a list lies; None when certificates do not say."""
+        if self.crl_url is None or partition is None:
+            return self.crl_url
+        return f"{self.crl_url.removesuffix('.crl')}/{partition}.crl"
+
+
+def _key_digest(public_key: CertificatePublicKeyTypes) -> str:
+    return sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def new_key(algorithm: KeyAlgorithm) -> AuthorityKey:

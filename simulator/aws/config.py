@@ -35,6 +35,7 @@ QUOTAS_PER_S: Mapping[str, float] = {
 class PeerConfig:
     """Settings of one peer. `state_dir` is created with mode 0700 and belongs to one peer at a time.
 
+    `crl_partitions`: so many partial lists for each CA in place of one whole; `ocsp_responder`: certificates name a responder.
     `key_algorithms` overrides `key_algorithm` for single realms. `public_url` is the base of CRL
     addresses written into certificates; without it the address the peer listens on is used, which is
     only stable with a fixed port. With no `roles` every caller may do everything; with roles, a session
@@ -58,6 +59,9 @@ class PeerConfig:
     crl_lag: timedelta = timedelta(minutes=30)
     crl_validity: timedelta = timedelta(days=7)
     crl_distribution_points: bool = True
+    crl_partitions: int = 0
+    ocsp_responder: bool = False
+    ocsp_lag: timedelta = timedelta(minutes=60)
     audit_report_interval: timedelta = timedelta(minutes=30)
     quotas_per_s: Mapping[str, float] = field(default_factory=lambda: dict(QUOTAS_PER_S))
     roles: tuple[Role, ...] = ()

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from simulator.aws.fault import FaultOrder, FaultPlan
 from simulator.aws.journal import Journal
+from simulator.aws.publishing import Publishing
 from simulator.aws.registry import AuthorityRegistry
 from simulator.aws.service_error import ServiceError
 
@@ -28,6 +29,14 @@ class StatusOrder(Struct, frozen=True, forbid_unknown_fields=True):
     status: Literal["ACTIVE", "DISABLED", "FAILED", "DELETED"]
 
 
+class ListOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """When revocations are published from now on; held, the lists that are there grow old."""
+
+    crl_lag_s: Annotated[float, Meta(ge=0)] | None = None
+    ocsp_lag_s: Annotated[float, Meta(ge=0)] | None = None
+    held: bool | None = None
+
+
 @dataclass(frozen=True)
 class Control:
     """Handlers of the `/_peer` routes; unauthenticated, hence for loopback only."""
@@ -35,6 +44,7 @@ class Control:
     registry: AuthorityRegistry
     faults: FaultPlan
     journal: Journal
+    publishing: Publishing
 
     def routes(self) -> list[web.RouteDef]:
         """The routes, all JSON."""
@@ -45,6 +55,7 @@ class Control:
             web.get("/_peer/log", self.log),
             web.get("/_peer/stats", self.stats),
             web.post("/_peer/clock", self.move_clock),
+            web.post("/_peer/lists", self.publish),
             web.post("/_peer/authority", self.set_authority),
         ]
 
@@ -117,6 +128,22 @@ class Control:
             "INSERT OR REPLACE INTO setting VALUES ('clock_offset_s', ?)", (clock.offset.total_seconds(),)
         )
         return _json({"now": clock.now().isoformat(), "frozen": clock.is_frozen})
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Change how late revocations are published."""
+        order = _parse(await request.read(), ListOrder)
+        publishing = self.publishing
+        if order.crl_lag_s is not None:
+            publishing.crl_lag = timedelta(seconds=order.crl_lag_s)
+        if order.ocsp_lag_s is not None:
+            publishing.ocsp_lag = timedelta(seconds=order.ocsp_lag_s)
+        if order.held is not None:
+            publishing.is_held = order.held
+        lags = {
+            "crl_lag_s": publishing.crl_lag.total_seconds(),
+            "ocsp_lag_s": publishing.ocsp_lag.total_seconds(),
+        }
+        return _json({**lags, "held": publishing.is_held})
 
     async def set_authority(self, request: web.Request) -> web.Response:
         """Change the status of an authority."""

@@ -21,6 +21,8 @@ from simulator.aws.fault import CONNECTION_CLOSED, ConnectionLost, FaultPlan, st
 from simulator.aws.issuing import Issuing, parameter_hash
 from simulator.aws.journal import Journal, JournalEntry
 from simulator.aws.registry import CRL_BUCKET, AuthorityRegistry
+from simulator.aws.responder import CONTENT_TYPE as OCSP_RESPONSE
+from simulator.aws.responder import Responder
 from simulator.aws.revocation import Revocation
 from simulator.aws.service_error import ServiceError
 from simulator.aws.session import SessionBook, query_answer, query_error
@@ -53,6 +55,7 @@ class Endpoint:
     registry: AuthorityRegistry
     issuing: Issuing
     revocation: Revocation
+    responder: Responder
     reports: AuditReports
     sessions: SessionBook
     throttle: Throttle
@@ -64,6 +67,8 @@ class Endpoint:
         return [
             web.post("/", self.post),
             web.get("/crl/{authority_id}.crl", self.get_crl),
+            web.get("/crl/{authority_id}/{partition:[0-9]{1,6}}.crl", self.get_crl),
+            web.post("/ocsp/{authority_id}", self.ask_ocsp),
             web.get("/s3/{bucket}/{key:.+}", self.get_object),
             web.get("/{bucket}/{key:.+}", self.get_object),
         ]
@@ -110,7 +115,7 @@ class Endpoint:
         call = _Call("GetCrl", str(uuid.uuid4()))
 
         async def answer() -> web.Response:
-            return await self._crl(request.match_info["authority_id"])
+            return await self._crl(request.match_info["authority_id"], request.match_info.get("partition"))
 
         return await self._guarded(request, call, answer, _object_error)
 
@@ -134,11 +139,29 @@ class Endpoint:
 
         return await self._guarded(request, call, answer, _object_error)
 
-    async def _crl(self, authority_id: str) -> web.Response:
+    async def ask_ocsp(self, request: web.Request) -> web.Response:
+        """The OCSP responder of one authority, by POST, without any credential."""
+        call = _Call("Ocsp", str(uuid.uuid4()))
+        question = await request.read()
+
+        async def answer() -> web.Response:
+            authority = self.registry.hierarchy.by_id.get(request.match_info["authority_id"])
+            if authority is None or authority.ocsp_url is None:
+                raise ServiceError("NoSuchKey", "The specified key does not exist.")
+            body = self.responder.answer(authority, question)
+            return web.Response(body=body, content_type=OCSP_RESPONSE)
+
+        return await self._guarded(request, call, answer, _object_error)
+
+    async def _crl(self, authority_id: str, partition: str | None = None) -> web.Response:
         authority = self.registry.hierarchy.by_id.get(authority_id)
-        if authority is None:
+        number = None if partition is None else int(partition)
+        is_there = authority is not None and (
+            authority.crl_partitions == 0 if number is None else number < authority.crl_partitions
+        )
+        if authority is None or not is_there:
             raise ServiceError("NoSuchKey", "The specified key does not exist.")
-        body = await self.revocation.crl(authority)
+        body = await self.revocation.crl(authority, number)
         return web.Response(body=body, content_type="application/pkix-crl")
 
     async def _guarded(

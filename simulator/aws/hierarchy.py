@@ -89,6 +89,8 @@ def _load(
             parent=by_id.get(row["parent_id"]),
             created_at=datetime.fromtimestamp(row["created_at"], UTC),
             crl_url=crl_url(config, row["id"], crl_base_url),
+            crl_partitions=config.crl_partitions,
+            ocsp_url=ocsp_url(config, row["id"], crl_base_url),
         )
     return by_id
 
@@ -96,6 +98,11 @@ def _load(
 def crl_url(config: PeerConfig, authority_id: str, base_url: str) -> str | None:
     """Where the CRL of an authority is published, or None when certificates do not say."""
     return f"{base_url}/crl/{authority_id}.crl" if config.crl_distribution_points else None
+
+
+def ocsp_url(config: PeerConfig, authority_id: str, base_url: str) -> str | None:
+    """Where the responder of an authority is asked, or None without one."""
+    return f"{base_url}/ocsp/{authority_id}" if config.ocsp_responder else None
 
 
 def _create_realm(
@@ -132,6 +139,8 @@ def _create_authority(
         parent=parent,
         created_at=now,
         crl_url=crl_url(config, authority_id, crl_base_url),
+        crl_partitions=config.crl_partitions,
+        ocsp_url=ocsp_url(config, authority_id, crl_base_url),
     )
 
 

@@ -19,7 +19,9 @@ from simulator.aws.fault import FaultPlan
 from simulator.aws.hierarchy import RealmArns, open_hierarchy
 from simulator.aws.issuing import Issuing
 from simulator.aws.journal import Journal
+from simulator.aws.publishing import Publishing
 from simulator.aws.registry import AuthorityRegistry
+from simulator.aws.responder import Responder
 from simulator.aws.revocation import Revocation
 from simulator.aws.session import SessionBook
 from simulator.aws.store import connect
@@ -74,11 +76,13 @@ async def serve(config: PeerConfig) -> RunningPeer:
     registry = AuthorityRegistry(config, store, hierarchy)
     reports = AuditReports(config, store, registry)
     faults, journal = FaultPlan(), Journal(config.journal_entries)
-    control = Control(registry, faults, journal)
+    publishing = Publishing(config.crl_lag, config.ocsp_lag)
+    control = Control(registry, faults, journal, publishing)
     endpoint = Endpoint(
         registry=registry,
         issuing=Issuing(config, store, registry),
-        revocation=Revocation(config, store, registry),
+        revocation=Revocation(config, store, registry, publishing),
+        responder=Responder(config, store, publishing),
         reports=reports,
         sessions=SessionBook(config, store),
         throttle=Throttle(config.quotas_per_s, config.clock),

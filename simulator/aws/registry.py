@@ -124,12 +124,12 @@ class AuthorityRegistry:
                     "ExpirationInDays": self.config.crl_validity.days,
                     "S3BucketName": CRL_BUCKET,
                     "S3ObjectAcl": "BUCKET_OWNER_FULL_CONTROL",
-                    "CrlType": "COMPLETE",
+                    "CrlType": "PARTITIONED" if self.config.crl_partitions else "COMPLETE",
                     "CrlDistributionPointExtensionConfiguration": {
                         "OmitExtension": not self.config.crl_distribution_points
                     },
                 },
-                "OcspConfiguration": {"Enabled": False},
+                "OcspConfiguration": {"Enabled": self.config.ocsp_responder},
             },
             "KeyStorageSecurityStandard": "FIPS_140_2_LEVEL_3_OR_HIGHER",
             "UsageMode": "GENERAL_PURPOSE",

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from simulator.aws.authority import Authority
 from simulator.aws.config import PeerConfig
 from simulator.aws.issued import canonical_serial
+from simulator.aws.publishing import Publishing
 from simulator.aws.registry import AuthorityRegistry
 from simulator.aws.request import RevokeCertificate
 from simulator.aws.service_error import ServiceError
@@ -32,6 +33,10 @@ _REASONS = {
 }
 
 
+_Entry = tuple[int, float, str]
+"""Serial number, when it was revoked, why."""
+
+
 @dataclass(frozen=True)
 class _Published:
     """A CRL as it was last signed."""
@@ -48,7 +53,8 @@ class Revocation:
     config: PeerConfig
     store: sqlite3.Connection
     registry: AuthorityRegistry
-    _published: dict[str, _Published] = field(default_factory=dict)
+    publishing: Publishing
+    _published: dict[tuple[str, int | None], _Published] = field(default_factory=dict)
     _signing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def revoke(self, call: RevokeCertificate) -> dict[str, Any]:
@@ -81,44 +87,52 @@ class Revocation:
         )
         return {}
 
-    async def crl(self, authority: Authority) -> bytes:
-        """The CRL as published now, DER: revocations older than the lag. Signed in a thread, it may be long."""
+    async def crl(self, authority: Authority, partition: int | None = None) -> bytes:
+        """A CRL as published now, DER: revocations older than the lag. Signed in a thread, it may be long."""
         async with self._signing:
             now = self.config.clock.now()
-            visible_until = now.timestamp() - self.config.crl_lag.total_seconds()
-            (count,) = self.store.execute(
-                "SELECT count(*) FROM certificate WHERE authority_id = ? AND revoked_at <= ?",
-                (authority.id, visible_until),
-            ).fetchone()
-            published = self._published.get(authority.id)
+            entries = self._visible(authority, partition, now - self.publishing.crl_lag)
+            published = self._published.get((authority.id, partition))
+            if published is not None and self.publishing.is_held:
+                return published.body
             fresh_for = self.config.crl_validity / 2
-            if published is None or published.revocations != count or published.signed_at + fresh_for <= now:
-                published = await self._publish(authority, now, visible_until)
-                self._published[authority.id] = published
+            is_old = published is not None and published.signed_at + fresh_for <= now
+            if published is None or published.revocations != len(entries) or is_old:
+                published = await self._publish(authority, partition, now, entries)
+                self._published[authority.id, partition] = published
             return published.body
 
-    async def _publish(self, authority: Authority, now: datetime, visible_until: float) -> _Published:
+    def _visible(self, authority: Authority, partition: int | None, until: datetime) -> list[_Entry]:
         rows = self.store.execute(
-            "SELECT serial, revoked_at, revocation_reason FROM certificate"
+            "SELECT serial, revoked_at, revocation_reason, public_key_sha256 FROM certificate"
             " WHERE authority_id = ? AND revoked_at <= ? ORDER BY revoked_at",
-            (authority.id, visible_until),
-        ).fetchall()
+            (authority.id, until.timestamp()),
+        )
+        return [
+            (int(row["serial"], 16), row["revoked_at"], row["revocation_reason"])
+            for row in rows
+            if partition is None or authority.partition_of(row["public_key_sha256"]) == partition
+        ]
+
+    async def _publish(
+        self, authority: Authority, partition: int | None, now: datetime, entries: list[_Entry]
+    ) -> _Published:
         (number,) = self.store.execute(
             "UPDATE authority SET crl_number = crl_number + 1 WHERE id = ? RETURNING crl_number",
             (authority.id,),
         ).fetchone()
-        entries = [(int(row["serial"], 16), row["revoked_at"], row["revocation_reason"]) for row in rows]
         validity = self.config.crl_validity
-        body = await asyncio.to_thread(_sign, authority, number, now, validity, entries)
+        body = await asyncio.to_thread(_sign, authority, partition, number, now, validity, entries)
         return _Published(len(entries), now, body)
 
 
 def _sign(
     authority: Authority,
+    partition: int | None,
     number: int,
     now: datetime,
     validity: timedelta,
-    entries: list[tuple[int, float, str]],
+    entries: list[_Entry],
 ) -> bytes:
     subject_key = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key)
@@ -131,7 +145,22 @@ def _sign(
     )
     builder = builder.add_extension(issuer_key, critical=False)
     builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+    if partition is not None:
+        builder = builder.add_extension(_partition(authority.list_address(partition)), critical=True)
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _partition(address: str | None) -> x509.IssuingDistributionPoint:
+    """Says which certificates the list speaks of: those that name the same address (RFC 5280, 5.2.5)."""
+    return x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(address or "")],
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
 
 
 def _entry(serial_number: int, revoked_at: float, reason: str) -> x509.RevokedCertificate:

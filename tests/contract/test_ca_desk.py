@@ -65,6 +65,9 @@ async def test_certificates_are_found_by_serial_purpose_and_key(
             after = (page[-1].not_after, page[-1].certificate_id)
         assert seen == ["c0", "c1", "c2"]
         assert await index.of_purpose("contract", None, 2) == []
+        newest = await index.newest_issued(rows[0].purpose)
+        assert newest == ("", "PEMCHAIN")
+        assert await index.newest_issued("contract") is None
         assert await index.charger_of_key("ab" * 32) == "CP-1"
         assert await index.charger_of_key("cd" * 32) is None
     finally:

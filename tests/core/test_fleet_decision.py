@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from bfactors import command as c
+from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.control import client_trust, pauses, read_client_trust, read_pauses
@@ -254,3 +255,22 @@ def test_policy_sets_of_the_same_version_with_other_values_are_not_mistaken_for_
         override = PolicyOverride(scope="purpose:charging_station", values={"validity_days": days})
         policies = PolicySet(version=2, overrides=(override,))
         assert effective(policies, purpose="charging_station", family="f", cohort="c").validity_days == days
+
+
+def test_a_list_that_is_overdue_is_on_record_and_changes_nothing_another_partition_decides_by() -> None:
+    fleet_ = Fleet()
+    before = fleet_.state.facts
+    stale = v.RevocationListStale(
+        purpose="charging_station",
+        authority_arn="arn:1",
+        address="http://crl.example/1.crl",
+        list_number="9",
+        this_update=pki.BEGIN,
+        next_update=pki.END,
+    )
+    decision = fleet_.tell(stale)
+    (event,) = decision.events
+    assert isinstance(event, e.RevocationListOverdue)
+    assert (event.address, event.next_update) == (stale.address, stale.next_update)
+    assert not fleet.changes_facts(decision.events)
+    assert fleet_.state.facts == before

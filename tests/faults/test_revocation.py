@@ -12,6 +12,7 @@ import time
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from simulator.charger import Charger, ChargerEvent, Happening
@@ -25,6 +26,8 @@ REFUSED_WITHIN_S = 3.0
 """Generous: everything of the plant shares this machine. What was measured is printed."""
 CUT_WITHIN_S = 3.0
 NODE_LOST_WITHIN_S = 25.0
+PUBLISHED_WITHIN_S = 60.0
+"""A list that follows after 3 s is read after 5, 10 and 20; a core that has just started waits half a minute before."""
 
 
 def moment_of(charger: Charger, happening: Happening) -> asyncio.Future[float]:
@@ -151,3 +154,43 @@ async def test_a_node_that_says_nothing_more_delays_the_confirmation_until_it_is
             os.kill(other.pid, signal.SIGCONT)
         print(f"confirmed {seconds(revocation):.1f} s after the request, without the node that is lost")
         assert seconds(revocation) > 2
+
+
+async def lists_follow_after(plant: Plant, seconds_: float) -> None:
+    """How late the AWS peer publishes what was revoked."""
+    url = f"{plant.aws.url}/_peer/lists"
+    async with aiohttp.ClientSession() as http, http.post(url, json={"crl_lag_s": seconds_}) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+@pytest.mark.timeout(150)
+async def test_a_revocation_is_seen_on_the_cas_own_list_and_its_job_tells_the_whole_way(plant: Plant) -> None:
+    async with depot(plant, 1) as fleet:
+        await fleet.order()
+        await fleet.all_active(60)
+        certificate_id = await active_certificate(fleet, fleet.ids[0])
+        await lists_follow_after(plant, 3)
+        try:
+            await revoke(fleet, certificate_id)
+            began = time.monotonic()
+            revocation: Body = {}
+            while not revocation.get("published_at") and time.monotonic() - began < PUBLISHED_WITHIN_S:
+                await pause()
+                _, body = await fleet.operator.get(f"/api/v1/certificates/{certificate_id}")
+                revocation = body["revocation"]
+        finally:
+            await lists_follow_after(plant, 1800)
+        assert revocation["publication"]["source"] == "crl", revocation
+        moments = ["requested_at", "refused_at_edge_at", "ca_revoked_at", "published_at"]
+        assert all(revocation[name] for name in moments), revocation
+        _, job = await fleet.operator.get(f"/api/v1/jobs/{revocation['job_id']}")
+        events = [step["event"] for step in job["timeline"]]
+        assert {
+            "CertificateRevocationRequested",
+            "CertificateRefusedAtEdge",
+            "CertificateRevoked",
+            "CertificateRevocationPublished",
+        } <= set(events), events
+        assert job["state"] == "succeeded"
+        print({name: revocation[name] for name in moments}, revocation["publication"])
+        await assert_ledger_intact(plant)

@@ -1,0 +1,21 @@
+"""What looking for revocations needs of the rest of the system, time and chance included."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bfactors.ports import Clock, EvidenceLog, IssuedSample, Metrics, RevocationReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicationPorts:
+    """`sample` tells which lists a CA makes while nothing is looked for. `uniform(low, high)` is for jitter alone."""
+
+    reader: RevocationReader
+    sample: IssuedSample
+    evidence: EvidenceLog
+    clock: Clock
+    metrics: Metrics
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    uniform: Callable[[float, float], float] = random.uniform

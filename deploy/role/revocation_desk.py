@@ -1,0 +1,46 @@
+"""Core's own look at what CAs publish: a way out of its own, which reaches the stand-in for AWS too."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from bfactors.ports import Clock, Metrics
+from bfactors.revocation_answer import RevocationAnswer
+from bfactors.revocation_list import RevocationList
+from bfactors.settings import Settings
+from gateways.egress.egress import HttpEgress
+from gateways.nats.lanes import run_on
+from gateways.ocsp.reader import RevocationSourceReader
+
+T = TypeVar("T")
+
+
+class RevocationDesk:
+    """`bfactors.ports.RevocationReader` callable from any lane; made and stopped on the I/O lane.
+
+    The addresses come from certificates that our own CAs signed, never from a charger. So the host that stands in for AWS, a
+    private one, may be asked here, and not on the way out that chargers' questions take.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, metrics: Metrics, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        stand_in = urlsplit(settings.aws_endpoint_url).hostname
+        hosts = [*settings.egress_allowed_hosts, *([stand_in] if stand_in else [])]
+        self._egress = HttpEgress(metrics, allowed_hosts=hosts)
+        self._reader = RevocationSourceReader(self._egress, clock)
+        self._loop = loop
+
+    async def list_at(self, address: str, issuer_pem: str) -> RevocationList:
+        return await self._over(self._reader.list_at(address, issuer_pem))
+
+    async def answer_at(self, address: str, issuer_pem: str, serial_number: str) -> RevocationAnswer:
+        return await self._over(self._reader.answer_at(address, issuer_pem, serial_number))
+
+    async def _over(self, work: Coroutine[Any, Any, T]) -> T:
+        return await run_on(self._loop, work, "egress")
+
+    async def stop(self) -> None:
+        """Cut what is open."""
+        await self._egress.close()
