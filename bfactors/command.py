@@ -374,6 +374,8 @@ class CommandEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     role: str
     body: Command
+    cohorts: tuple[str, ...] | None = None
+    """What the sender's token is limited to; None: nothing."""
     idempotency_key: str = ""
     request_hash: str = ""
 

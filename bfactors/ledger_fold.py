@@ -40,6 +40,7 @@ from bfactors.ledger_row import (
     QuarantineRow,
     TimerRow,
 )
+from bfactors.reach import out_of_reach
 from bfactors.refusal import Refusal
 
 FLEET_KEY = "fleet"
@@ -148,7 +149,9 @@ class Fold:
     def command(self, envelope: c.CommandEnvelope) -> c.CommandAnswer:
         """Fold one command and answer it (the answer is given once the batch is committed)."""
         body = envelope.body
-        refusal = wrong_role(envelope)
+        refusal = wrong_role(envelope) or out_of_reach(
+            envelope, self.states.get(getattr(body, "charger_id", ""))
+        )
         if refusal is not None:
             answer = c.CommandAnswer(refusal=refusal)
         elif isinstance(body, FirmwareCommand):

@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From a value of that claim to a role here, the first that is found counts, e.g. `{"pki": "pki-admin"}`."""
     oidc_name_claim: str = "sub"
     """The claim by which somebody stands in the audit trail."""
+    oidc_cohorts_claim: str = ""
+    """The claim with the cohorts somebody is limited to; empty: nobody is."""
 
     health_host: str = "127.0.0.1"
     health_port: int = 9081

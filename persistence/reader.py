@@ -65,12 +65,13 @@ class LedgerReader:
         connected: bool | None = None,
         q: str | None = None,
         decommissioned: bool = False,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """`q` is looked for in charger id, serial number and identity id; `decommissioned` shows retired ones too."""
         filters = (family, site, cohort, connected, q, decommissioned)
-        return await self._page("chargers", filters, limit, cursor, (str,), orjson.loads)
+        return await self._page("chargers", filters, limit, cursor, (str,), orjson.loads, cohorts)
 
     async def charger(self, charger_id: str) -> Body | None:
         """Retired chargers included."""
@@ -150,6 +151,7 @@ class LedgerReader:
         fingerprint_sha256: str | None = None,
         serial_number: str | None = None,
         q: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
@@ -158,7 +160,9 @@ class LedgerReader:
             *(charger_id, managed_identity_id, purpose, state, mode, realm, expires_before),
             *(_lower(fingerprint_sha256), _lower(serial_number), q),
         )
-        return await self._page("certificates", filters, limit, cursor, (datetime, str), _without_detail)
+        return await self._page(
+            "certificates", filters, limit, cursor, (datetime, str), _without_detail, cohorts
+        )
 
     async def certificate(self, certificate_id: str) -> Body | None:
         """With its PEM and its evidence: the ledger's events that name it, oldest first, at most the first 1000."""
@@ -179,12 +183,13 @@ class LedgerReader:
         purpose: str | None = None,
         charger_id: str | None = None,
         overdue: bool | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """Without their timelines."""
         filters = (state, stage, purpose, charger_id, overdue)
-        return await self._page("jobs", filters, limit, cursor, (datetime, str), orjson.loads)
+        return await self._page("jobs", filters, limit, cursor, (datetime, str), orjson.loads, cohorts)
 
     async def job(self, job_id: str) -> Body | None:
         """With its timeline, oldest first: the ledger's events that name the job, at most the first 1000."""
@@ -238,23 +243,29 @@ class LedgerReader:
         *,
         charger_id: str | None = None,
         kind: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """Newest first."""
         filters = (charger_id, kind)
-        return await self._page("security_events", filters, limit, cursor, (datetime, str), orjson.loads)
+        return await self._page(
+            "security_events", filters, limit, cursor, (datetime, str), orjson.loads, cohorts
+        )
 
     async def logs(
         self,
         *,
         charger_id: str | None = None,
         state: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """Logs asked for, newest first, here or not."""
-        return await self._page("logs", (charger_id, state), limit, cursor, (datetime, str), orjson.loads)
+        return await self._page(
+            "logs", (charger_id, state), limit, cursor, (datetime, str), orjson.loads, cohorts
+        )
 
     async def migrations(
         self,
@@ -262,12 +273,13 @@ class LedgerReader:
         state: str | None = None,
         cohort: str | None = None,
         family: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """The chargers' migration cases, newest first."""
         filters = (state, cohort, family)
-        return await self._page("migrations", filters, limit, cursor, (datetime, str), orjson.loads)
+        return await self._page("migrations", filters, limit, cursor, (datetime, str), orjson.loads, cohorts)
 
     async def approvals(
         self,
@@ -275,12 +287,13 @@ class LedgerReader:
         state: str | None = None,
         kind: str | None = None,
         charger_id: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """What needs, or needed, a second person, newest first."""
         filters = (state, kind, charger_id)
-        return await self._page("approvals", filters, limit, cursor, (datetime, str), orjson.loads)
+        return await self._page("approvals", filters, limit, cursor, (datetime, str), orjson.loads, cohorts)
 
     async def approval(self, approval_id: str) -> Body | None:
         """With its content."""
@@ -311,12 +324,13 @@ class LedgerReader:
         family: str | None = None,
         site: str | None = None,
         cohort: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """Of chargers on profiles 1 and 2, in the order of their ids, each with the states it is in."""
         filters = (state, family, site, cohort, old_before)
-        return await self._page("authorization_keys", filters, limit, cursor, (str,), orjson.loads)
+        return await self._page("authorization_keys", filters, limit, cursor, (str,), orjson.loads, cohorts)
 
     async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]:
         """How many keys are in each state, and `total` of all; compares all keys, so seldom to be asked."""
@@ -405,8 +419,12 @@ class LedgerReader:
         cursor: str | None,
         key_types: tuple[type, ...],
         body: Callable[[bytes], Body],
+        *cohorts: Sequence[str] | None,
     ) -> Body | Refusal:
-        """One page of rows (key..., doc). One row more than asked for tells whether there is a next page."""
+        """One page of rows (key..., doc). One row more than asked for tells whether there is a next page.
+
+        `cohorts`: for the lists that can be narrowed down to several of them, these, or None for all.
+        """
         if refused := limit_problem(limit):
             return refused
         start: Key | Refusal = NO_KEY[: len(key_types)]
@@ -416,7 +434,7 @@ class LedgerReader:
             return start
         async with unavailable_when_lost():
             try:
-                rows = await self._pool.fetch(_SQL[listing], *filters, *start, limit + 1)
+                rows = await self._pool.fetch(_SQL[listing], *filters, *start, limit + 1, *cohorts)
             except asyncpg.DataError:
                 return _UNUSABLE
         more = len(rows) > limit

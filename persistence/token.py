@@ -5,8 +5,9 @@ The tokens are 256 random bits, hence a plain hash: there is nothing to guess th
 
 import hashlib
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 import msgspec
@@ -28,6 +29,8 @@ class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     created_at: datetime
     revoked_at: datetime | None
+    cohorts: tuple[str, ...] | None = None
+    """What it is limited to; None: nothing."""
 
 
 class TokenStore:
@@ -45,11 +48,11 @@ class TokenStore:
         """Cut off what is still under way."""
         self._pool.terminate()
 
-    async def create(self, name: str, role: str) -> str | Refusal:
+    async def create(self, name: str, role: str, cohorts: Sequence[str] | None = None) -> str | Refusal:
         """The new token, the only time it can be seen; refused while another live token has the name."""
         token = PREFIX + secrets.token_urlsafe(32)
         async with unavailable_when_lost():
-            made = await self._pool.fetchval(_SQL["create"], _hash(token), role, name)
+            made = await self._pool.fetchval(_SQL["create"], _hash(token), role, name, cohorts)
         if made is None:
             return Refusal("token-name-taken", f"a live token is already called {name!r}", "name", 409)
         return token
@@ -58,7 +61,7 @@ class TokenStore:
         """Whose token this is; None for an unknown or revoked one. Compared by its hash, so timing tells nothing."""
         async with unavailable_when_lost():
             row = await self._pool.fetchrow(_SQL["verify"], _hash(token))
-        return None if row is None else ApiToken(**row)
+        return None if row is None else _token(row)
 
     async def revoke(self, name: str) -> bool:
         """Whether a live token of that name was revoked just now."""
@@ -69,7 +72,12 @@ class TokenStore:
     async def list(self) -> list[ApiToken]:
         """Every token there ever was, oldest first."""
         async with unavailable_when_lost():
-            return [ApiToken(**row) for row in await self._pool.fetch(_SQL["list"])]
+            return [_token(row) for row in await self._pool.fetch(_SQL["list"])]
+
+
+def _token(row: Mapping[str, Any]) -> ApiToken:
+    cohorts = row["cohorts"]
+    return ApiToken(**{**row, "cohorts": None if cohorts is None else tuple(cohorts)})
 
 
 def _hash(token: str) -> bytes:

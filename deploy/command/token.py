@@ -25,6 +25,12 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     create = actions.add_parser("create", help="make a token and print it, once")
     create.add_argument("name")
     create.add_argument("--role", choices=ROLES, default="viewer")
+    create.add_argument(
+        "--cohort",
+        action="append",
+        metavar="NAME",
+        help="limit it to the chargers of a cohort; several times for several",
+    )
     revoke = actions.add_parser("revoke", help="end a token")
     revoke.add_argument("name")
     show = actions.add_parser("list", help="every token there ever was")
@@ -48,7 +54,7 @@ async def _act(options: argparse.Namespace, settings: Settings) -> int:
     store = TokenStore(pool)
     try:
         if options.action == "create":
-            token = await store.create(options.name, options.role)
+            token = await store.create(options.name, options.role, options.cohort)
             if isinstance(token, Refusal):
                 sys.stderr.write(f"{token.message}\n")
                 return 1
@@ -60,7 +66,9 @@ async def _act(options: argparse.Namespace, settings: Settings) -> int:
         else:
             for each in await store.list():
                 ended = f"revoked {each.revoked_at:%Y-%m-%d}" if each.revoked_at else "live"
-                sys.stdout.write(f"{each.name:<24} {each.role:<16} {each.created_at:%Y-%m-%d} {ended}\n")
+                reach = "" if each.cohorts is None else f" cohorts: {', '.join(each.cohorts)}"
+                made = f"{each.created_at:%Y-%m-%d}"
+                sys.stdout.write(f"{each.name:<24} {each.role:<16} {made} {ended}{reach}\n")
     finally:
         pool.terminate()
     return 0

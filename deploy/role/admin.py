@@ -117,6 +117,7 @@ def oidc_settings(settings: Settings) -> OidcSettings | None:
         roles=settings.oidc_roles,
         roles_claim=settings.oidc_roles_claim,
         name_claim=settings.oidc_name_claim,
+        cohorts_claim=settings.oidc_cohorts_claim,
         jwks_url=settings.oidc_jwks_url,
     )
 

@@ -15,6 +15,7 @@ from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Handler, Route
 
 
@@ -101,7 +102,7 @@ class Approvals:
         )
 
     async def list(self, call: Call, query: ApprovalQuery) -> Answer:
-        return page_of(await self._reader.approvals(**given(query)))
+        return page_of(await self._reader.approvals(**given(query), **cohorts_of(call)))
 
     async def get(self, call: Call) -> Answer:
         return Answer(await self._approval(call))

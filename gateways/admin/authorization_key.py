@@ -18,6 +18,7 @@ from gateways.admin.idempotency import HEADER
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
 
@@ -134,7 +135,9 @@ class AuthorizationKeys:
     async def list(self, call: Call, query: KeyQuery) -> Answer:
         filters = given(query)
         old_before = self._old_before(filters.pop("older_than_days"))
-        return page_of(await self._reader.authorization_keys(old_before=old_before, **filters))
+        return page_of(
+            await self._reader.authorization_keys(old_before=old_before, **filters, **cohorts_of(call))
+        )
 
     async def counts(self, call: Call, query: CountQuery) -> Answer:
         return Answer(

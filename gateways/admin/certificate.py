@@ -9,6 +9,7 @@ from gateways.admin.job import Action, Jobs, ReasonBody, RevocationReason
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 
 
@@ -87,7 +88,7 @@ class Certificates:
         )
 
     async def list(self, call: Call, query: CertificateQuery) -> Answer:
-        return page_of(await self._reader.certificates(**given(query)))
+        return page_of(await self._reader.certificates(**given(query), **cohorts_of(call)))
 
     async def get(self, call: Call) -> Answer:
         return Answer({"evidence": [], **await self._certificate(call)})

@@ -26,6 +26,7 @@ from gateways.admin.fleet import Fleet
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.waiver import waivers_of
 
@@ -204,7 +205,7 @@ class Chargers:
         return Answer(charger, 201, {"Location": f"/api/v1/chargers/{quote(body.charger_id, safe='')}"})
 
     async def list(self, call: Call, query: ChargerQuery) -> Answer:
-        page = page_of(await self._reader.chargers(**given(query)))
+        page = page_of(await self._reader.chargers(**given(query), **cohorts_of(call)))
         for charger in page.body["items"]:
             self._show_last_seen(charger)
         return page

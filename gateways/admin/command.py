@@ -47,6 +47,7 @@ class Commands:
             command_id=self._clock.new_id(),
             actor=call.actor,
             role=call.token.role if call.token is not None else "",
+            cohorts=call.token.cohorts if call.token is not None else None,
             body=command,
             idempotency_key=call.repetition.key,
             request_hash=call.repetition.request_hash,

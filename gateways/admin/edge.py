@@ -21,6 +21,7 @@ from gateways.admin.inbound import body_of, is_clean, json_value, media_type_pro
 from gateways.admin.oidc import JWT_MAX_CHARS
 from gateways.admin.ports import Token
 from gateways.admin.problem import Problem, problem_of_http
+from gateways.admin.reach import Limits
 from gateways.admin.role import MAY
 from gateways.admin.route import JSON, Answer, Call, Route
 
@@ -57,6 +58,7 @@ class Entrance:
 
     def __init__(self, dependencies: AdminDependencies) -> None:
         self._dependencies = dependencies
+        self._limits = Limits(dependencies.reader)
 
     def serve(self, route: Route) -> Serve:
         """The aiohttp handler of one route."""
@@ -70,6 +72,7 @@ class Entrance:
                 token = await self._known(route, request)
                 who = token.name if token is not None else "-"
                 self._check_role(route, token)
+                self._limits.check_operation(route.operation, route.path, token)
                 answered = await self._handled(route, request, token)
                 outcome = answered.status
                 return answered
@@ -148,6 +151,8 @@ class Entrance:
             arguments.append(query_of(request, route.query))
         else:
             no_query(request)
+        query = arguments[0] if arguments else None
+        await self._limits.check(route.operation, route.path, token, path, query)
         value = None
         if route.body is not None:
             value = await _body(request)

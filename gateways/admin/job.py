@@ -20,6 +20,7 @@ from gateways.admin.migration import Migrations, TargetProfile
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.role import MAY_OPEN_JOB
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
@@ -223,7 +224,7 @@ class Jobs:
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
 
     async def list(self, call: Call, query: JobQuery) -> Answer:
-        return page_of(await self._reader.jobs(**given(query)))
+        return page_of(await self._reader.jobs(**given(query), **cohorts_of(call)))
 
     async def get(self, call: Call) -> Answer:
         return Answer(await self._job(call))

@@ -15,6 +15,7 @@ from gateways.admin.inbound import given, ocpp_time
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, LogDesk
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 
 CONTENT = "application/octet-stream"
@@ -139,7 +140,7 @@ class Logs:
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
 
     async def list(self, call: Call, query: LogQuery) -> Answer:
-        return page_of(await self._reader.logs(**given(query)))
+        return page_of(await self._reader.logs(**given(query), **cohorts_of(call)))
 
     async def get(self, call: Call) -> Answer:
         return Answer(await self._log(call))

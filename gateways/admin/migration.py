@@ -13,6 +13,7 @@ from gateways.admin.command import Commands, result_of
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Reader
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 from gateways.admin.worn_key import refuse_worn_key
 
@@ -132,4 +133,4 @@ class Migrations:
         return Answer(result_of(await self._commands.to_charger(call, charger_id, command)))
 
     async def list(self, call: Call, query: MigrationQuery) -> Answer:
-        return page_of(await self._reader.migrations(**given(query)))
+        return page_of(await self._reader.migrations(**given(query), **cohorts_of(call)))

@@ -34,6 +34,7 @@ _WITHIN_S = 10.0
 _NAME_MAX_CHARS = 128
 NAME_PREFIX = "oidc:"
 """So that nobody at the provider can be called like one of our own tokens, in the trail or anywhere else."""
+EVERY_COHORT = "*"
 _PEER = "the identity provider"
 
 
@@ -46,6 +47,8 @@ class OidcSettings:
     roles: Mapping[str, str]
     roles_claim: str = "roles"
     name_claim: str = "sub"
+    cohorts_claim: str = ""
+    """Where the cohorts stand that somebody is limited to; `*` among them: all. Empty: nobody is limited."""
     jwks_url: str = ""
     """Empty: as the issuer's discovery document says."""
 
@@ -55,6 +58,7 @@ class OidcToken(msgspec.Struct, frozen=True):
 
     name: str
     role: str
+    cohorts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,14 @@ class OidcTokens:
         if role is None:
             _LOG.info("a provider's token names no role of ours")
             return None
-        return OidcToken(f"{NAME_PREFIX}{name}", role)
+        return OidcToken(f"{NAME_PREFIX}{name}", role, self._cohorts(claims))
+
+    def _cohorts(self, claims: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """What somebody is limited to; without the claim it is to no cohort at all."""
+        if not self._settings.cohorts_claim:
+            return None
+        held = _texts_at(claims, self._settings.cohorts_claim)
+        return None if EVERY_COHORT in held else tuple(sorted(set(held)))
 
 
 def _texts_at(claims: Mapping[str, Any], path: str) -> Sequence[str]:

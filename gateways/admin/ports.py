@@ -28,6 +28,10 @@ class Token(Protocol):
     def name(self) -> str: ...
     @property
     def role(self) -> str: ...
+    @property
+    def cohorts(self) -> tuple[str, ...] | None:
+        """What it is limited to; None: nothing."""
+        ...
 
 
 class TokenStore(Protocol):
@@ -59,6 +63,7 @@ class Reader(Protocol):
         connected: bool | None = None,
         q: str | None = None,
         decommissioned: bool = False,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -113,6 +118,7 @@ class Reader(Protocol):
         fingerprint_sha256: str | None = None,
         serial_number: str | None = None,
         q: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -125,6 +131,7 @@ class Reader(Protocol):
         purpose: str | None = None,
         charger_id: str | None = None,
         overdue: bool | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -145,6 +152,7 @@ class Reader(Protocol):
         *,
         charger_id: str | None = None,
         kind: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -153,6 +161,7 @@ class Reader(Protocol):
         *,
         charger_id: str | None = None,
         state: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -163,6 +172,7 @@ class Reader(Protocol):
         state: str | None = None,
         kind: str | None = None,
         charger_id: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -173,6 +183,7 @@ class Reader(Protocol):
         state: str | None = None,
         cohort: str | None = None,
         family: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...
@@ -193,6 +204,7 @@ class Reader(Protocol):
         family: str | None = None,
         site: str | None = None,
         cohort: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...

@@ -9,6 +9,7 @@ from gateways.admin import field, shape
 from gateways.admin.inbound import given
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Reader
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 
 
@@ -99,4 +100,4 @@ class Trail:
         return page_of(await self._reader.audit(**given(query)))
 
     async def security_events(self, call: Call, query: SecurityEventQuery) -> Answer:
-        return page_of(await self._reader.security_events(**given(query)))
+        return page_of(await self._reader.security_events(**given(query), **cohorts_of(call)))

@@ -153,7 +153,7 @@ class Waivers:
     async def list(self, call: Call, query: WaiverQuery) -> Answer:
         now = self._clock.now()
         wanted = given(query)
-        found = list((await self._fleet.state()).waivers.values())
+        found = [one for one in (await self._fleet.state()).waivers.values() if _is_in_reach(call, one)]
         if "charger_id" in wanted:
             charger = await self._reader.charger(wanted["charger_id"])
             cohort = "" if charger is None else str(charger["cohort"])
@@ -175,7 +175,7 @@ class Waivers:
 
     async def get(self, call: Call) -> Answer:
         waiver = (await self._fleet.state()).waivers.get(call.path["waiver_id"])
-        if waiver is None:
+        if waiver is None or not _is_in_reach(call, waiver):
             raise Problem.unknown("waiver", call.path["waiver_id"])
         return Answer(waiver_body(waiver, self._clock.now()))
 
@@ -202,6 +202,13 @@ def _value(body: RequestWaiverBody) -> Any:
     except Problem as problem:
         raise Problem.of_field("value", problem.detail) from None
     return given(values)[body.rule]
+
+
+def _is_in_reach(call: Call, waiver: Waiver) -> bool:
+    """Whether the token reaches its cohort; a charger's is the one it was in when the waiver was asked for."""
+    cohorts = call.token.cohorts if call.token is not None else None
+    kind, name = parse_subject(waiver.subject) or (CHARGER, "")
+    return cohorts is None or (waiver.cohort if kind == CHARGER else name) in cohorts
 
 
 def _newest(waiver: Waiver) -> tuple[datetime, str]:

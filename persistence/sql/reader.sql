@@ -10,6 +10,7 @@ SELECT charger_id, doc FROM charger
    AND ($5::text IS NULL OR strpos(lower(concat_ws(' ', charger_id, serial_number, managed_identity_id)), lower($5)) > 0)
    AND ($6::boolean OR NOT decommissioned)
    AND ($7::text IS NULL OR charger_id > $7)
+   AND ($9::text[] IS NULL OR cohort = ANY($9))
  ORDER BY charger_id LIMIT $8;
 
 -- name: charger
@@ -123,6 +124,8 @@ SELECT not_after, certificate_id, doc FROM certificate
    AND ($10::text IS NULL OR strpos(lower(concat_ws(' ', certificate_id, charger_id, managed_identity_id, serial_number,
                                                     fingerprint_sha256, authority)), lower($10)) > 0)
    AND ($11::timestamptz IS NULL OR (not_after, certificate_id) > ($11, $12::text))
+   AND ($14::text[] IS NULL OR EXISTS (
+           SELECT FROM charger WHERE charger.charger_id = certificate.charger_id AND charger.cohort = ANY($14)))
  ORDER BY not_after, certificate_id LIMIT $13;
 
 -- name: certificate
@@ -136,6 +139,8 @@ SELECT created_at, job_id, doc FROM job
    AND ($4::text IS NULL OR charger_id = $4)
    AND ($5::boolean IS NULL OR overdue = $5)
    AND ($6::timestamptz IS NULL OR (created_at, job_id) < ($6, $7::text))
+   AND ($9::text[] IS NULL OR EXISTS (
+           SELECT FROM charger WHERE charger.charger_id = job.charger_id AND charger.cohort = ANY($9)))
  ORDER BY created_at DESC, job_id DESC LIMIT $8;
 
 -- name: job
@@ -173,6 +178,8 @@ SELECT observed_at, evidence_id, doc FROM security_event
  WHERE ($1::text IS NULL OR charger_id = $1)
    AND ($2::text IS NULL OR kind = $2)
    AND ($3::timestamptz IS NULL OR (observed_at, evidence_id) < ($3, $4::text))
+   AND ($6::text[] IS NULL OR EXISTS (
+           SELECT FROM charger WHERE charger.charger_id = security_event.charger_id AND charger.cohort = ANY($6)))
  ORDER BY observed_at DESC, evidence_id DESC LIMIT $5;
 
 -- name: logs
@@ -180,6 +187,8 @@ SELECT requested_at, log_id, doc FROM charger_log
  WHERE ($1::text IS NULL OR charger_id = $1)
    AND ($2::text IS NULL OR state = $2)
    AND ($3::timestamptz IS NULL OR (requested_at, log_id) < ($3, $4::text))
+   AND ($6::text[] IS NULL OR EXISTS (
+           SELECT FROM charger WHERE charger.charger_id = charger_log.charger_id AND charger.cohort = ANY($6)))
  ORDER BY requested_at DESC, log_id DESC LIMIT $5;
 
 -- name: log
@@ -191,6 +200,7 @@ SELECT opened_at, charger_id, doc FROM migration_case
    AND ($2::text IS NULL OR cohort = $2)
    AND ($3::text IS NULL OR family = $3)
    AND ($4::timestamptz IS NULL OR (opened_at, charger_id) < ($4, $5::text))
+   AND ($7::text[] IS NULL OR cohort = ANY($7))
  ORDER BY opened_at DESC, charger_id DESC LIMIT $6;
 
 -- name: notifications
@@ -238,6 +248,7 @@ SELECT charger_id, json_build_object(
    AND ($3::text IS NULL OR site = $3)
    AND ($4::text IS NULL OR cohort = $4)
    AND ($6::text IS NULL OR charger_id > $6)
+   AND ($8::text[] IS NULL OR cohort = ANY($8))
  ORDER BY charger_id LIMIT $7;
 
 -- name: authorization_key_counts
@@ -263,6 +274,8 @@ SELECT requested_at, approval_id, doc FROM approval
    AND ($2::text IS NULL OR kind = $2)
    AND ($3::text IS NULL OR charger_id = $3)
    AND ($4::timestamptz IS NULL OR (requested_at, approval_id) < ($4, $5::text))
+   AND ($7::text[] IS NULL OR EXISTS (
+           SELECT FROM charger WHERE charger.charger_id = approval.charger_id AND charger.cohort = ANY($7)))
  ORDER BY requested_at DESC, approval_id DESC LIMIT $6;
 
 -- name: approval

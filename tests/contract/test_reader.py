@@ -3,13 +3,22 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
 
 from bfactors.errors import Unavailable
-from bfactors.ledger_row import AuthorizationKeyRow, Batch, QuarantineRow, SecurityEventRow
+from bfactors.ledger_row import (
+    ApprovalRow,
+    AuthorizationKeyRow,
+    Batch,
+    LogRow,
+    MigrationRow,
+    QuarantineRow,
+    SecurityEventRow,
+)
 from bfactors.refusal import Refusal
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.reader import Body, LedgerReader
@@ -544,3 +553,76 @@ async def test_a_rotated_key_takes_the_place_of_the_old_one(
     await put(postgres_ledger_store, authorization_keys=[key_of("a", "bb", generation=2)])
     [found] = items(await reader.authorization_keys(old_before=DAWN))
     assert (found["generation"], found["states"]) == (2, [])
+
+
+# ---------------------------------------------------------------- within cohorts
+
+
+async def test_every_list_is_narrowed_down_to_the_cohorts_a_token_is_limited_to(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    names = ("a", "b", "c")
+    doc = {name: b'{"charger_id":"%s"}' % name.encode() for name in (*names, "x")}
+    await put(
+        postgres_ledger_store,
+        chargers=[charger(name, cohort=f"C-{name}") for name in names],
+        certificates=[certificate(f"cert-{name}", charger_id=name, doc=doc[name]) for name in names],
+        jobs=[job(f"job-{name}", charger_id=name, doc=doc[name]) for name in names],
+        security_events=[
+            SecurityEventRow(
+                evidence_id=f"e-{name}", charger_id=owner, kind="k", observed_at=DAWN, doc=doc[name]
+            )
+            for name, owner in (*((name, name) for name in names), ("x", None))
+        ],
+        logs=[
+            LogRow(
+                log_id=f"log-{name}",
+                charger_id=name,
+                request_id=number,
+                log="security",
+                state="requested",
+                secret_id="s",
+                ticket_hash=f"{number:064d}",
+                credential_hash="cc" * 32,
+                max_bytes=1,
+                requested_at=DAWN,
+                expires_at=DAWN + LONG,
+                doc=doc[name],
+            )
+            for number, name in enumerate(names)
+        ],
+        migrations=[
+            MigrationRow(
+                charger_id=name, family="f", cohort=f"C-{name}", state="active", opened_at=DAWN, doc=doc[name]
+            )
+            for name in names
+        ],
+        approvals=[
+            ApprovalRow(
+                approval_id=f"approval-{name}",
+                charger_id=owner,
+                kind="waiver",
+                state="open",
+                requested_at=DAWN,
+                doc=doc[name],
+            )
+            for name, owner in (*((name, name) for name in names), ("x", None))
+        ],
+    )
+    lists: dict[str, Any] = {
+        "chargers": reader.chargers,
+        "certificates": reader.certificates,
+        "jobs": reader.jobs,
+        "security_events": reader.security_events,
+        "logs": reader.logs,
+        "migrations": reader.migrations,
+        "approvals": reader.approvals,
+        "authorization_keys": partial(reader.authorization_keys, old_before=DAWN),
+    }
+    for listing, ask in lists.items():
+        for cohorts, wanted in ((["C-a", "C-c"], {"a", "c"}), ([], set()), (["none"], set())):
+            found = {item["charger_id"] for item in items(await ask(cohorts=cohorts))}
+            assert found == wanted, (listing, cohorts)
+        whole = {item["charger_id"] for item in items(await ask())}
+        assert whole >= set(names), listing
+    assert [row["count"] for row in await reader.open_approval_counts()] == [4]

@@ -62,3 +62,14 @@ async def test_a_name_belongs_to_one_live_token(tokens: TokenStore) -> None:
         ("pki-admin", False),
         ("viewer", True),
     ]
+
+
+async def test_a_token_may_be_limited_to_cohorts(tokens: TokenStore) -> None:
+    free = await created(tokens, "free")
+    limited = await tokens.create("limited", "operator", ["canary", "depot 7"])
+    assert isinstance(limited, str)
+    for token, cohorts in ((free, None), (limited, ("canary", "depot 7"))):
+        found = await tokens.verify(token)
+        assert found is not None
+        assert found.cohorts == cohorts
+    assert [each.cohorts for each in await tokens.list()] == [None, ("canary", "depot 7")]

@@ -81,6 +81,7 @@ class HandClock:
 class ApiToken:
     name: str
     role: str
+    cohorts: tuple[str, ...] | None = None
 
 
 class Tokens:
@@ -216,7 +217,7 @@ class StoreReader:
         rows = [
             row
             for _, row in sorted(self._store.chargers.items())
-            if _fits(row, filters)
+            if self._fits(row, filters)
             and (decommissioned or not row.decommissioned)
             and (q is None or q in f"{row.charger_id} {row.serial_number} {row.managed_identity_id}")
         ]
@@ -241,7 +242,7 @@ class StoreReader:
             at, why, end = row.locked_out_at, row.lockout_cause, ends.get(row.trust_bundle or "")
             if row.trust_bundle is not None and end is not None and (at is None or end.at < at):
                 at, why = end.at, end.cause
-            if at is None or not _fits(row, filters) or (cause is not None and cause != why):
+            if at is None or not self._fits(row, filters) or (cause is not None and cause != why):
                 continue
             if before is None or at < before:
                 found.append((at, why, row))
@@ -262,7 +263,7 @@ class StoreReader:
             (None if item["locked_out_at"] < now else _monday(item["locked_out_at"]), item["cause"])
             for item in page["items"]
         )
-        everybody = sum(_fits(row, filters) for row in self._store.chargers.values())
+        everybody = sum(self._fits(row, filters) for row in self._store.chargers.values())
         weeks[None, None] = everybody - len(page["items"])
         return [{"week": week, "cause": cause, "count": count} for (week, cause), count in weeks.items()]
 
@@ -334,7 +335,7 @@ class StoreReader:
         rows = [
             row
             for _, row in sorted(self._store.certificates.items())
-            if _fits(row, filters) and (before is None or row.not_after < before)
+            if self._fits(row, filters) and (before is None or row.not_after < before)
         ]
         found = self._page("certificates", rows, lambda row: row.certificate_id, limit, cursor)
         if isinstance(found, dict):
@@ -347,7 +348,7 @@ class StoreReader:
 
     async def jobs(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         rows = sorted(self._store.jobs.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
-        rows = [row for row in rows if _fits(row, filters)]
+        rows = [row for row in rows if self._fits(row, filters)]
         return self._page("jobs", rows, lambda row: row.job_id, limit, cursor)
 
     async def job(self, job_id: str) -> Any:
@@ -370,30 +371,30 @@ class StoreReader:
         after = filters.pop("after", None)
         if after == "9999:1":
             return Refusal("unknown-event", f"the ledger holds no event {after}", "after")
-        rows = [event for event in self._events() if _fits(event, filters)]
+        rows = [event for event in self._events() if self._fits(event, filters)]
         return self._page(
             "audit", rows, lambda row: f"{row.partition}:{row.sequence}", limit, cursor, body=_audit_item
         )
 
     async def security_events(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
-        rows = [row for row in self._store.security_events.values() if _fits(row, filters)]
+        rows = [row for row in self._store.security_events.values() if self._fits(row, filters)]
         return self._page("security_events", rows, lambda row: row.evidence_id, limit, cursor)
 
     async def logs(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         rows = sorted(self._store.logs.values(), key=lambda row: (row.requested_at, row.log_id), reverse=True)
         return self._page(
-            "logs", [row for row in rows if _fits(row, filters)], lambda row: row.log_id, limit, cursor
+            "logs", [row for row in rows if self._fits(row, filters)], lambda row: row.log_id, limit, cursor
         )
 
     async def migrations(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         rows = sorted(
             self._store.migrations.values(), key=lambda row: (row.opened_at, row.charger_id), reverse=True
         )
-        rows = [row for row in rows if _fits(row, filters)]
+        rows = [row for row in rows if self._fits(row, filters)]
         return self._page("migrations", rows, lambda row: row.charger_id, limit, cursor)
 
     async def approvals(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
-        rows = [row for row in self._store.approvals.values() if _fits(row, filters)]
+        rows = [row for row in self._store.approvals.values() if self._fits(row, filters)]
         rows.sort(key=lambda row: (row.requested_at, row.approval_id), reverse=True)
         return self._page("approvals", rows, lambda row: row.approval_id, limit, cursor)
 
@@ -407,7 +408,13 @@ class StoreReader:
         return self._page("notifications", [], lambda row: str(row), limit, cursor)
 
     async def authorization_keys(
-        self, *, old_before: datetime, state: str | None = None, limit: int = 100, **_: Any
+        self,
+        *,
+        old_before: datetime,
+        state: str | None = None,
+        limit: int = 100,
+        cohorts: Sequence[str] | None = None,
+        **_: Any,
     ) -> Any:
         """Only what needs no SQL: `old` and `weak`."""
         self._check()
@@ -420,7 +427,7 @@ class StoreReader:
             }
             is_old = row.active_since is not None and row.active_since < old_before
             item["states"] = ["old"] * is_old + ["weak"] * (row.weakness is not None)
-            if state is None or state in item["states"]:
+            if (state is None or state in item["states"]) and (cohorts is None or owner.cohort in cohorts):
                 items.append(item)
         return {"items": items[:limit], "next_cursor": None}
 
@@ -471,6 +478,18 @@ class StoreReader:
                     groups[family, cohort] += 1
         return [{"family": f, "cohort": c, "count": n} for (f, c), n in groups.items()]
 
+    def _fits(self, row: Any, filters: dict[str, Any]) -> bool:
+        """Whether the row passes every filter that is given; `cohorts` by the charger it is about."""
+        cohorts = filters.get("cohorts")
+        if cohorts is not None:
+            owner = self._store.chargers.get(row.charger_id or "")
+            if owner is None or owner.cohort not in cohorts:
+                return False
+        return all(
+            value is None or name == "cohorts" or getattr(row, name) == value
+            for name, value in filters.items()
+        )
+
     def _events(self) -> list[EventRow]:
         rows = [event for events in self._store.events.values() for event in events]
         return sorted(rows, key=lambda row: (row.recorded_at, row.partition, row.sequence))
@@ -510,10 +529,6 @@ class StoreReader:
 def _monday(at: datetime) -> datetime:
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight - timedelta(days=midnight.weekday())
-
-
-def _fits(row: Any, filters: dict[str, Any]) -> bool:
-    return all(value is None or getattr(row, name) == value for name, value in filters.items())
 
 
 def _audit_item(row: EventRow) -> Any:

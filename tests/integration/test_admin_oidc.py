@@ -114,7 +114,7 @@ async def test_a_provider_s_token_is_somebody_with_a_role_of_ours(
         assert (found.name, found.role) == ("oidc:ada", "pki-admin")
     viewer = await tokens.verify(provider.token(roles="users", sub="ben"))
     assert viewer is not None
-    assert (viewer.name, viewer.role) == ("oidc:ben", "viewer")
+    assert (viewer.name, viewer.role, viewer.cohorts) == ("oidc:ben", "viewer", None)
     assert provider.asked == 1
 
 
@@ -182,6 +182,33 @@ async def test_roles_are_found_inside_a_claim_and_under_a_dotted_name(
         assert await tokens.verify(provider.token(realm={"roles": ["pki"]})) is not None
         assert await tokens.verify(provider.token(**{"realm.roles": "pki"})) is not None
         assert await tokens.verify(provider.token(realm={"roles": []})) is None
+    finally:
+        await egress.close()
+
+
+@pytest.mark.parametrize(
+    ("claims", "cohorts"),
+    [
+        ({"cohorts": ["north", "canary", "north"]}, ("canary", "north")),
+        ({"cohorts": "north"}, ("north",)),
+        ({"cohorts": ["*"]}, None),
+        ({"cohorts": ["north", "*"]}, None),
+        ({"cohorts": []}, ()),
+        ({"cohorts": [5]}, ()),
+        ({}, ()),
+    ],
+)
+async def test_somebody_is_limited_to_the_cohorts_of_a_claim_and_without_it_to_none(
+    provider: Provider, clock: Clock, claims: dict[str, Any], cohorts: tuple[str, ...] | None
+) -> None:
+    egress = HttpEgress(PrometheusMetrics(), allowed_hosts=["127.0.0.1"])
+    settings = OidcSettings(
+        issuer=provider.url, audience=AUDIENCE, roles={"pki": "pki-admin"}, cohorts_claim="cohorts"
+    )
+    try:
+        found = await OidcTokens(Tokens(), settings, egress, clock).verify(provider.token(**claims))
+        assert found is not None
+        assert found.cohorts == cohorts
     finally:
         await egress.close()
 
