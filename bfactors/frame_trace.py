@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from bfactors.confidential import SECRET_FIELDS, is_plain, is_secret_setting, secrets_in, setting_name
+from bfactors.free_text import without_identifiers
 
 SECONDS_MAX = 600
 FRAMES_MAX = 500
@@ -27,8 +28,11 @@ _MASKED = frozenset(
     {
         "csr", "certificate", "certificatechain", "signingcertificate", "exirequest", "exiresponse", "certificates",
         "idtoken", "additionalidtoken", "idtag", "parentidtag", "emaid", "contractcertificate", "apnusername",
+        "vin", "pcid", "evccid", "vehicleid",
     }
 ) | SECRET_FIELDS  # fmt: skip
+_PERSONAL_SETTINGS = frozenset({"vehicleid", "vehiclecertificate"})
+"""Of the car at the plug. Source: OCPP 2.x's component ConnectedEV."""
 _MASKED_WHOLE = frozenset({"vpn", "apn"})
 _OUTCOMES = frozenset({"status", "attributestatus"})
 _ONE_TIME_ADDRESSES = frozenset({"remotelocation", "location"})
@@ -198,7 +202,10 @@ def redacted(value: Any, name: str = "", *, whole: bool = False) -> Any:
     """A payload with everything secret masked; `name` is the field it stands under, `whole` masks every text in it."""
     if isinstance(value, dict):
         within = whole or name.lower() in _MASKED_WHOLE
-        hidden = is_secret_setting(setting_name(value))
+        setting = setting_name(value)
+        hidden = is_secret_setting(setting) or (
+            isinstance(setting, str) and setting.lower() in _PERSONAL_SETTINGS
+        )
         return {
             key: _hidden(part) if hidden and not is_plain(key) else redacted(part, key, whole=within)
             for key, part in value.items()
@@ -228,4 +235,4 @@ def _redacted_text(text: str, name: str) -> str:
     text = _USER_INFO.sub(lambda found: masked(len(found[0])), text)
     if name.lower() in _ONE_TIME_ADDRESSES:
         text = _AFTER_HOST.sub(lambda found: f"{found[1]}/{masked(len(found[2]))}", text)
-    return text
+    return without_identifiers(text)

@@ -335,6 +335,29 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
+class IdentityRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A managed identity that is no charger, as lists and filters need it; `doc` is the API body, with pseudonyms only."""
+
+    identity_id: str
+    kind: str
+    state: str
+    family: str
+    site: str
+    cohort: str
+    charger_id: str | None
+    doc: bytes
+
+
+class HolderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """That an identity is called something, since when. `held`: still; `kept`: what a pseudonym stands for may stay."""
+
+    external_id: str
+    identity_id: str
+    held: bool
+    kept: bool
+    since: datetime
+
+
 class IdempotencyRow(msgspec.Struct, frozen=True):
     """What a command was answered, kept 24 h without secrets."""
 
@@ -372,6 +395,10 @@ class Batch(msgspec.Struct, kw_only=True):
     migrations: list[MigrationRow] = []
     authorization_keys: list[AuthorizationKeyRow] = []
     approvals: list[ApprovalRow] = []
+    identities: list[IdentityRow] = []
+    identity_holders: list[HolderRow] = []
+    erased_identifiers: list[str] = []
+    """Pseudonyms whose values this commit deletes."""
     idempotency: list[IdempotencyRow] = []
     quarantine: list[QuarantineRow] = []
 

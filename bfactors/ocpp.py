@@ -10,6 +10,7 @@ import msgspec
 
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.disclosed import Disclosed
+from bfactors.free_text import without_identifiers
 from bfactors.instruction import InstructionKind, SettingName
 
 # ---------------------------------------------------------------- what the charger calls
@@ -190,6 +191,22 @@ class Disconnected(msgspec.Struct, frozen=True, tag="disconnected"):
 
 
 Outcome = Answered | CallFailed | Silent | Disconnected
+
+
+def without_persons(outcome: Outcome) -> Outcome:
+    """The outcome with what a charger wrote freely cleaned of VINs and EMAIDs: it goes on record."""
+    match outcome:
+        case CallFailed(description=text) if text:
+            return msgspec.structs.replace(outcome, description=without_identifiers(text))
+        case Answered(detail=detail, payload=payload) if detail or payload:
+            return msgspec.structs.replace(
+                outcome,
+                detail=detail and without_identifiers(detail),
+                payload=payload and without_identifiers(payload),
+            )
+        case _:
+            return outcome
+
 
 # ---------------------------------------------------------------- frames, as the gateway hands them to the actor
 

@@ -222,6 +222,10 @@ class LedgerStore(Protocol):
         """The charger_id of the live charger with this serial number."""
         ...
 
+    async def identity_holders(self, external_ids: Sequence[str]) -> Mapping[str, str]:
+        """Which identity is called each of these now; what nobody is called is left out."""
+        ...
+
     async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]: ...
     async def due(self, partition: int, limit: int) -> Sequence[tuple[str, datetime]]:
         """The earliest timers of a partition, soonest first."""
@@ -596,6 +600,29 @@ class SecretStore(Protocol):
     async def delete(self, secret_id: str) -> bool: ...
     async def expire(self) -> int:
         """Delete what is past its time; how many that were."""
+        ...
+
+
+class PersonalIdentifiers(Protocol):
+    """What pseudonyms stand for, sealed; core only, I/O lane only. Every method may raise Unavailable.
+
+    A value is put before the command that names its pseudonym is sent; the commit that erases it deletes it.
+    """
+
+    async def put(self, pseudonym: str, kind: str, value: Disclosed, now: datetime) -> None:
+        """What is there already stays, and counts as used now."""
+        ...
+
+    async def open(self, pseudonyms: Sequence[str]) -> Mapping[str, Disclosed]:
+        """What of these is still there. Raises LedgerCorrupt."""
+        ...
+
+    async def sweep_unwanted(self, used_before: datetime, limit: int) -> int:
+        """Delete values no identity bears (any more), unless used since; how many."""
+        ...
+
+    async def sweep_retired(self, retired_before: datetime, limit: int) -> int:
+        """Delete values whose last bearer was retired before that; how many."""
         ...
 
 

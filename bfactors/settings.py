@@ -109,6 +109,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret_kms_key_arns: tuple[str, ...] = ()
     """AWS KMS keys instead of that file: the first seals, all open."""
 
+    pseudonym_key_file: Path = Path()
+    """Keys that VIN, EMAID and PCID are named under (0600), core's only; default: made under the data directory."""
+
     checkpoint_origin: str = ""
     """The ledger's name in its checkpoints, without spaces; default: <server_name>/ledger. A new one begins a new series."""
     checkpoint_key_file: Path = Path()

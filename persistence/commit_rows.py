@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from bfactors.errors import LedgerCorrupt
-from bfactors.ledger_row import Batch, EventRow, Lease
+from bfactors.ledger_row import Batch, EventRow, HolderRow, Lease
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -53,6 +53,7 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
         ("migrations", batch.migrations, "charger_id"),
         ("authorization_keys", batch.authorization_keys, "charger_id"),
         ("approvals", batch.approvals, "approval_id"),
+        ("identities", batch.identities, "identity_id"),
     ):
         if given:
             rows[name] = _json(_latest(given, key))
@@ -71,6 +72,10 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
     if batch.key_owners:
         first = _latest(list(reversed(batch.key_owners)), "spki_sha256")
         rows["key_owners"] = _json(sorted(first, key=attrgetter("spki_sha256")))
+    if batch.identity_holders:
+        rows["identity_holders"] = _json(_holders(batch.identity_holders))
+    if batch.erased_identifiers:
+        rows["erased_identifiers"] = sorted(set(batch.erased_identifiers))
     if batch.quarantine:
         rows["quarantine"] = _json(
             [
@@ -81,6 +86,12 @@ def rows_of(batch: Batch) -> dict[str, Argument]:
     if batch.idempotency:
         rows["idempotency"] = _json(sorted(batch.idempotency, key=attrgetter("key")))
     return rows
+
+
+def _holders(rows: Sequence[HolderRow]) -> list[HolderRow]:
+    """One row per bearer and name. Whoever lets a name go comes before whoever takes it, or the two would collide."""
+    kept = {(row.external_id, row.identity_id): row for row in rows}
+    return sorted(kept.values(), key=attrgetter("held", "external_id", "identity_id"))
 
 
 def _storable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 One statement is a transaction of its own: one round trip, no BEGIN and COMMIT, and nothing of it stays behind on a
 connection that is lost. Parts are taken in groups that tend to change together, so that a connection prepares at most
-eight statements instead of one for every combination of tables; a part of a taken group without rows costs "[]".
+sixteen statements instead of one for every combination of tables; a part of a taken group without rows costs "[]".
 """
 
 import re
@@ -25,12 +25,13 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "cleared_timers",
     ),
     ("certificates", "effects", "settled_effects", "key_owners"),
+    ("identities", "identity_holders", "erased_identifiers"),
     ("security_events", "idempotency", "quarantine", "logs", "migrations", "authorization_keys", "approvals"),
 )
 """Every part but the lease. Their order never varies: two commits that want the same keys take them in one order."""
 
 _GROUP_SETS = tuple(frozenset(group) for group in GROUPS)
-_KEYS_ONLY = frozenset({"inbox", "settled_effects", "cleared_timers"})
+_KEYS_ONLY = frozenset({"inbox", "settled_effects", "cleared_timers", "erased_identifiers"})
 _PARTS = queries("commit")
 _PARAMETER = re.compile(r"\$(\d+)")
 

@@ -82,8 +82,8 @@ class PostgresLedgerStore:
         """Write all of `batch` or nothing, and return the lease the next commit builds on.
 
         Raises Fenced; LedgerCorrupt when the events do not continue the chain; EvidenceKnown when the inbox holds some of
-        the batch's evidence; Overtaken when another partition took a serial number, a fingerprint or an idempotency key in
-        the meantime; Unavailable, and then the outcome is in doubt.
+        the batch's evidence; Overtaken when another partition took a serial number, a fingerprint, an identity's name or an
+        idempotency key in the meantime; Unavailable, and then the outcome is in doubt.
         """
         require_continuation(lease, batch.events)
         sequence, head = lease.sequence, lease.head_hash
@@ -174,6 +174,11 @@ class PostgresLedgerStore:
         async with unavailable_when_lost():
             owner: str | None = await self._pool.fetchval(_LOAD["serial_owner"], serial_number)
         return owner
+
+    async def identity_holders(self, external_ids: Sequence[str]) -> Mapping[str, str]:
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_LOAD["identity_holders"], list(external_ids))
+        return {row["external_id"]: row["identity_id"] for row in rows}
 
     async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]:
         async with unavailable_when_lost():

@@ -16,7 +16,7 @@ from bfactors.exchange.state import ExchangeState, OutstandingCall
 from bfactors.exchange.turn import Turn
 from bfactors.instruction import CloseSession, InstructionOrder, ObtainCsr, Reboot, is_repeatable, secret_of
 from bfactors.instruction import kind_name as instruction_name
-from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall, Outcome, Silent
+from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall, Outcome, Silent, without_persons
 
 
 def ordered(turn: Turn, order: InstructionOrder) -> None:
@@ -188,6 +188,7 @@ def disconnected(turn: Turn) -> None:
 
 
 def _settle(turn: Turn, order: InstructionOrder, outcome: Outcome, latency_s: float) -> None:
+    outcome = without_persons(outcome)
     body = InstructionAnswered(
         instruction_id=order.instruction_id,
         decision=order.decision,

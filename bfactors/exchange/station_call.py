@@ -21,6 +21,7 @@ from bfactors.exchange import flood, record, waiting
 from bfactors.exchange.message import Ask, Finished, RelayOut
 from bfactors.exchange.state import ExchangeState
 from bfactors.exchange.turn import Turn
+from bfactors.free_text import without_identifiers
 from bfactors.identity_rule import boot_serial_problem
 from bfactors.ocpp import (
     BootNotified,
@@ -210,7 +211,7 @@ def _serve(turn: Turn, call: InboundCall) -> None:
                 session_id=turn.state.info.session_id,
                 event_type=message.event_type,
                 charger_time=message.charger_time,
-                tech_info=message.tech_info,
+                tech_info=message.tech_info and without_identifiers(message.tech_info),
             )
             _take_security_event(turn, body)
         case LogStatusNotified():

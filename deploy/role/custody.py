@@ -15,6 +15,7 @@ from bfactors.admission import KeyVerifier
 from bfactors.authorization_key import AuthorizationKey, Version
 from bfactors.errors import SettingsError, Unavailable
 from bfactors.identity_rule import VerifyKey, key_verifier, verify_with
+from bfactors.pseudonym import PseudonymKey
 from bfactors.secret import SealingKey
 
 PEPPER_BYTES = 32
@@ -142,25 +143,45 @@ class SealingKeyFile:
         return self._keys[key_id]
 
 
+def make_pseudonym_keys(path: Path) -> None:
+    """A file with one random key, unless there is a file already."""
+    SealingKeyFile.make(path)
+
+
+def pseudonym_keys(path: Path) -> tuple[PseudonymKey, ...]:
+    """A key of 32 bytes in hex on each line: the last names what is new, what an earlier one named is found.
+
+    A line must stay for as long as anything is named under it: another key gives the same VIN another name.
+    Raises SettingsError.
+    """
+    return tuple(PseudonymKey.of(value) for value in _keys_in(path, "pseudonym"))
+
+
 def _sealing_keys(path: Path) -> dict[str, SealingKey]:
     """In the order of the lines."""
+    values = _keys_in(path, "sealing")
+    return {key.key_id: key for key in (SealingKey(_sealing_key_id(value), value) for value in values)}
+
+
+def _keys_in(path: Path, what: str) -> list[bytes]:
+    """Raises SettingsError, which shows nothing of the file."""
     try:
         with path.open(encoding="ascii") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & 0o077:
                 raise SettingsError(
-                    f"the sealing key file {path} has mode {mode:04o}: others than its owner may read it"
+                    f"the {what} key file {path} has mode {mode:04o}: others than its owner may read it"
                 )
             lines = file.read().split()
         values = [bytes.fromhex(line) for line in lines]
     except (OSError, ValueError) as problem:
         # Not the problem's text, which may hold part of a key.
-        raise SettingsError(f"the sealing key file {path} cannot be read: {type(problem).__name__}") from None
+        raise SettingsError(f"the {what} key file {path} cannot be read: {type(problem).__name__}") from None
     if not values or any(len(value) != SEALING_KEY_BYTES for value in values):
         raise SettingsError(
-            f"the sealing key file {path} must hold keys of {SEALING_KEY_BYTES} bytes in hex, one on each line"
+            f"the {what} key file {path} must hold keys of {SEALING_KEY_BYTES} bytes in hex, one on each line"
         )
-    return {key.key_id: key for key in (SealingKey(_sealing_key_id(value), value) for value in values)}
+    return values
 
 
 def _sealing_key_id(value: bytes) -> str:

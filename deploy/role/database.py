@@ -11,6 +11,7 @@ from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import migrate
 from persistence.notification import PostgresNotifications
+from persistence.personal_identifier import PostgresPersonalIdentifiers
 from persistence.proof import ProofReader
 from persistence.reader import LedgerReader
 from persistence.role import OWNER, READER, WRITER, ensure_roles
@@ -29,6 +30,7 @@ class Database:
     reader: LedgerReader
     tokens: TokenStore
     secrets: PostgresSecretStore
+    personal: PostgresPersonalIdentifiers
     uploads: PostgresUploadTickets
     ca_desk: PostgresCaDesk
     certificates: PostgresCertificateIndex
@@ -47,18 +49,22 @@ class Database:
         reader = await LedgerReader.open(settings.postgres_reader_dsn)
         tokens = await TokenStore.open(settings.postgres_writer_dsn)
         secrets = await PostgresSecretStore.reach(settings.postgres_writer_dsn, custody)
+        personal = await PostgresPersonalIdentifiers.reach(settings.postgres_writer_dsn, custody)
         uploads = await PostgresUploadTickets.reach(settings.postgres_writer_dsn)
         ca_desk = await PostgresCaDesk.reach(settings.postgres_writer_dsn)
         certificates = await PostgresCertificateIndex.reach(settings.postgres_reader_dsn)
         proofs = await ProofReader.open(settings.postgres_reader_dsn)
         notifications = await PostgresNotifications.reach(settings.postgres_writer_dsn)
-        return cls(store, reader, tokens, secrets, uploads, ca_desk, certificates, proofs, notifications)
+        return cls(
+            *(store, reader, tokens, secrets, personal, uploads, ca_desk, certificates, proofs, notifications)
+        )
 
     async def close(self) -> None:
         await self.store.close()
         await self.reader.close()
         await self.tokens.close()
         await self.secrets.close()
+        await self.personal.close()
         await self.uploads.close()
         await self.ca_desk.close()
         await self.certificates.close()

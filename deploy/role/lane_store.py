@@ -53,6 +53,9 @@ class LaneStore:
     async def serial_owner(self, serial_number: str) -> str | None:
         return await self._over(self._store.serial_owner(serial_number))
 
+    async def identity_holders(self, external_ids: Sequence[str]) -> Mapping[str, str]:
+        return await self._over(self._store.identity_holders(external_ids))
+
     async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]:
         return await self._over(self._store.outstanding_effects(partition))
 

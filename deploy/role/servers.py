@@ -11,7 +11,7 @@ from deploy.embedded.aws import EmbeddedAws
 from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.role.custody import SealingKeyFile, write_private
+from deploy.role.custody import SealingKeyFile, make_pseudonym_keys, write_private
 from gateways.checkpoint.key_file import new_key
 
 PEER_KEY = "peer"
@@ -53,6 +53,9 @@ def start_servers(settings: Settings, aws_options: tuple[str, ...] = ()) -> Serv
             # Made only under its default name: a file that is named belongs to several cores, and one of each would be many.
             servers.settings = replace(servers.settings, secret_key_file=secrets / "sealing.key")
             SealingKeyFile.make(servers.settings.secret_key_file)
+        if servers.settings.pseudonym_key_file == Path():
+            servers.settings = replace(servers.settings, pseudonym_key_file=secrets / "pseudonym.key")
+            make_pseudonym_keys(servers.settings.pseudonym_key_file)
         if servers.settings.checkpoint_key_file == Path() and not servers.settings.checkpoint_kms_key_arns:
             servers.settings = replace(servers.settings, checkpoint_key_file=secrets / "checkpoint.key")
             if not servers.settings.checkpoint_key_file.exists():

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from bfactors.errors import Unavailable
 from bfactors.evidence import AccessDenied
+from bfactors.free_text import has_identifier, without_identifiers
 from gateways.admin import idempotency
 from gateways.admin.command import Held
 from gateways.admin.denial import claimed_by, plain
@@ -31,6 +32,7 @@ BODY_WITHIN_S = 20.0
 TOKEN_MAX_CHARS = 256
 PATH_PARAMETER_MAX_CHARS = 256
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_WRITTEN_BY_PEOPLE = ("reason", "note", "comment")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -157,6 +159,7 @@ class Entrance:
         if route.body is not None:
             value = await _body(request)
             arguments.append(body_of(value, route.body))
+            _keep_persons_out(value)
         call = Call(request, path, token, self._repetition(route, request, token, key, value))
         try:
             answer = await route.handler(call, *arguments)
@@ -173,11 +176,8 @@ class Entrance:
         if route.method in _WITHOUT_BODY:
             return Repetition("", "", "")
         if isinstance(value, dict) and route.secret_fields:
-            verifier = self._dependencies.keys.verifier
             value = {
-                name: verifier(part).verifier
-                if name in route.secret_fields and isinstance(part, str)
-                else part
+                name: self._covered(part) if name in route.secret_fields else part
                 for name, part in value.items()
             }
         return repetition(
@@ -189,6 +189,12 @@ class Entrance:
             unkeyed_seed=self._dependencies.clock.new_id(),
         )
 
+    def _covered(self, part: Any) -> Any:
+        """Every text in a part of a body as its verifier."""
+        if isinstance(part, dict):
+            return {name: self._covered(inner) for name, inner in part.items()}
+        return self._dependencies.keys.verifier(part).verifier if isinstance(part, str) else part
+
 
 def _denial(route: Route, request: web.Request, token: Token | None, problem: Problem) -> AccessDenied:
     """What is put on record of it: never the token, and no query, in which somebody may have put one."""
@@ -198,7 +204,7 @@ def _denial(route: Route, request: web.Request, token: Token | None, problem: Pr
         role=token.role if token is not None else "",
         claimed="" if token is not None else claimed_by(request.headers.get("Authorization")),
         operation=route.operation,
-        request=plain(f"{request.method} {request.path}"),
+        request=without_identifiers(plain(f"{request.method} {request.path}")),
         status=problem.status,
         code=problem.code,
     )
@@ -216,6 +222,15 @@ def _path_of(request: web.Request) -> dict[str, str]:
             except msgspec.ValidationError:
                 raise Problem.unknown("charger", text) from None
     return path
+
+
+def _keep_persons_out(value: Any) -> None:
+    """People's own words go on record for good, so no VIN or EMAID may be among them. Raises Problem."""
+    for name in _WRITTEN_BY_PEOPLE:
+        text = value.get(name) if isinstance(value, dict) else None
+        if isinstance(text, str) and has_identifier(text):
+            message = "seems to hold a VIN, EMAID or PCID, and would be kept for good; name the identity's id instead"
+            raise Problem.of_field(name, message, "personal-data")
 
 
 async def _body(request: web.Request) -> Any:

@@ -167,6 +167,25 @@ SELECT number, approval_id, charger_id, kind, state, requested_at, decode(doc, '
        approval_id text, charger_id text, kind text, state text, requested_at timestamptz, doc text)
 ON CONFLICT (approval_id) DO UPDATE SET state = excluded.state, doc = excluded.doc;
 
+-- name: identities
+INSERT INTO identity (partition, identity_id, kind, state, family, site, cohort, charger_id, doc)
+SELECT number, identity_id, kind, state, family, site, cohort, charger_id, decode(doc, 'base64')
+  FROM lease, json_to_recordset($1) AS new(
+       identity_id text, kind text, state text, family text, site text, cohort text, charger_id text, doc text)
+ON CONFLICT (identity_id) DO UPDATE SET
+    state = excluded.state, family = excluded.family, site = excluded.site, cohort = excluded.cohort, doc = excluded.doc;
+
+-- name: identity_holders
+-- A name that another identity holds is a conflict on purpose.
+INSERT INTO identity_holder (external_id, identity_id, held, kept, since)
+SELECT external_id, identity_id, held, kept, since
+  FROM lease, json_to_recordset($1) AS new(
+       external_id text, identity_id text, held boolean, kept boolean, since timestamptz)
+ON CONFLICT (external_id, identity_id) DO UPDATE SET held = excluded.held, kept = excluded.kept, since = excluded.since;
+
+-- name: erased_identifiers
+DELETE FROM personal_identifier USING lease WHERE pseudonym = ANY ($1::text[]);
+
 -- name: idempotency
 -- A live record with this key is a conflict on purpose: the same command must not be carried out twice.
 INSERT INTO idempotency (key, request_hash, answer)

@@ -21,6 +21,9 @@ SELECT spki_sha256, managed_identity_id FROM key_owner WHERE spki_sha256 = ANY (
 -- name: serial_owner
 SELECT charger_id FROM charger WHERE serial_number = $1 AND NOT decommissioned;
 
+-- name: identity_holders
+SELECT external_id, identity_id FROM identity_holder WHERE external_id = ANY ($1::text[]) AND held;
+
 -- name: outstanding_effects
 SELECT effect_id, purpose, doc FROM effect WHERE partition = $1 ORDER BY effect_id;
 

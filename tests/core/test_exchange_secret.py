@@ -7,6 +7,7 @@ from bfactors import evidence as v
 from bfactors.disclosed import Disclosed
 from bfactors.exchange.message import (
     Finished,
+    FrameArrived,
     OpenSecret,
     Record,
     RecordChanged,
@@ -16,7 +17,7 @@ from bfactors.exchange.message import (
     SessionEnded,
 )
 from bfactors.instruction import CollectLog, ListCertificates, WriteAuthorizationKey
-from bfactors.ocpp import Answered, CallFailed, Disconnected, OutboundCall
+from bfactors.ocpp import Answered, CallFailed, Disconnected, InboundAnswer, OutboundCall
 from tests.core.exchange_bench import Bench
 
 KEY = WriteAuthorizationKey(secret_id="k-1", generation=2)
@@ -104,3 +105,22 @@ def test_a_new_key_waits_until_the_gateway_knows_that_it_is_admitted() -> None:
     assert bench.outputs(OpenSecret) == []
     bench.give(RecordChanged(replace(bench.state.record, revision=known + 1)))
     assert bench.outputs(OpenSecret) == [OpenSecret("k-1")]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        CallFailed("InternalError", "busy with WDB2030461A123456"),
+        Answered("Rejected", "Car", detail="VIN: WDB2030461A123456", payload='{"a":"WDB2030461A123456"}'),
+    ],
+)
+def test_what_a_charger_writes_of_a_car_is_taken_out_before_it_is_on_record(
+    outcome: Answered | CallFailed,
+) -> None:
+    bench = Bench.introduced().order(1, body=ListCertificates())
+    [call] = bench.calls
+    bench.give(FrameArrived(InboundAnswer(call.message_id, outcome)))
+    [recorded] = outcomes(bench)
+    assert type(recorded) is type(outcome)
+    assert "WDB2030461A123456" not in repr(recorded)
+    assert "[personal identifier]" in repr(recorded)

@@ -139,6 +139,30 @@ def test_an_answer_to_a_call_without_secrets_is_shown_whole() -> None:
     assert "busy" in told.text
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"techInfo": "car WDB2030461A123456 unplugged"},
+        {"vin": "WDB2030461A123456"},
+        {
+            "eventData": [
+                {
+                    "component": {"name": "ConnectedEV"},
+                    "variable": {"name": "VehicleId"},
+                    "actualValue": "WDB2030461A123456",
+                }
+            ]
+        },
+        {"vendorId": "acme", "data": '{"evccId": "WDB2030461A123456"}'},
+        {"customData": {"note": "DE-8AA-CA1B2C3D4-X"}},
+    ],
+)
+def test_whose_car_it_is_is_not_shown(payload: dict[str, Any]) -> None:
+    text = taken([2, "m1", "NotifyEvent", payload]).text
+    assert "WDB2030461A123456" not in text
+    assert "CA1B2C3D4" not in text
+
+
 def test_what_is_not_secret_stays() -> None:
     payload = {
         "certificateType": "ChargingStationCertificate",

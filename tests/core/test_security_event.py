@@ -324,3 +324,10 @@ def test_states_and_evidence_of_before_are_still_read() -> None:
     old = msgspec.to_builtins(reported())
     del old["count"]
     assert msgspec.convert(old, v.SecurityEventReported).count == 1
+
+
+def test_whose_car_it_was_is_taken_out_of_an_event_before_it_is_evidence() -> None:
+    told = SecurityEventNotified("TamperDetectionActivated", "now", "plug pulled from WDB2030461A123456")
+    bench = Bench.introduced().call(told, "m1")
+    [body] = [body for body in bench.recorded if isinstance(body, v.SecurityEventReported)]
+    assert body.tech_info == "plug pulled from [personal identifier]"

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from bfactors.disclosed import Disclosed
 from bfactors.errors import EvidenceKnown, Fenced, LedgerCorrupt, Overtaken, Unavailable
 from bfactors.identity import PARTITIONS
 from bfactors.ledger_row import (
@@ -18,7 +19,9 @@ from bfactors.ledger_row import (
     ChargerRow,
     EffectRow,
     EventRow,
+    HolderRow,
     IdempotencyRow,
+    IdentityRow,
     InstructionRow,
     JobRow,
     Lease,
@@ -71,6 +74,9 @@ class FakeLedgerStore:
         self.migrations: dict[str, MigrationRow] = {}
         self.authorization_keys: dict[str, AuthorizationKeyRow] = {}
         self.approvals: dict[str, ApprovalRow] = {}
+        self.identities: dict[str, IdentityRow] = {}
+        self.holders: dict[tuple[str, str], HolderRow] = {}
+        self.personal: dict[str, tuple[Disclosed, datetime]] = {}
         self.idempotency: dict[str, IdempotencyRow] = {}
         self.quarantine: dict[str, QuarantineRow] = {}
 
@@ -164,6 +170,14 @@ class FakeLedgerStore:
         self._require_available()
         return _live_serials(self.chargers).get(serial_number)
 
+    async def identity_holders(self, external_ids: Sequence[str]) -> Mapping[str, str]:
+        self._require_available()
+        return {
+            row.external_id: row.identity_id
+            for row in self.holders.values()
+            if row.held and row.external_id in external_ids
+        }
+
     async def outstanding_effects(self, partition: int) -> Sequence[EffectRow]:
         self._require_available()
         return [row for _, (number, row) in sorted(self.effects.items()) if number == partition]
@@ -205,7 +219,9 @@ class FakeLedgerStore:
             row.fingerprint_sha256 for row in certificates.values() if row.fingerprint_sha256 != ""
         ]
         keys = [*self.idempotency, *(row.key for row in batch.idempotency)]
-        for taken in (serials, fingerprints, keys):
+        holders = self.holders | {(row.external_id, row.identity_id): row for row in batch.identity_holders}
+        names = [row.external_id for row in holders.values() if row.held]
+        for taken in (serials, fingerprints, keys, names):
             if len(set(taken)) != len(taken):
                 raise Overtaken("ledger", "a unique value is taken", retry_after_s=1)
         return chargers, certificates
@@ -235,6 +251,10 @@ class FakeLedgerStore:
             asked = self.logs.get(log.log_id, log)
             self.logs[log.log_id] = msgspec.structs.replace(asked, state=log.state, doc=log.doc)
         self.approvals.update((row.approval_id, row) for row in batch.approvals)
+        self.identities.update((row.identity_id, row) for row in batch.identities)
+        self.holders.update(((row.external_id, row.identity_id), row) for row in batch.identity_holders)
+        for name in batch.erased_identifiers:
+            self.personal.pop(name, None)
         self.migrations.update((row.charger_id, row) for row in batch.migrations)
         self.authorization_keys.update((row.charger_id, row) for row in batch.authorization_keys)
         _keep_first(self.quarantine, ((row.evidence_id, row) for row in batch.quarantine))

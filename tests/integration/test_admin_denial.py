@@ -214,6 +214,21 @@ async def test_a_wrong_token_is_on_record_without_the_token(world: AdminWorld) -
     assert "guessed" not in str(world.store.events) + str(world.denied)
 
 
+async def test_a_vin_in_a_denied_path_is_not_on_record(world: AdminWorld) -> None:
+    await world.ask("GET", "/api/v1/jobs/WDB2030461A123456", role=None)
+    (event,) = await recorded(world)
+    assert event["detail"] == "no token jobs.get: GET /api/v1/jobs/[personal identifier]"
+
+
+async def test_a_vin_in_a_reason_is_refused(world: AdminWorld) -> None:
+    await world.register()
+    body = {"charger_id": "CP-1", "purpose": "charging_station", "action": "issue"}
+    refused = await world.ask("POST", "/api/v1/jobs", body | {"reason": "sold with WDB2030461A123456"})
+    assert (refused.status, refused.body["type"].rpartition(":")[2]) == (422, "personal-data")
+    assert "WDB2030461A123456" not in str(refused.body)
+    assert (await world.ask("POST", "/api/v1/jobs", body | {"reason": "sold"})).status == 202
+
+
 async def test_a_refusal_for_who_asks_is_on_record_also_when_the_ledger_makes_it(world: AdminWorld) -> None:
     await world.register()
     needed = ["rollback", "policy"]
