@@ -235,6 +235,40 @@ class RegisterAuthority(_Command, frozen=True, kw_only=True):
     certificate_pem: str
     chain_pem: str
     signing_algorithm: str
+    root_pem: str = ""
+    """Its root, where the CA hands it out: what chargers need before they are given a leaf under it."""
+
+
+class StartRollover(_Command, frozen=True, kw_only=True):
+    """Leave one CA of a purpose for another (fleet). Without `leaving_id` it is the current one that is left."""
+
+    rollover_id: str
+    purpose: str
+    to_id: str
+    leaving_id: str = ""
+    renew_after: datetime | None = None
+    reason: str = ""
+
+
+class AdvanceRollover(_Command, frozen=True, kw_only=True):
+    """Begin a rollover's next step, or end it (fleet). `step`: the one it stands in, so that a repetition moves nothing.
+
+    What the projections say of the CA that is left, read for the last step: how many certificates and orders hang on it,
+    and up to which of the fleet's decisions every partition had heard when they were counted.
+    """
+
+    purpose: str
+    step: str
+    reason: str = ""
+    hanging: int = 0
+    heard_sequence: int = 0
+
+
+class AbortRollover(_Command, frozen=True, kw_only=True):
+    """End a rollover where it stands (fleet)."""
+
+    purpose: str
+    reason: str = ""
 
 
 class CreateTrustAnchorBundle(_Command, frozen=True, kw_only=True):
@@ -353,6 +387,9 @@ Command = (
     | RequestLog
     | CancelJob
     | RegisterAuthority
+    | StartRollover
+    | AdvanceRollover
+    | AbortRollover
     | CreateTrustAnchorBundle
     | SetSupervisorState
     | SetPolicy

@@ -289,6 +289,14 @@ class CertificateNotAtCa(_Body, frozen=True, kw_only=True):
     report_ref: str
 
 
+class AuthorityObserved(_Body, frozen=True, kw_only=True):
+    """A CA was asked how it stands; `status` in its own words."""
+
+    purpose: str
+    authority_arn: str
+    status: str
+
+
 class AuthorityCompared(_Body, frozen=True, kw_only=True):
     """A whole report was held against the ledger. `items`: the first differences; `counts`: all of them by kind."""
 
@@ -429,6 +437,7 @@ EvidenceBody = (
     | IssuanceUnreconciled
     | CertificateSeenAtCa
     | CertificateNotAtCa
+    | AuthorityObserved
     | AuthorityCompared
     | AuthorityNotCompared
     | RevocationAccepted

@@ -143,7 +143,8 @@ class FirmwareFold:
             case c.CreateTrustAnchorBundle():
                 field, texts = "anchors", body.anchors_pem
             case c.RegisterAuthority():
-                field, texts = "certificate_pem", (body.certificate_pem, body.chain_pem)
+                field = "certificate_pem"
+                texts = (body.certificate_pem, body.chain_pem, body.root_pem)
             case _:
                 return None
         found = next(overlaps(firmware_certificates(self.fleet), _readable(texts)), None)
@@ -197,8 +198,8 @@ def operational_certificates(state: FleetState) -> list[Certificate]:
     """Every CA certificate of operations: issuing CAs, what is above them, and the anchors of every bundle there ever was."""
     texts = [
         text
-        for authority in state.facts.authorities.values()
-        for text in (authority.certificate_pem, authority.chain_pem)
+        for authority in (*state.facts.authorities.values(), *state.facts.further.values(), *state.retired)
+        for text in (authority.certificate_pem, authority.chain_pem, authority.root_pem)
     ]
     bundles = {
         bundle.bundle_id: bundle for bundle in (*state.history.values(), *state.facts.bundles.values())

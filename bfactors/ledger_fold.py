@@ -277,6 +277,7 @@ class Fold:
                 facts.policies.version != self.facts.policies.version
                 or facts.families != self.facts.families
                 or facts.waivers != self.facts.waivers
+                or facts.rollovers != self.facts.rollovers
             )
             self.facts = facts
             self.batch.fleet_position = facts.sequence

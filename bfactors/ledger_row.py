@@ -219,6 +219,7 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     escalated_days: int | None = None
     renew_again_at: datetime | None = None
     doc: bytes
+    issuing_ca_id: str = ""
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 Payload = Mapping[str, Any]
 _LAST_DAYS = 7
+_LAST_MONTH = 30
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -165,6 +166,27 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "issuance-in-doubt",
             _always("warning"),
             lambda _: "a crash fell into a call to the CA; whether it issued is not known yet",
+        ),
+        "AuthorityStatusChanged": Kind(
+            "authority-status",
+            lambda p: "info" if p["status"] == "ACTIVE" else "critical",
+            lambda p: (
+                f"the CA {p['authorityArn']} of {p['purpose']} says it is {p['status']} (was {p['before']})"
+            ),
+        ),
+        "AuthorityExpiryEscalated": Kind(
+            "authority-expiry",
+            lambda p: "critical" if p["daysLeft"] <= _LAST_MONTH else "warning",
+            lambda p: (
+                f"the CA {p['authorityArn']} of {p['purpose']} ends in at most {p['daysLeft']} days: roll over"
+            ),
+        ),
+        "CaRolloverStalled": Kind(
+            "ca-rollover-stalled",
+            _always("warning"),
+            lambda p: (
+                f"the CA rollover of {p['purpose']} has stood at {p['step']} since {p['since'][:16]} UTC"
+            ),
         ),
         "SecurityEventEscalated": Kind(
             "security-event", _always("critical"), lambda p: f"{p['kind']} {p['detail']}".strip()

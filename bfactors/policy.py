@@ -41,6 +41,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     validity_days: int = 180
     shortest_validity_days: int = 1
     """A leaf is cut at its CA's end; one that would be cut shorter than this is not asked for."""
+    authority: str = ""
+    """Which of the purpose's CAs issues, by its id (`GET /api/v1/authorities`); empty: the current one."""
     extended_key_usage: str = "of-purpose"
     """`of-purpose`: client or server authentication, as the purpose needs; `none`: the leaf carries none (A00.FR.514)."""
     alternative_names: str = "as-asked"

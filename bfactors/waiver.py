@@ -29,6 +29,7 @@ _FIRM = (
     "waiver_alert_days",
     "unexplained_certificates",
     "mode",
+    "authority",
 )
 """Fields that a waiver cannot set: what governs waivers themselves, and what is not about chargers."""
 RULES: tuple[str, ...] = tuple(

@@ -131,6 +131,13 @@ METRICS: tuple[MetricSpec, ...] = (
         "When the last report compared was made",
         ("purpose",),
     ),
+    MetricSpec(
+        "bf_authority_expiry_timestamp_seconds", "gauge", "When a CA ends", ("purpose", "authority_id")
+    ),
+    MetricSpec("bf_authority_active", "gauge", "Whether a CA signs", ("purpose", "authority_id")),
+    MetricSpec(
+        "bf_ca_rollover_step_timestamp_seconds", "gauge", "When a rollover's step began", ("purpose",)
+    ),
     MetricSpec("bf_issuance_waiting", "gauge", "Effects that wait for their turn", ("purpose", "effect")),
     MetricSpec("bf_revocations_unpublished", "gauge", "Revocations no list names yet", ("purpose",)),
     MetricSpec("bf_revocation_list_age_seconds", "gauge", "Age of the CA's list as last read", ("purpose",)),

@@ -389,6 +389,22 @@ class LedgerReader:
             )
         return [dict(row) for row in rows]
 
+    async def authority_load(self, arns: Sequence[str], now: datetime) -> Sequence[Mapping[str, Any]]:
+        """Rows of `authority_arn, certificates, orders, heard_sequence`, all as of one moment.
+
+        `certificates` may open a session, now or soon; `orders` are with the CA; of the fleet's decisions every partition
+        had heard those up to `heard_sequence`.
+        """
+        async with unavailable_when_lost():
+            return [dict(row) for row in await self._pool.fetch(_SQL["authority_load"], list(arns), now)]
+
+    async def authority_holders(
+        self, arn: str, now: datetime, most: int = 1000
+    ) -> Sequence[Mapping[str, Any]]:
+        """The certificates that `authority_load` counts, those of absent chargers first."""
+        async with unavailable_when_lost():
+            return [dict(row) for row in await self._pool.fetch(_SQL["authority_holders"], arn, now, most)]
+
     async def incarnations(self) -> Sequence[tuple[str, str]]:
         """(node, incarnation) of every connect node that the ledger believes to hold a live session."""
         return [(row["node"], row["incarnation"]) for row in await self._rows("incarnations")]

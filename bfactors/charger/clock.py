@@ -111,10 +111,25 @@ def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
         draft.state, certificate
     ):
         _renew_now(draft, certificate)
-    if not certificate.renewal_due and renewal_at(draft.state, certificate, policy) <= now:
-        draft.record(
-            e.CertificateRenewalDue(certificate_id=certificate.certificate_id, due_reason="renewal-window")
-        )
+    if certificate.renewal_due:
+        return
+    left = _left_at(draft.context.facts, certificate)
+    if left is not None and left <= now:
+        due_reason = "ca-rollover"
+    elif renewal_at(draft.state, certificate, policy) <= now:
+        due_reason = "renewal-window"
+    else:
+        return
+    draft.record(e.CertificateRenewalDue(certificate_id=certificate.certificate_id, due_reason=due_reason))
+
+
+def _left_at(facts: FleetFacts, certificate: CertificateRecord) -> datetime | None:
+    """From when on it is to be renewed because its CA is left; after one that came to nothing, not before its rest is over."""
+    rollover = facts.rollovers.get(certificate.purpose)
+    if rollover is None or not rollover.renews(certificate.issuing_ca_id, certificate.not_after):
+        return None
+    again = certificate.renew_again_at
+    return rollover.since if again is None else max(rollover.since, again)
 
 
 def _escalate(draft: Draft, certificate: CertificateRecord, policy: Policy) -> None:
@@ -238,19 +253,22 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         if certificate.state != "active":
             continue
         policy = policy_of(state, facts, certificate.purpose, now)
-        yield from _own_renewal_moments(state, certificate, policy, now)
+        yield from _own_renewal_moments(state, facts, certificate, policy, now)
         for days in policy.escalate_before_days:
             if certificate.escalated_days is None or days < certificate.escalated_days:
                 yield certificate.not_after - timedelta(days=days)
 
 
 def _own_renewal_moments(
-    state: ChargerState, certificate: CertificateRecord, policy: Policy, now: datetime
+    state: ChargerState, facts: FleetFacts, certificate: CertificateRecord, policy: Policy, now: datetime
 ) -> Iterator[datetime]:
     if policy.mode == TRACKED_ONLY:
         return
     if not certificate.renewal_due:
         yield renewal_at(state, certificate, policy)
+        left = _left_at(facts, certificate)
+        if left is not None:
+            yield left
     last_safe = last_safe_at(state, certificate, policy)
     if last_safe > now or not _is_being_replaced(state, certificate):
         yield last_safe  # from then on a renewal that a pause holds goes on

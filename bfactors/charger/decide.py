@@ -219,7 +219,9 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             | v.FirmwareStatusReported()
         ):
             pass  # not about this charger's credentials; firmware trust follows the last of them
-        case v.AuthorityCompared() | v.AuthorityNotCompared() | v.RevocationListStale():
+        case (
+            v.AuthorityCompared() | v.AuthorityNotCompared() | v.RevocationListStale() | v.AuthorityObserved()
+        ):
             pass  # the fleet's
         case _:
             assert_never(body)

@@ -54,7 +54,7 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
         return
     assert isinstance(found, SigningRequest)
     _validated(draft, job, found, body.request_id)
-    authority = draft.context.facts.authorities.get(job.purpose)
+    authority = authority_for(draft, job.purpose)
     if authority is None:
         return  # the plan says so, and has the charger asked anew once there is one
     _give_up_older_key(draft, job)
@@ -144,7 +144,11 @@ def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
 def _first_finding(
     draft: Draft, job: JobState, found: SigningRequest, wanted_root: HashData | None
 ) -> Finding | None:
-    roots = issuer_roots(draft.context.facts, job.purpose) if wanted_root is not None else ()
+    roots = (
+        issuer_roots(draft.context.facts, authority_for(draft, job.purpose))
+        if wanted_root is not None
+        else ()
+    )
     return csr_check.first_finding(
         csr_check.Candidate(
             request=found,
@@ -160,9 +164,13 @@ def _first_finding(
     )
 
 
-def issuer_roots(facts: FleetFacts, purpose_name: str) -> tuple[e.Anchor, ...]:
-    """The anchors that the issuing CA of a purpose leads to; none if it has none among our bundles."""
-    authority = facts.authorities.get(purpose_name)
+def authority_for(draft: Draft, purpose_name: str) -> Authority | None:
+    """The CA that this charger's next certificate of the purpose is to come from."""
+    return draft.context.facts.issuing(purpose_name, draft.policy(purpose_name).authority)
+
+
+def issuer_roots(facts: FleetFacts, authority: Authority | None) -> tuple[e.Anchor, ...]:
+    """The anchors that a CA leads to; none if it has none among our bundles."""
     if authority is None:
         return ()
     top = parse_certificates(authority.certificate_pem + authority.chain_pem)[-1]
@@ -205,10 +213,12 @@ def _template(spec: PurposeSpec, policy: Policy) -> str:
 
 
 def follow_authority(draft: Draft, job: JobState) -> None:
-    """The purpose has another CA by now: ask that one. Whether the old one signed is in doubt."""
-    authority = draft.context.facts.authorities.get(job.purpose)
+    """The CA that was asked is none of the purpose's any more: ask another. Whether the old one signed is in doubt."""
     attempt = job.attempt
-    if authority is None or attempt is None or authority.arn == attempt.authority_arn:
+    if attempt is None or draft.context.facts.authority_of(job.purpose, attempt.authority_arn) is not None:
+        return
+    authority = authority_for(draft, job.purpose)
+    if authority is None:
         return
     draft.record(e.IssuanceInDoubt(job_id=job.job_id, attempt=attempt.number))
     request_issue(draft, job, authority, attempt.csr_pem, attempt.spki_sha256)
@@ -377,7 +387,7 @@ def _with_attempt(draft: Draft, job_id: str, attempt: int) -> JobState | None:
 
 
 def _ask_anew(draft: Draft, job: JobState, attempt: Attempt) -> None:
-    authority = draft.context.facts.authorities.get(job.purpose)
+    authority = authority_for(draft, job.purpose)
     if authority is not None:
         request_issue(draft, job, authority, attempt.csr_pem, attempt.spki_sha256)
 

@@ -159,8 +159,8 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         attempt = job.attempt
         if attempt is None:
             continue
-        authority = facts.authorities.get(job.purpose)
-        if authority is None or authority.arn != attempt.authority_arn:
+        authority = facts.authority_of(job.purpose, attempt.authority_arn)
+        if authority is None:
             continue
         found.append(
             _reconcile(state, job, attempt)
@@ -195,7 +195,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
                     purpose=certificate.purpose,
                     certificate_id=certificate.certificate_id,
                     job_id=evidence_id(_renew_id(certificate)),
-                    due_reason="renewal-window",
+                    due_reason=_due_reason(facts, certificate),
                     replaces_until=certificate.not_after,
                 )
             )
@@ -210,8 +210,8 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
 def _watch(state: ChargerState, certificate: CertificateRecord, facts: FleetFacts) -> list[Effect]:
     sources = sources_in(certificate.chain_pem)
     issuer = split_chain(certificate.chain_pem)[1:2]
-    authority = facts.authorities.get(certificate.purpose)
-    if not issuer and authority is not None and authority.arn == certificate.issuing_ca_id:
+    authority = facts.authority_of(certificate.purpose, certificate.issuing_ca_id)
+    if not issuer and authority is not None:
         issuer = split_chain(authority.certificate_pem)[:1]  # the CA is a root, and chains go without
     if sources.is_none or not issuer:
         return []
@@ -229,6 +229,12 @@ def _watch(state: ChargerState, certificate: CertificateRecord, facts: FleetFact
         not_after=certificate.not_after,
     )
     return [watch]
+
+
+def _due_reason(facts: FleetFacts, certificate: CertificateRecord) -> str:
+    rollover = facts.rollovers.get(certificate.purpose)
+    is_left = rollover is not None and rollover.renews(certificate.issuing_ca_id, certificate.not_after)
+    return "ca-rollover" if is_left else "renewal-window"
 
 
 def _is_managed(state: ChargerState, facts: FleetFacts, name: str) -> bool:

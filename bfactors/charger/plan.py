@@ -213,7 +213,7 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
             certificate_id=certificate.certificate_id,
             fingerprint_sha256=certificate.fingerprint_sha256,
             chain_pem=certificate.chain_pem,
-            root_pem=_root_pem(draft, job),
+            root_pem=_root_pem(draft, certificate),
             request_id=job.request_id,
         )
         draft.open_instruction(job, body)
@@ -230,11 +230,13 @@ def _plan_install(draft: Draft, job: JobState, certificate: CertificateRecord) -
     draft.stage(job, "installing", waiting_for=waiting_for, reason=trust_gate.kept_reason(job))
 
 
-def _root_pem(draft: Draft, job: JobState) -> str:
+def _root_pem(draft: Draft, certificate: CertificateRecord) -> str:
     """The root for a charger that verifies a chain only with it; there is one, unless our CA is cross-signed."""
     if not draft.state.capabilities.include_root_in_chain:
         return ""
-    roots = issuance.issuer_roots(draft.context.facts, job.purpose)
+    facts = draft.context.facts
+    issuer = facts.authority_of(certificate.purpose, certificate.issuing_ca_id)
+    roots = issuance.issuer_roots(facts, issuer)
     return roots[0].pem if roots else ""
 
 

@@ -105,7 +105,9 @@ def _certificate(asked: Question) -> Found:
 
 
 def _gateways(asked: Question) -> Found:
-    authority = asked.facts.authorities.get(session_purpose().name)
+    name, held = session_purpose().name, held_certificate(asked.state)
+    issuer = asked.facts.authority_of(name, held.issuing_ca_id) if held is not None else None
+    authority = issuer or asked.facts.authorities.get(name)
     if authority is None:
         return False, "no issuing CA is configured for the charger's certificate"
     if not asked.facts.nodes:

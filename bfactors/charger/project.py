@@ -396,6 +396,7 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
         due_since=certificate.due_since if is_wanted else None,
         escalated_days=certificate.escalated_days if is_wanted else None,
         renew_again_at=certificate.renew_again_at if is_wanted else None,
+        issuing_ca_id=certificate.issuing_ca_id,
         doc=_encode(body),
     )
 

@@ -53,7 +53,11 @@ def gate(draft: Draft, job: JobState) -> GateClosed | None:
                 f"bundle {bundle.purpose} version {bundle.version} is not confirmed on the charger",
                 "charger",
             )
-    authority = draft.context.facts.authorities.get(job.purpose)
+    facts = draft.context.facts
+    made = draft.state.certificates.get(job.certificate_id or "")
+    wanted = draft.policy(job.purpose).authority
+    issuer = facts.authority_of(job.purpose, made.issuing_ca_id) if made is not None else None
+    authority = issuer or facts.issuing(job.purpose, wanted)
     if authority is None:
         return GateClosed(
             "no-issuing-authority", f"no issuing CA is configured for {job.purpose}", "operator"
@@ -65,7 +69,9 @@ def gate(draft: Draft, job: JobState) -> GateClosed | None:
             "operator",
         )
     policy = draft.policy(job.purpose)
-    if authority.not_after - CA_MARGIN - draft.now < timedelta(days=policy.shortest_validity_days):
+    if issuer is None and authority.not_after - CA_MARGIN - draft.now < timedelta(
+        days=policy.shortest_validity_days
+    ):
         return GateClosed(
             "issuing-authority-ends-too-soon",
             f"the issuing CA of {job.purpose} ends {authority.not_after:%Y-%m-%d}, sooner than the shortest leaf that"

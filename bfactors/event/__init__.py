@@ -11,6 +11,15 @@ from bfactors.event.approval import (
     ApprovalDecided,
     ApprovalRequested,
 )
+from bfactors.event.authority import (
+    AuthorityExpiryEscalated,
+    AuthorityStatusChanged,
+    CaRolloverAborted,
+    CaRolloverAdvanced,
+    CaRolloverCompleted,
+    CaRolloverStalled,
+    CaRolloverStarted,
+)
 from bfactors.event.certificate import (
     CertificateActivated,
     CertificateAdopted,
@@ -164,9 +173,11 @@ __all__ = [
     "Anchor",
     "ApprovalDecided",
     "ApprovalRequested",
+    "AuthorityExpiryEscalated",
     "AuthorityReconciled",
     "AuthorityRegistered",
     "AuthoritySlowerThanCharger",
+    "AuthorityStatusChanged",
     "AuthorizationKeyAccepted",
     "AuthorizationKeyActivated",
     "AuthorizationKeyDoubted",
@@ -177,6 +188,11 @@ __all__ = [
     "CSRHeldBack",
     "CSRRefused",
     "CSRValidated",
+    "CaRolloverAborted",
+    "CaRolloverAdvanced",
+    "CaRolloverCompleted",
+    "CaRolloverStalled",
+    "CaRolloverStarted",
     "CapabilitiesChanged",
     "CertificateActivated",
     "CertificateAdopted",
@@ -395,6 +411,13 @@ ChargerEvent = (
 
 FleetEvent = (
     AuthorityRegistered
+    | AuthorityExpiryEscalated
+    | AuthorityStatusChanged
+    | CaRolloverAborted
+    | CaRolloverAdvanced
+    | CaRolloverCompleted
+    | CaRolloverStalled
+    | CaRolloverStarted
     | TrustAnchorBundleCreated
     | SupervisorStateSet
     | PolicySetChanged

@@ -36,6 +36,8 @@ class AuthorityRegistered(LedgerRecord, frozen=True, kw_only=True):
     fingerprint_sha256: str
     signing_algorithm: str
     not_after: datetime
+    root_pem: str = ""
+    state: str = "current"
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -4,13 +4,18 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bfactors import event as e
-from bfactors.fleet import approval, waiver
+from bfactors.fleet import approval, authority, rollover, waiver
 from bfactors.fleet.state import FleetState
 
 
 def rang(state: FleetState, now: datetime) -> tuple[e.FleetEvent, ...]:
     """What is due by now."""
-    return (*approval.lapsed(state.approvals, now), *waiver.rang(state.waivers, state.facts, now))
+    return (
+        *approval.lapsed(state.approvals, now),
+        *waiver.rang(state.waivers, state.facts, now),
+        *authority.rang(state.facts, now),
+        *rollover.rang(state.facts, now),
+    )
 
 
 def next_due(state: FleetState) -> datetime | None:
@@ -21,3 +26,5 @@ def next_due(state: FleetState) -> datetime | None:
 def _moments(state: FleetState) -> Iterator[datetime]:
     yield from approval.moments(state.approvals)
     yield from waiver.moments(state.waivers, state.facts)
+    yield from authority.moments(state.facts)
+    yield from rollover.moments(state.facts)

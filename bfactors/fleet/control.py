@@ -13,11 +13,12 @@ _PAUSES = msgspec.json.Decoder(dict[str, SupervisorPause])
 
 
 def client_trust(facts: FleetFacts) -> bytes:
-    """The issuing CAs a client certificate may come from: those of purposes whose leaves open sessions."""
+    """The CAs a client certificate may come from: of purposes whose leaves open sessions, every one that is not retired."""
     pems = [
         authority.certificate_pem
-        for name, authority in sorted(facts.authorities.items())
-        if name in purposes() and purposes()[name].is_session_credential
+        for name, spec in purposes().items()
+        if spec.is_session_credential
+        for authority in sorted(facts.authorities_of(name), key=lambda each: each.arn)
     ]
     return msgspec.json.encode(pems)
 

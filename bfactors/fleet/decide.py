@@ -11,14 +11,27 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.approval import Approval, ApprovalState
 from bfactors.approval import body as approval_body
-from bfactors.fleet import approval, clock, family, policy, reconciliation, subscription, waiver
-from bfactors.fleet.state import Authority, Bundle, FleetState, NodeTrust, SupervisorPause
+from bfactors.fleet import (
+    approval,
+    authority,
+    clock,
+    family,
+    policy,
+    reconciliation,
+    rollover,
+    subscription,
+    waiver,
+)
+from bfactors.fleet.state import Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
 
 DirectCommand = (
     c.RegisterAuthority
+    | c.StartRollover
+    | c.AdvanceRollover
+    | c.AbortRollover
     | c.CreateTrustAnchorBundle
     | c.SetSupervisorState
     | c.SetPolicy
@@ -130,6 +143,12 @@ def _carry_out(
     match command:
         case c.RegisterAuthority():
             return _register_authority(state, command, now)
+        case c.StartRollover():
+            return _rolled(state, command.purpose, rollover.started(state, command, actor, now), now)
+        case c.AdvanceRollover():
+            return _rolled(state, command.purpose, rollover.advanced(state, command, actor, now), now)
+        case c.AbortRollover():
+            return _rolled(state, command.purpose, rollover.aborted(state, command, actor), now)
         case c.CreateTrustAnchorBundle():
             return _create_bundle(state, command, now)
         case c.SetSupervisorState():
@@ -180,6 +199,8 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
                     server_anchors=tuple(sorted(set(body.server_anchors))),
                 ),
             )
+        case v.AuthorityObserved() as body:
+            return _decided(state, now, *authority.observed(state, body))
         case v.AuthorityCompared() as body:
             return _decided(state, now, *reconciliation.compared(state, body))
         case v.AuthorityNotCompared() as body:
@@ -246,7 +267,9 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
     waivers = state.waivers
     match event:
         case e.AuthorityRegistered():
-            facts = replace(facts, authorities={**facts.authorities, event.purpose: _authority(event)})
+            facts = authority.put(facts, authority.of_event(event))
+        case e.AuthorityStatusChanged() | e.AuthorityExpiryEscalated():
+            facts = authority.noted(facts, event)
         case e.TrustAnchorBundleCreated():
             bundle = Bundle(
                 bundle_id=event.bundle_id,
@@ -305,6 +328,15 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         ):
             waivers = waiver.changed(waivers, event, now)
             facts = replace(facts, waivers=waiver.in_force(waivers))
+        case (
+            e.CaRolloverStarted()
+            | e.CaRolloverAdvanced()
+            | e.CaRolloverCompleted()
+            | e.CaRolloverAborted()
+            | e.CaRolloverStalled()
+        ):
+            state = rollover.evolve(state, event, now)
+            facts = state.facts
         case e.SecurityEventRecorded() | e.EvidenceQuarantined() | e.RevocationListOverdue():
             pass
         case _:
@@ -351,46 +383,37 @@ def _decided(state: FleetState, now: datetime, *events: e.FleetEvent, result: An
 
 
 def _register_authority(state: FleetState, command: c.RegisterAuthority, now: datetime) -> FleetDecision:
-    if command.purpose not in purposes():
-        return FleetDecision(
-            state=state,
-            refusal=Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose"),
-        )
-    try:
-        certificate = parse_certificate(command.certificate_pem)
-    except MalformedX509 as problem:
-        return FleetDecision(
-            state=state, refusal=Refusal("malformed-certificate", str(problem), "certificate_pem")
-        )
-    if not certificate.is_ca:
-        return FleetDecision(
-            state=state, refusal=Refusal("not-a-ca", "the certificate may not sign others", "certificate_pem")
-        )
-    event = e.AuthorityRegistered(
-        purpose=command.purpose,
-        authority_arn=command.authority_arn,
-        certificate_pem=command.certificate_pem,
-        chain_pem=command.chain_pem,
-        fingerprint_sha256=certificate.fingerprint_sha256,
-        signing_algorithm=command.signing_algorithm,
-        not_after=certificate.not_after,
-    )
-    result = {"authority_arn": command.authority_arn}
-    if state.facts.authorities.get(command.purpose) == _authority(event):
-        return FleetDecision(state=state, result=result)
-    return _decided(state, now, event, result=result)
+    said = authority.register(state, command)
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
+    known = decided.state.facts.authority_of(command.purpose, command.authority_arn)
+    gone = next((each for each in state.retired if each.arn == command.authority_arn), None)
+    shown = known or gone
+    return msgspec.structs.replace(decided, result=None if shown is None else authority.body(shown))
 
 
-def _authority(event: e.AuthorityRegistered) -> Authority:
-    return Authority(
-        purpose=event.purpose,
-        arn=event.authority_arn,
-        certificate_pem=event.certificate_pem,
-        chain_pem=event.chain_pem,
-        fingerprint_sha256=event.fingerprint_sha256,
-        signing_algorithm=event.signing_algorithm,
-        not_after=event.not_after,
-    )
+def _rolled(
+    state: FleetState,
+    purpose: str,
+    said: rollover.Said | e.FleetEvent | Refusal | None,
+    now: datetime,
+) -> FleetDecision:
+    """What a rollover's command leads to; a bundle that its step needs is made in the same decision."""
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    decided = FleetDecision(state=state)
+    for each in said if isinstance(said, list) else [] if said is None else [said]:
+        further = (
+            _create_bundle(decided.state, each, now)
+            if isinstance(each, c.CreateTrustAnchorBundle)
+            else _decided(decided.state, now, each)
+        )
+        if further.refusal is not None:
+            return FleetDecision(state=state, refusal=further.refusal)
+        decided = msgspec.structs.replace(further, events=(*decided.events, *further.events))
+    known = decided.state.facts.rollovers.get(purpose)
+    return msgspec.structs.replace(decided, result=None if known is None else rollover.body(known))
 
 
 def _create_bundle(state: FleetState, command: c.CreateTrustAnchorBundle, now: datetime) -> FleetDecision:

@@ -7,7 +7,7 @@ import msgspec
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.fleet.reach import reached
-from bfactors.fleet.state import FleetFacts
+from bfactors.fleet.state import Authority, FleetFacts
 from bfactors.fleet.waiver import contradicted
 from bfactors.policy import WITHOUT_USAGE, Policy, PolicyOverride, PolicySet, effective, problems
 from bfactors.policy_scope import FORMS, Scope, parse_scope
@@ -113,10 +113,18 @@ def _beyond_authority(
     facts: FleetFacts, purpose: str, policy: Policy, now: datetime
 ) -> list[tuple[str, str]]:
     """A leaf never outlives its CA, so a longer lifetime than the CA has left could not be kept."""
-    authority = facts.authorities.get(purpose)
+    authority = facts.issuing(purpose, policy.authority)
+    known = [each.authority_id for each in facts.authorities_of(purpose) if not _is_left(facts, each)]
+    if policy.authority and authority is not None and policy.authority not in known:
+        return [("authority", f"is no CA that may issue for {purpose}; these may: {', '.join(known)}")]
     if authority is None or now + timedelta(days=policy.validity_days) <= authority.not_after:
         return []
     return [("validity_days", f"reaches beyond the issuing CA, which ends {authority.not_after:%Y-%m-%d}")]
+
+
+def _is_left(facts: FleetFacts, authority: Authority) -> bool:
+    rollover = facts.rollovers.get(authority.purpose)
+    return rollover is not None and rollover.leaving_id == authority.authority_id
 
 
 def _beyond_family(facts: FleetFacts, policy: Policy, family: str) -> list[tuple[str, str]]:

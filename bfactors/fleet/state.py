@@ -1,5 +1,6 @@
 """What is global, and the facts about it that every other partition is told."""
 
+import hashlib
 from datetime import datetime
 
 import msgspec
@@ -13,7 +14,11 @@ from bfactors.waiver import Waiver
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
-    """The issuing CA of a purpose. `chain_pem`: its issuers upward without the root; `fingerprint_sha256` its own."""
+    """An issuing CA of a purpose. `chain_pem`: its issuers upward without the root; `fingerprint_sha256` its own.
+
+    `state` as `bfactors.fleet.authority` draws it; `status` as the CA itself last said (`ACTIVE` signs). `escalated_days`:
+    the nearest window before its end that was told.
+    """
 
     purpose: str
     arn: str
@@ -22,6 +27,40 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint_sha256: str
     signing_algorithm: str
     not_after: datetime
+    root_pem: str = ""
+    state: str = "current"
+    status: str = "ACTIVE"
+    escalated_days: int | None = None
+
+    @property
+    def authority_id(self) -> str:
+        """What it is called in paths and policies: short, and the same for the same CA of the same purpose."""
+        return hashlib.sha256(f"{self.purpose}\x1f{self.arn}".encode()).hexdigest()[:16]
+
+
+class Rollover(msgspec.Struct, frozen=True, kw_only=True):
+    """A purpose on its way from one CA to another; `step` since `since`, as `bfactors.fleet.rollover` draws it."""
+
+    rollover_id: str
+    purpose: str
+    leaving_id: str
+    leaving_arn: str
+    to_id: str
+    step: str
+    since: datetime
+    started_at: datetime
+    by: str
+    reason: str
+    renew_after: datetime | None = None
+    stalled_told: bool = False
+    left_was_current: bool = True
+    """Whether it changes which CA is current; else a CA that was not is only being emptied."""
+
+    def renews(self, arn: str, not_after: datetime) -> bool:
+        """Whether a certificate of that CA and end is to be renewed because of this."""
+        if self.step != "renewal" or arn != self.leaving_arn:
+            return False
+        return self.renew_after is None or not_after > self.renew_after
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +137,27 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was granted and has not been seen to end, by subject."""
     past: tuple[Bundle, ...] = ()
     """Earlier bundles, newest first, with those anchors alone that no current bundle holds: chargers may hold them still."""
+    further: dict[str, Authority] = {}
+    """CAs of a purpose beside its current one, by id: trusted, and issuing where a policy names one."""
+    rollovers: dict[str, Rollover] = {}
+    """Those under way, by purpose."""
+
+    def authorities_of(self, purpose: str) -> tuple[Authority, ...]:
+        """Every CA of a purpose that is not retired, the current one first."""
+        current = self.authorities.get(purpose)
+        others = tuple(each for each in self.further.values() if each.purpose == purpose)
+        return others if current is None else (current, *others)
+
+    def authority_of(self, purpose: str, arn: str) -> Authority | None:
+        """The CA of that ARN, unless it is retired or was never known."""
+        return next((each for each in self.authorities_of(purpose) if each.arn == arn), None)
+
+    def issuing(self, purpose: str, wanted_id: str = "") -> Authority | None:
+        """The CA to ask now: the one that policy names, while it is there, else the current one."""
+        for each in self.authorities_of(purpose):
+            if each.authority_id == wanted_id and each.state != "outgoing":
+                return each
+        return self.authorities.get(purpose)
 
     def capabilities(self, family: str) -> Capabilities:
         """What a family is known for; nothing, if nobody has said anything about it."""
@@ -157,6 +217,10 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told of what, by id."""
     reconciliations: dict[str, Reconciliation] = {}
     """By purpose."""
+    retired: tuple[Authority, ...] = ()
+    """CAs that nothing current hangs on any more, the newest first."""
+    last_rollovers: dict[str, str] = {}
+    """The last rollover that was started, by purpose: started again under its id it is none."""
     approvals: dict[str, Approval] = {}
     """What waits for a second person, by id, and what last did."""
     waivers: dict[str, Waiver] = {}

@@ -64,6 +64,7 @@ class AdminRole:
             proofs=AuditDesk(core.database.proofs, core.signer, runtime.clock),
             notifications=core.notifying,
             denied=self._denials.denied,
+            authorities=core.authorities,
             traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bfactors.aws_duty import AUDITOR, REVOKER, issuing_duty
@@ -38,20 +39,29 @@ class CaClients:
     """Purposes whose CA was known and did not answer when last asked."""
     reports: AwsAuditReports | None = None
     """None until the database is there, and where no bucket for audit reports is named."""
+    audit_buckets: dict[str, str] = field(default_factory=dict)
+    """By the CA's ARN; the realm's bucket for every CA in it."""
+    realm_buckets: Mapping[str, str] = field(default_factory=dict)
 
     async def join(self, settings: Settings, runtime: Runtime, desk: PostgresCaDesk) -> None:
         """Take calls from the bucket of all nodes, and let the CAs be asked for audit reports, shared too. I/O lane."""
         self.limits.share(desk, runtime.metrics)
-        buckets = {
-            arn: settings.aws_audit_buckets[spec_of(name).realm]
-            for name, arn in self.arns.items()
-            if spec_of(name).realm in settings.aws_audit_buckets
-        }
-        if buckets:
+        self.realm_buckets = settings.aws_audit_buckets
+        for name, arn in self.arns.items():
+            self.know(name, arn)
+        if self.audit_buckets:
             account = account_of(settings).under(role_of(settings, AUDITOR))
             client = _client(account, runtime, self.limits)
-            self.reports = AwsAuditReports(client, account, buckets=buckets, shelf=desk, clock=runtime.clock)
+            self.reports = AwsAuditReports(
+                client, account, buckets=self.audit_buckets, shelf=desk, clock=runtime.clock
+            )
             await self.reports.start()
+
+    def know(self, purpose: str, arn: str) -> None:
+        """This CA is one of the purpose's too: its audit reports go where those of its realm go."""
+        bucket = self.realm_buckets.get(spec_of(purpose).realm)
+        if bucket is not None:
+            self.audit_buckets[arn] = bucket
 
     async def look(self) -> None:
         """Ask the CAs that have not said what they are."""

@@ -16,6 +16,7 @@ from bfactors.ledger_fold import FLEET_KEY
 from bfactors.ports import NoteSigner
 from bfactors.settings import Settings
 from deploy.role.authority import CaClients
+from deploy.role.authority_watch import AuthorityWatch
 from deploy.role.certificate_desk import CertificateDesk, issuers_in
 from deploy.role.checkpointing import CheckpointMeans, LaneCheckpoints
 from deploy.role.core_health import CoreHealth
@@ -82,6 +83,7 @@ class CoreRole:
     server_trust: ServerTrust = field(init=False)
     notifying: Notifying = field(init=False)
     revocations: RevocationDesk = field(init=False)
+    authorities: AuthorityWatch = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -101,6 +103,9 @@ class CoreRole:
         )
         self.revocations = RevocationDesk(
             self.settings, self.runtime.clock, self.runtime.metrics, self.runtime.io.loop
+        )
+        self.authorities = AuthorityWatch(
+            self.database.reader, self.ca, self.evidence_log, self.runtime.clock, self.runtime.metrics
         )
         self.notifying = Notifying(
             owner=self.owner,
@@ -126,6 +131,7 @@ class CoreRole:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
+        self._tasks.append(loop.create_task(self.authorities.run(), name="authority watch"))
 
     async def _begin(self) -> None:
         """Everything that needs NATS, in order, for as long as it takes. What the ledger refuses is said, and awaited."""

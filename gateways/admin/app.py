@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gateways.admin.approval import Approvals
+from gateways.admin.authority import Authorities
 from gateways.admin.authorization_key import AuthorizationKeys
 from gateways.admin.certificate import Certificates
 from gateways.admin.charger import Chargers
@@ -32,6 +33,7 @@ from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
 from gateways.admin.reconciliation import Reconciliations
 from gateways.admin.renewal import Renewals
+from gateways.admin.rollover import Rollovers
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -96,6 +98,8 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Families(fleet, reader, commands),
         Notifications(dependencies, fleet, commands),
         Reconciliations(fleet, commands),
+        Authorities(dependencies, fleet, commands),
+        Rollovers(dependencies, fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bfactors.evidence import AccessDenied
 from bfactors.ports import Clock, CommandDoor, Metrics, SecretStore
 from gateways.admin.ports import (
+    AuthorityDesk,
     EventFeed,
     Exposition,
     KeyMint,
@@ -54,6 +55,8 @@ class AdminDependencies:
     """None: this process proves nothing, and asking for it answers 409."""
     denied: Callable[[AccessDenied], None] = lambda denial: None
     """Told of every request that was not allowed."""
+    authorities: AuthorityDesk | None = None
+    """None: this process has no CA to ask, and registering one answers 409."""
     notifications: NotificationDesk | None = None
     """None: this process sends no notices."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS

@@ -59,6 +59,8 @@ AuthorizationKey = Annotated[
     ),
 ]
 Profile = Annotated[int, Meta(ge=0, le=3, description="OCPP security profile")]
+AuthorityId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}" + _END, description="A CA's `authority_id`")]
+Arn = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^arn:[!-~]+" + _END)]
 Fingerprint = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}" + _END)]
 HexSerial = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{1,64}" + _END)]
 Time = Annotated[datetime, Meta(tz=True)]

@@ -68,7 +68,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """The whole description as JSON values."""
     types: list[Any] = [ProblemDocument, ApprovalBody]
     for route in routes:
-        types += [kind for kind in (route.body, route.query, route.answer) if kind is not None]
+        types += [kind for kind in (route.body, route.query, route.answer, route.begun) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = list(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -149,6 +149,11 @@ def _responses(route: Route, by_type: list[tuple[Any, dict[str, Any]]]) -> dict[
     else:
         success["content"] = {route.content_type: {"schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(route.status): success}
+    if route.begun is not None:
+        responses["202"] = {
+            "description": "It has begun",
+            "content": {JSON: {"schema": _schema(route.begun, by_type)}},
+        }
     if route.may_be_held:
         responses["202"] = {
             "description": "Somebody else must agree first; nothing is done yet",

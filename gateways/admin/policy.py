@@ -59,6 +59,7 @@ _CHOICES = {
 _MAY_BE_EMPTY = {"key_rotation_triggers"}
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _PATTERNS = {
+    "authority": r"^([0-9a-f]{16})?$(?!\n)",
     "escalate_security_events": r"^[A-Za-z0-9_./-]{1,64}$(?!\n)",
     "blackout_hours": f"^{_TIME}-{_TIME}$(?!\\n)",
 }

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from bfactors.admission import KeyVerifier
+from bfactors.command import RegisterAuthority
 from bfactors.errors import BetterFleetError
 from bfactors.frame_trace import TracedFrame
 from bfactors.ledger_row import AggregateRow
@@ -49,6 +50,14 @@ class RenewalSpan(NamedTuple):
     cohort: str
     after: datetime
     until: datetime
+
+
+class AuthorityDesk(Protocol):
+    """Asks a CA what it is, under the role that issues for the purpose."""
+
+    async def described(self, purpose: str, authority_arn: str) -> RegisterAuthority | Refusal:
+        """The command that makes it known; a refusal says why it cannot be used. Raises Unavailable."""
+        ...
 
 
 class Reader(Protocol):
@@ -210,6 +219,13 @@ class Reader(Protocol):
     ) -> Body | Refusal: ...
     async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]: ...
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
+    async def anchor_holders(
+        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+    ) -> Sequence[Mapping[str, Any]]: ...
+    async def authority_load(self, arns: Sequence[str], now: datetime) -> Sequence[Mapping[str, Any]]: ...
+    async def authority_holders(
+        self, arn: str, now: datetime, most: int = 1000
+    ) -> Sequence[Mapping[str, Any]]: ...
     async def charger_groups(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `family, cohort, count`, the largest first; retired chargers left out."""
         ...

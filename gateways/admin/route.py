@@ -61,6 +61,8 @@ class Route:
     conflicts: bool = False
     further: Mapping[int, str] = field(default_factory=dict)
     """Other statuses with what they mean."""
+    begun: Any = None
+    """What 202 answers, where 200 only tells what it would come to."""
     may_be_held: bool = False
     """It may need a second person: then 202 with the approval, and nothing is done yet."""
     secret_fields: tuple[str, ...] = ()

@@ -54,4 +54,5 @@ def register_command(purpose: str, authority: AuthorityDescription) -> RegisterA
         certificate_pem=authority.certificate_pem,
         chain_pem=authority.issuers_pem,
         signing_algorithm=authority.signing_algorithm,
+        root_pem=authority.root_pem or "",
     )

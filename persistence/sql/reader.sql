@@ -306,6 +306,26 @@ SELECT span.family, span.cohort, count(*) AS count
    AND certificate.not_after > span.after AND certificate.not_after <= span.until
  GROUP BY span.family, span.cohort;
 
+-- name: authority_load
+SELECT authority.arn AS authority_arn,
+       (SELECT count(*) FROM certificate WHERE issuing_ca_id = authority.arn AND not_after > $2
+           AND state IN ('issued', 'installed', 'active', 'superseded')
+           AND (state <> 'superseded' OR (convert_from(doc, 'UTF8')::json ->> 'admit_until')::timestamptz > $2)) AS certificates,
+       (SELECT count(*) FROM effect CROSS JOIN LATERAL convert_from(effect.doc, 'UTF8') AS said
+         WHERE said::json ->> 'type' IN ('IssueCertificate', 'ReconcileIssuance')
+           AND said::json ->> 'authority_arn' = authority.arn) AS orders,
+       (SELECT min(fleet_position) FROM partition WHERE number <> 0) AS heard_sequence
+  FROM unnest($1::text[]) AS authority (arn);
+
+-- name: authority_holders
+SELECT certificate.certificate_id, certificate.charger_id, charger.family, charger.cohort, charger.connected, certificate.state,
+       certificate.not_after
+  FROM certificate JOIN charger USING (charger_id)
+ WHERE issuing_ca_id = $1 AND not_after > $2 AND certificate.state IN ('issued', 'installed', 'active', 'superseded')
+   AND (certificate.state <> 'superseded'
+        OR (convert_from(certificate.doc, 'UTF8')::json ->> 'admit_until')::timestamptz > $2)
+ ORDER BY charger.connected, certificate.not_after, certificate.certificate_id LIMIT $3;
+
 -- name: incarnations
 SELECT DISTINCT convert_from(doc, 'UTF8')::json -> 'session' ->> 'node' AS node, incarnation
   FROM charger WHERE incarnation IS NOT NULL;

@@ -48,9 +48,11 @@ REFUSED_FOR_THEIR_MEANING = {
         "blackout_hours",
         "approvals_needed",
         *("rule", "value"),
+        "shortest_validity_days",
     },
+    "purpose-cannot": {"mode", "extended_key_usage"},
     "realm-rule": {"validity_days", "key_algorithms", "rule", "value"},
-    "authority-cannot": {"validity_days"},
+    "authority-cannot": {"validity_days", "authority"},
     "family-cannot": {"key_algorithms", "confirm_rung"},
     # characters no schema can name; two fields that must fit each other
     "invalid-value": {

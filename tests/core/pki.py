@@ -77,8 +77,13 @@ class Ca:
 
 
 @cache
-def ca(name: str = "Fleet") -> Ca:
+def _ca(name: str) -> Ca:
     return Ca(name)
+
+
+def ca(name: str = "Fleet") -> Ca:
+    """The one of that name; named or not, the same."""
+    return _ca(name)
 
 
 def pem(certificate: x509.Certificate) -> str:

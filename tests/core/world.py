@@ -21,6 +21,10 @@ from tests.core import pki
 ARN = "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/1"
 
 
+NEXT_ARN = "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/2"
+CA_NAMES = {ARN: "Fleet", NEXT_ARN: "Next"}
+
+
 def fleet_facts(*commands: fleet.FleetCommand) -> FleetFacts:
     """Facts of a fleet with an issuing CA, a bundle and one gateway that verifies it, then `commands`."""
     state = FleetState()
@@ -243,8 +247,10 @@ class World:
 
     def ca_issues(self) -> CertificateRecord:
         effect = self.issue_effect()
-        chain = pki.ca().sign(effect.csr_pem, effect.not_before, effect.not_after, self.crl_address)
-        arn = f"{ARN}/certificate/{effect.attempt}"
+        chain = pki.ca(CA_NAMES[effect.authority_arn]).sign(
+            effect.csr_pem, effect.not_before, effect.not_after, self.crl_address
+        )
+        arn = f"{effect.authority_arn}/certificate/{effect.attempt}"
         self.tell(v.IssuanceRequested(job_id=effect.job_id, attempt=effect.attempt, external_ref=arn))
         self.tell(
             v.IssuanceCompleted(

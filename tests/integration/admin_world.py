@@ -440,6 +440,36 @@ class StoreReader:
         self._check()
         return self._store.aggregates.get((partition, key))
 
+    async def authority_load(self, arns: Sequence[str], now: datetime) -> Any:
+        self._check()
+        return [
+            {
+                "authority_arn": arn,
+                "certificates": len(await self.authority_holders(arn, now)),
+                "orders": 0,
+                "heard_sequence": 1 << 40,
+            }
+            for arn in arns
+        ]
+
+    async def authority_holders(self, arn: str, now: datetime, most: int = 1000) -> Any:
+        self._check()
+        return [
+            {
+                "certificate_id": row.certificate_id,
+                "charger_id": row.charger_id,
+                "family": self._store.chargers[row.charger_id or ""].family,
+                "cohort": self._store.chargers[row.charger_id or ""].cohort,
+                "connected": self._store.chargers[row.charger_id or ""].connected,
+                "state": row.state,
+                "not_after": row.not_after,
+            }
+            for row in self._store.certificates.values()
+            if row.issuing_ca_id == arn
+            and row.state in ("issued", "installed", "active")
+            and row.not_after > now
+        ][:most]
+
     async def charger_groups(self) -> Any:
         self._check()
         groups = Counter(
