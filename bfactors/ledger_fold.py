@@ -242,12 +242,15 @@ class Fold:
         serial = body.serial_number if isinstance(body, c.RegisterCharger | c.ReplaceUnit) else None
         context = self._context(envelope.command_id, envelope.actor, serial)
         decision = charger_decide.decide_command(self.states.get(body.charger_id), body, context)
+        self._take(decision, envelope.actor, envelope.command_id)
         if decision.refusal is not None or decision.state is None:
             return c.CommandAnswer(refusal=decision.refusal)
-        self._take(decision, envelope.actor, envelope.command_id)
         if isinstance(body, c.RegisterCharger | c.ReplaceUnit):
             self._serial_owners[body.serial_number] = body.charger_id
         state = decision.state
+        if decision.held_by is not None:
+            approval = state.approvals[decision.held_by]
+            return c.CommandAnswer(result=_encode(approval_body(approval, state.charger_id)), is_held=True)
         if decision.job_id is not None:
             job = decision.jobs.get(decision.job_id) or state.jobs[decision.job_id]
             return c.CommandAnswer(result=_encode(job_body(state, job)))

@@ -42,7 +42,7 @@ def decided(draft: Draft, command: c.DecideApproval) -> Refusal | None:
     refusal = problem(approval, draft.context.actor, command.content_hash, draft.now)
     if refusal is not None:
         return refusal
-    _end(draft, approval, "approved" if command.verdict == "approve" else "rejected", command.reason)
+    end(draft, approval, "approved" if command.verdict == "approve" else "rejected", command.reason)
     return None
 
 
@@ -51,10 +51,10 @@ def follow(draft: Draft) -> None:
     for approval in list(draft.state.approvals.values()):
         if approval.state != "open":
             continue
-        if approval.job_id not in draft.state.jobs:
-            _end(draft, approval, "withdrawn", "what it was about was given up")
+        if approval.job_id and approval.job_id not in draft.state.jobs:
+            end(draft, approval, "withdrawn", "what it was about was given up")
         elif approval.expires_at <= draft.now:
-            _end(draft, approval, "expired", "nobody decided on it in time")
+            end(draft, approval, "expired", "nobody decided on it in time")
 
 
 def moments(state: ChargerState) -> Iterator[datetime]:
@@ -64,7 +64,8 @@ def moments(state: ChargerState) -> Iterator[datetime]:
             yield approval.expires_at
 
 
-def _end(draft: Draft, approval: Approval, state: ApprovalState, reason: str) -> None:
+def end(draft: Draft, approval: Approval, state: ApprovalState, reason: str) -> None:
+    """It is over, by this decision's actor."""
     draft.record(
         e.ApprovalDecided(
             charger_id=draft.state.charger_id,

@@ -12,12 +12,11 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.charger import (
-    approval,
+    break_glass,
     clock,
     clock_fact,
     delivery,
     departure,
-    expired,
     issuance,
     key_rotation,
     log_collection,
@@ -58,7 +57,9 @@ ChargerCommand = (
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided. `jobs` holds the last form of every job touched; `job_id` answers a job command."""
+    """What was decided. `jobs` holds the last form of every job touched; `job_id` answers a job command. A refusal may
+    come with events: what it found over.
+    """
 
     state: ChargerState | None
     events: tuple[e.ChargerEvent, ...] = ()
@@ -66,6 +67,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     job_id: str | None = None
     displaced: SessionFact | None = None
+    held_by: str | None = None
+    """The approval that must be given before the command is carried out."""
 
 
 def decide_command(state: ChargerState | None, command: ChargerCommand, context: Context) -> Decision:
@@ -88,6 +91,7 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
     draft = Draft(state, context)
     job_id: str | None = None
     outcome: Refusal | str | None
+    held: Refusal | str | None = None
     match command:
         case c.DecommissionCharger():
             outcome = departure.decommissioned(draft, command)
@@ -106,15 +110,17 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
         case c.SetSpokenFor():
             outcome = spokesman.named(draft, command)
         case c.AdmitExpired():
-            outcome = expired.admit(draft, command)
+            outcome = held = break_glass.done_or_held(draft, command)
         case c.RequestJob():
             outcome = request.open_job(draft, command)
         case c.OpenMigration():
             outcome = migration.opened(draft, command)
         case c.DecideApproval():
-            outcome = approval.decided(draft, command)
+            outcome = break_glass.decided(draft, command)
+            if isinstance(outcome, Refusal) and draft.events:
+                return Decision(state=draft.state, events=tuple(draft.events), refusal=outcome)
         case c.ReleaseMigration():
-            outcome = migration.released(draft, command)
+            outcome = held = break_glass.done_or_held(draft, command)
         case c.RequestLog():
             outcome = log_collection.requested(draft, command)
         case c.RotateKey():
@@ -125,6 +131,9 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
             assert_never(command)
     if isinstance(outcome, Refusal):
         return Decision(state=state, refusal=outcome)
+    if isinstance(held, str):
+        plan.plan(draft)
+        return msgspec.structs.replace(_finished(draft), held_by=held)
     if isinstance(outcome, str):
         job_id = outcome
     plan.plan(draft)

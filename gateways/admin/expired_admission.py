@@ -36,6 +36,7 @@ class ExpiredAdmissions:
                 body=ExpiredAdmissionBody,
                 answer=shape.Charger,
                 conflicts=True,
+                may_be_held=True,
             ),
         )
 

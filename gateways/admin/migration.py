@@ -89,6 +89,7 @@ class Migrations:
                 body=ReleaseBody,
                 answer=shape.Charger,
                 conflicts=True,
+                may_be_held=True,
             ),
             Route(
                 method="GET",

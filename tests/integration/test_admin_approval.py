@@ -4,10 +4,16 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from bfactors.evidence import FleetFactsChanged
+from bfactors.fleet.state import FleetState
+from bfactors.identity import partition_of
 from gateways.admin.ports import Token
 from tests.core import pki
+from tests.core.test_charger_expired import expired
+from tests.core.world import evidence
 from tests.integration.admin_world import AdminWorld, ApiToken, Reply
 
 POLICY = "/api/v1/policies/purpose:charging_station"
@@ -100,3 +106,28 @@ async def test_what_is_approved_too_late_is_not_done(world: AdminWorld) -> None:
 async def test_taking_a_kind_out_of_the_policy_takes_two(world: AdminWorld) -> None:
     held = await world.ask("PUT", POLICY, {"values": {"approvals_needed": ["rollback"]}})
     assert held.status == 202
+
+
+async def test_an_expired_certificate_is_let_in_by_two_where_policy_says_so(world: AdminWorld) -> None:
+    core, _ = expired()
+    await world.adopt(core)
+    needed = [*TWO, "break-glass"]
+    held = await world.ask("PUT", POLICY, {"values": {"approvals_needed": needed}})
+    word = {"content_hash": held.body["content_hash"], "reason": "ok"}
+    assert (await by_second(world, f"{held.headers['Location']}/approve", word)).status == 200
+    state = await world.reader.aggregate(0, "fleet")
+    assert state is not None
+    facts = msgspec.json.decode(state.state, type=FleetState).facts
+    told = FleetFactsChanged(facts=msgspec.structs.replace(facts, sequence=facts.sequence + 1000))
+    await world.door.tell(partition_of("CP-1"), evidence("", told))
+    path = "/api/v1/chargers/CP-1/expired-certificate-admission"
+    body = {"until": (world.clock.at + timedelta(days=2)).isoformat(), "reason": "workshop"}
+    asked = await world.ask("POST", path, body)
+    assert (asked.status, asked.body["kind"], asked.body["charger_id"]) == (202, "break-glass", "CP-1")
+    charger = await world.ask("GET", "/api/v1/chargers/CP-1")
+    assert charger.body["expired_certificate_admission"] is None
+    word = {"content_hash": asked.body["content_hash"], "reason": "ok"}
+    given = await by_second(world, f"{asked.headers['Location']}/approve", word)
+    assert (given.status, given.body["state"]) == (200, "approved")
+    charger = await world.ask("GET", "/api/v1/chargers/CP-1")
+    assert charger.body["expired_certificate_admission"] is not None
