@@ -149,6 +149,10 @@ class RequestJob(_Command, frozen=True, kw_only=True):
     due_reason: str | None = None
     reported_ref: HashData | None = None
     fingerprint_sha256: str | None = None
+    replace: bool = False
+    """With revoke: order another certificate at once."""
+    delete: bool = False
+    """With revoke: have it deleted on the charger, where the protocol can and nothing is stranded by it."""
 
 
 class RotateKey(_Command, frozen=True, kw_only=True):

@@ -234,6 +234,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateRevoked()
             | e.CertificateRevocationPublished()
             | e.CertificateRevocationUnpublished()
+            | e.RevocationFollowUpOpened()
             | e.RevocationContradicted()
             | e.CertificateExpired()
             | e.CertificateExpiryEscalated()

@@ -19,6 +19,7 @@ ChangeEvent = (
     | e.CertificateRevoked
     | e.CertificateRevocationPublished
     | e.CertificateRevocationUnpublished
+    | e.RevocationFollowUpOpened
     | e.RevocationContradicted
     | e.CertificateExpired
     | e.CertificateExpiryEscalated
@@ -132,6 +133,10 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
         case e.CertificateRevocationUnpublished():
             said = (event.reason_code, event.reason_message)
             certificate = replace(certificate, unpublished=said, is_publication_over=event.is_over)
+        case e.RevocationFollowUpOpened(kind="replacement"):
+            certificate = replace(certificate, replacement_job_id=event.follow_up_job_id)
+        case e.RevocationFollowUpOpened():
+            certificate = replace(certificate, deletion_job_id=event.follow_up_job_id)
         case e.RevocationContradicted():
             # Refused at the edge as before; only the CA is owed the request again, under an id of its own.
             certificate = replace(

@@ -10,6 +10,7 @@ from bfactors.charger import activation, departure, own_request, reconciliation,
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve_job import CHARGER_INITIATED
 from bfactors.charger.pause import holder
+from bfactors.charger.revoke import compromised_keys
 from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, open_issue, slot_key
 from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
@@ -158,6 +159,7 @@ def _first_finding(
             expected_common_name=draft.state.expected_common_name,
             organization=draft.state.organization,
             key_owner=draft.context.key_owners.get(found.spki_sha256),
+            compromised_keys=compromised_keys(draft.state),
             wanted_root=wanted_root,
             issuer_roots=tuple(named for root in roots for named in root.hash_data),
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
 from bfactors.charger import deletion, departure, key_rotation, operator_call
 from bfactors.charger.own_policy import policy_of
-from bfactors.charger.pause import is_urgent
+from bfactors.charger.pause import is_urgent, replaces_compromised
 from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE, TLS_PROFILE
 from bfactors.charger.state import (
@@ -45,7 +45,6 @@ from bfactors.instruction import (
 from bfactors.policy import TRACKED_ONLY, Policy, effective
 from bfactors.purpose import purpose, session_purpose
 from bfactors.revocation_source import sources_in
-from bfactors.urgency import URGENT_REASONS
 from bfactors.x509 import join_chain, split_chain
 
 
@@ -274,7 +273,7 @@ def _issue(state: ChargerState, job: JobState, attempt: Attempt, authority: Auth
         call_before=attempt.call_before,
         external_ref=attempt.external_ref,
         replaces_until=_replaces_until(state, job),
-        is_incident=_is_incident(state, job),
+        is_incident=replaces_compromised(state, job),
     )
 
 
@@ -282,16 +281,6 @@ def _replaces_until(state: ChargerState, job: JobState) -> datetime | None:
     slot = state.slots.get(slot_key(job.purpose, job.variant))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current.not_after if current is not None else None
-
-
-def _is_incident(state: ChargerState, job: JobState) -> bool:
-    """Whether nothing stands in the slot because the key that stood there is compromised."""
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
-    return (slot is None or slot.current is None) and any(
-        certificate.revocation_reason in URGENT_REASONS
-        for certificate in state.certificates.values()
-        if (certificate.purpose, certificate.variant) == (job.purpose, job.variant)
-    )
 
 
 def _reconcile(state: ChargerState, job: JobState, attempt: Attempt) -> ReconcileIssuance:

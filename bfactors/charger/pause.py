@@ -7,6 +7,7 @@ from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, JobState, slot_key
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy
+from bfactors.urgency import URGENT_REASONS
 
 
 def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
@@ -30,8 +31,10 @@ def holder_of(
 
 
 def is_urgent(state: ChargerState, job: JobState, policy: Policy, now: datetime) -> bool:
-    """The certificate in use ends so soon, or has ended, that its replacement must not wait for anybody."""
-    return is_close_to_its_end(state, job.purpose, job.variant, policy, now)
+    """Its replacement must not wait for anybody: the certificate in use ends so soon, has ended, or its key is compromised."""
+    return replaces_compromised(state, job) or is_close_to_its_end(
+        state, job.purpose, job.variant, policy, now
+    )
 
 
 def is_close_to_its_end(
@@ -43,3 +46,15 @@ def is_close_to_its_end(
     slot = state.slots.get(slot_key(purpose, variant))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current is not None and current.not_after - now <= timedelta(days=policy.last_safe_days)
+
+
+def replaces_compromised(state: ChargerState, job: JobState) -> bool:
+    """Whether nothing stands in the slot because the key that stood there is compromised."""
+    if job.action not in ("issue", "renew"):
+        return False
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    return (slot is None or slot.current is None) and any(
+        certificate.revocation_reason in URGENT_REASONS
+        for certificate in state.certificates.values()
+        if (certificate.purpose, certificate.variant) == (job.purpose, job.variant)
+    )

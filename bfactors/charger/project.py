@@ -297,6 +297,8 @@ def _revocation_body(certificate: CertificateRecord) -> dict[str, Any] | None:
     return {
         "reason": certificate.revocation_reason,
         "job_id": certificate.revocation_job_id or None,
+        "replacement_job_id": certificate.replacement_job_id,
+        "deletion_job_id": certificate.deletion_job_id,
         "requested_at": certificate.revocation_requested_at,
         "refused_at_edge_at": certificate.refused_at_edge_at,
         "ca_revoked_at": certificate.revoked_at,

@@ -1,15 +1,13 @@
 """Commands about one charger: registering it, changing it, opening and cancelling jobs."""
 
-from datetime import timedelta
-
 import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.certificate_hash import ReportedCertificate
-from bfactors.charger import anchor_job, deletion, departure
+from bfactors.charger import anchor_job, deletion, departure, revoke
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
+from bfactors.charger.job_opening import ask
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
 from bfactors.identity import charger_id_problem, serial_number_problem
 from bfactors.policy import TRACKED_ONLY
@@ -17,14 +15,6 @@ from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 
 _ACTIONS = ("issue", "renew", "revoke", "deactivate", "delete", "install-anchor")
-_REVOCATION_REASONS = (
-    "key_compromise",
-    "superseded",
-    "cessation_of_operation",
-    "privilege_withdrawn",
-    "affiliation_changed",
-    "unspecified",
-)
 
 
 def register(
@@ -148,8 +138,40 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
     if certificate is None:
         return Refusal("no-certificate", "the slot holds no certificate to act on", "certificate_id", 409)
     if command.action == "revoke":
-        return _open_revoke(draft, command, certificate)
+        opened = revoke.opened(draft, command, certificate)
+        return opened if isinstance(opened, Refusal) else _and_then(draft, command, opened)
     return _deactivate(draft, command, certificate)
+
+
+def _and_then(draft: Draft, command: c.RequestJob, job_id: str) -> str:
+    """What was asked for with a revocation. It never waits for that: what cannot be done is said on its job."""
+    certificate_id = draft.state.jobs[job_id].certificate_id or ""
+    known = draft.state.certificates[certificate_id]
+    wanted = (
+        ("replacement", "issue", command.replace and known.replacement_job_id is None),
+        ("deletion", "delete", command.delete and known.deletion_job_id is None),
+    )
+    for kind, action, is_wanted in wanted:
+        if not is_wanted:
+            continue
+        follow_up = c.RequestJob(
+            job_id=draft.derived_id(kind, job_id),
+            charger_id=command.charger_id,
+            purpose=command.purpose,
+            action=action,
+            reason=f"{kind} of a revoked certificate: {command.reason}",
+            certificate_id=certificate_id if action == "delete" else None,
+        )
+        outcome = open_job(draft, follow_up)
+        if isinstance(outcome, Refusal):
+            revoke.not_followed(draft, job_id, kind, outcome)
+        else:
+            draft.record(
+                e.RevocationFollowUpOpened(
+                    job_id=job_id, certificate_id=certificate_id, kind=kind, follow_up_job_id=outcome
+                )
+            )
+    return job_id
 
 
 def _addressed(state: ChargerState, command: c.RequestJob) -> CertificateRecord | Refusal | None:
@@ -181,7 +203,7 @@ def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     if command.action == "renew" and certificate is not None and not certificate.is_usable:
         state = certificate.state if certificate.revocation_requested_at is None else "being revoked"
         return Refusal("certificate-ended", f"the certificate is {state}", "certificate_id", 409)
-    _request(draft, command, None)
+    ask(draft, command, None)
     if command.action == "renew" and certificate is not None:
         draft.record(
             e.CertificateRenewalStarted(
@@ -201,7 +223,7 @@ def _open_delete(draft: Draft, command: c.RequestJob) -> Refusal | str:
     for job in draft.state.jobs.values():
         if job.target is not None and job.target.hash_data == target.hash_data:
             return job.job_id
-    _request(draft, command, command.certificate_id, target)
+    ask(draft, command, command.certificate_id, target)
     return command.job_id
 
 
@@ -213,57 +235,14 @@ def _open_install(draft: Draft, command: c.RequestJob) -> Refusal | str:
         same = (job.action, job.purpose, job.fingerprint_sha256)
         if same == (command.action, command.purpose, command.fingerprint_sha256):
             return job.job_id
-    _request(draft, command, None)
+    ask(draft, command, None)
     return command.job_id
-
-
-def _open_revoke(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
-    reason = command.revocation_reason or "unspecified"
-    if reason not in _REVOCATION_REASONS:
-        return Refusal("invalid-value", f"must be one of {', '.join(_REVOCATION_REASONS)}", "reason")
-    if certificate.mode == "tracked-only":
-        message = "somebody else issued it and alone can revoke it; deactivate it to refuse it here"
-        return Refusal("not-ours-to-revoke", message, "certificate_id", 409)
-    if certificate.revocation_requested_at is not None:
-        for job in draft.state.jobs.values():
-            if job.action == "revoke" and job.certificate_id == certificate.certificate_id:
-                return job.job_id
-        return Refusal("already-revoked", "the certificate is revoked already", "certificate_id", 409)
-    if certificate.state in ("expired", "deleted"):
-        return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
-    _request(draft, command, certificate.certificate_id)
-    draft.record(
-        e.CertificateRevocationRequested(
-            job_id=command.job_id,
-            certificate_id=certificate.certificate_id,
-            reason=reason,
-            comment=command.reason,
-        )
-    )
-    if reason == "key_compromise":
-        _end_grace_of_key(draft, certificate)
-    draft.stage(draft.state.jobs[command.job_id], "revoking", waiting_for="ca")
-    return command.job_id
-
-
-def _end_grace_of_key(draft: Draft, compromised: CertificateRecord) -> None:
-    """No certificate of a compromised key opens sessions on the strength of a grace."""
-    for other in list(draft.state.certificates.values()):
-        if other.spki_sha256 == compromised.spki_sha256 and other.admit_until is not None:
-            draft.record(
-                e.CertificateSuperseded(
-                    certificate_id=other.certificate_id,
-                    superseded_by=None,
-                    admit_until=None,
-                    reason="key-compromised",
-                )
-            )
 
 
 def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
     if not certificate.is_usable and certificate.state != "superseded":
         return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
-    _request(draft, command, certificate.certificate_id)
+    ask(draft, command, certificate.certificate_id)
     draft.record(
         e.CertificateDeactivated(
             certificate_id=certificate.certificate_id,
@@ -274,41 +253,6 @@ def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     )
     draft.record(e.CertificateJobSucceeded(job_id=command.job_id, certificate_id=certificate.certificate_id))
     return command.job_id
-
-
-def _request(
-    draft: Draft,
-    command: c.RequestJob,
-    certificate_id: str | None,
-    target: ReportedCertificate | None = None,
-) -> None:
-    policy = draft.policy(command.purpose)
-    version = draft.context.facts.policies.version
-    draft.record(
-        e.CertificateRequested(
-            job_id=command.job_id,
-            managed_identity_id=draft.state.managed_identity_id,
-            charger_id=draft.state.charger_id,
-            purpose=command.purpose,
-            variant="default",
-            action=command.action,
-            reason=command.reason,
-            certificate_id=certificate_id,
-            deadline_at=draft.now + timedelta(seconds=policy.job_deadline_s),
-            policy_version=version,
-            target=target,
-            fingerprint_sha256=command.fingerprint_sha256 if command.action == "install-anchor" else None,
-        )
-    )
-    draft.record(
-        e.PolicyDecisionRecorded(
-            job_id=command.job_id,
-            rule="job-allowed",
-            outcome="allow",
-            policy_version=version,
-            reason=f"{command.action} of {command.purpose}",
-        )
-    )
 
 
 def cancel(draft: Draft, command: c.CancelJob) -> Refusal | None:

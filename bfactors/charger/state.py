@@ -84,6 +84,9 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     revocation_reason: str | None = None
     revocation_requested_at: datetime | None = None
     revocation_job_id: str = ""
+    replacement_job_id: str | None = None
+    deletion_job_id: str | None = None
+    """The jobs that were asked for with its revocation."""
     refusal_revision: int = 0
     """The charger's state from which on its admission record refuses it."""
     refused_at_edge_at: datetime | None = None

@@ -37,6 +37,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     expected_common_name: str
     organization: str | None
     key_owner: str | None
+    compromised_keys: frozenset[str] = frozenset()
+    """SPKI digests of keys that somebody else may hold."""
     wanted_root: HashData | None = None
     issuer_roots: tuple[HashData, ...] = ()
     """The roots our CA leads to, in every algorithm; empty: nobody knows."""
@@ -131,6 +133,15 @@ def key_reuse(candidate: Candidate) -> Finding | None:
     return None
 
 
+def compromised(candidate: Candidate) -> Finding | None:
+    """Nobody else is known to hold the key."""
+    if candidate.request.spki_sha256 in candidate.compromised_keys:
+        return Finding(
+            "csr-key-compromised", "a certificate of this key was revoked because the key is compromised"
+        )
+    return None
+
+
 def root(candidate: Candidate) -> Finding | None:
     """The charger wants its leaf under a root that our CA leads to (2.1: A02.FR.27)."""
     wanted = candidate.wanted_root
@@ -141,7 +152,17 @@ def root(candidate: Candidate) -> Finding | None:
     return Finding("csr-root-not-ours", f"the charger wants a root with serial number {wanted.serial_number}")
 
 
-CHECKS: tuple[Check, ...] = (possession, key, digest, common_name, organization, extensions, key_reuse, root)
+CHECKS: tuple[Check, ...] = (
+    possession,
+    key,
+    digest,
+    common_name,
+    organization,
+    extensions,
+    key_reuse,
+    compromised,
+    root,
+)
 
 
 def first_finding(candidate: Candidate) -> Finding | None:

@@ -147,6 +147,7 @@ from bfactors.event.revocation import (
     CertificateRefusedAtEdge,
     CertificateRevocationPublished,
     CertificateRevocationUnpublished,
+    RevocationFollowUpOpened,
     RevocationListOverdue,
 )
 from bfactors.event.trust import (
@@ -279,6 +280,7 @@ __all__ = [
     "ReconnectStepTaken",
     "ReconnectedWithOldCertificate",
     "RevocationContradicted",
+    "RevocationFollowUpOpened",
     "RevocationListOverdue",
     "RollbackEnded",
     "RollbackRequested",
@@ -401,6 +403,7 @@ ChargerEvent = (
     | CertificateRevoked
     | CertificateRevocationPublished
     | CertificateRevocationUnpublished
+    | RevocationFollowUpOpened
     | CertificateExpired
     | CertificateExpiryEscalated
     | CertificateRenewalDue

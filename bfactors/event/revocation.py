@@ -40,6 +40,15 @@ class CertificateRevocationUnpublished(LedgerRecord, frozen=True, kw_only=True):
     is_over: bool
 
 
+class RevocationFollowUpOpened(LedgerRecord, frozen=True, kw_only=True):
+    """With the revocation another job was asked for: `kind` is `replacement` or `deletion`."""
+
+    job_id: str
+    certificate_id: str
+    kind: str
+    follow_up_job_id: str
+
+
 class RevocationListOverdue(LedgerRecord, frozen=True, kw_only=True):
     """A CA's list is older than it says it may be: what was revoked since is not known to others."""
 

@@ -14,10 +14,14 @@ from gateways.admin.route import Answer, Call, Route
 
 
 class RevokeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`reason` as the CA is told it; `comment` for people."""
+    """`reason` as the CA is told it; `comment` for people. `replace` orders another certificate at once, `delete` has this one
+    deleted on the charger where its protocol can; neither holds the revocation up.
+    """
 
     reason: RevocationReason
     comment: field.Note = ""
+    replace: bool = False
+    delete: bool = False
 
 
 class CertificateQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,13 +98,21 @@ class Certificates:
         return Answer({"evidence": [], **await self._certificate(call)})
 
     async def revoke(self, call: Call, body: RevokeBody) -> Answer:
-        return await self._end(call, "revoke", body.comment or body.reason, body.reason)
+        comment = body.comment or body.reason
+        return await self._end(call, "revoke", comment, body.reason, replace=body.replace, delete=body.delete)
 
     async def deactivate(self, call: Call, body: ReasonBody) -> Answer:
         return await self._end(call, "deactivate", body.reason, None)
 
     async def _end(
-        self, call: Call, action: Action, reason: str, revocation_reason: RevocationReason | None
+        self,
+        call: Call,
+        action: Action,
+        reason: str,
+        revocation_reason: RevocationReason | None,
+        *,
+        replace: bool = False,
+        delete: bool = False,
     ) -> Answer:
         certificate = await self._certificate(call)
         if certificate["charger_id"] is None:
@@ -115,6 +127,8 @@ class Certificates:
             reason=reason,
             certificate_id=certificate["certificate_id"],
             revocation_reason=revocation_reason,
+            replace=replace,
+            delete=delete,
         )
 
     async def _certificate(self, call: Call) -> Body:

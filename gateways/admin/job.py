@@ -69,6 +69,10 @@ class OpenJobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """For migrate; 3 if absent."""
     reported_ref: ReportedRef | None = None
     fingerprint_sha256: field.Fingerprint | None = None
+    replace: bool = False
+    """With revoke: order another certificate at once."""
+    delete: bool = False
+    """With revoke: have it deleted on the charger where its protocol can."""
 
 
 class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +154,9 @@ class Jobs:
             raise Problem.of_field(name, "give either charger_id or managed_identity_id")
         if body.revocation_reason is not None and body.action != "revoke":
             raise Problem.of_field("revocation_reason", "belongs to the action revoke only")
+        for name, is_given in (("replace", body.replace), ("delete", body.delete)):
+            if is_given and body.action != "revoke":
+                raise Problem.of_field(name, "belongs to the action revoke only")
         if body.reported_ref is not None and body.action != "delete":
             raise Problem.of_field("reported_ref", "belongs to the action delete only")
         if body.fingerprint_sha256 is not None and body.action not in ("delete", "install-anchor"):
@@ -183,6 +190,8 @@ class Jobs:
             reason=body.reason,
             certificate_id=body.certificate_id,
             revocation_reason=body.revocation_reason,
+            replace=body.replace,
+            delete=body.delete,
             reported_ref=_hash_data(body.reported_ref),
             fingerprint_sha256=body.fingerprint_sha256.lower() if body.fingerprint_sha256 else None,
         )
@@ -199,6 +208,8 @@ class Jobs:
         revocation_reason: RevocationReason | None = None,
         reported_ref: HashData | None = None,
         fingerprint_sha256: str | None = None,
+        replace: bool = False,
+        delete: bool = False,
     ) -> Answer:
         """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
@@ -219,6 +230,8 @@ class Jobs:
                 revocation_reason=revocation_reason,
                 reported_ref=reported_ref,
                 fingerprint_sha256=fingerprint_sha256,
+                replace=replace,
+                delete=delete,
             )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})

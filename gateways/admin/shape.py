@@ -65,6 +65,8 @@ class Revocation(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str | None
     job_id: str | None
+    replacement_job_id: str | None = None
+    deletion_job_id: str | None = None
     requested_at: datetime
     refused_at_edge_at: datetime | None
     ca_revoked_at: datetime | None

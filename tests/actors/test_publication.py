@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from datetime import datetime, timedelta
 
@@ -295,4 +296,11 @@ async def test_a_drain_ends_the_looking() -> None:
     count = len(world.read)
     await world.time.advance(600)
     assert len(world.read) == count
+    assert world.failures == []
+
+
+async def test_a_drain_ends_the_hour_without_anything_to_look_for() -> None:
+    world = await begun()
+    async with asyncio.timeout(1):
+        await world.actor.drain()
     assert world.failures == []

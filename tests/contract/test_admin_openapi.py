@@ -63,6 +63,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "target_security_profile",
             "managed_identity_id",
             "revocation_reason",
+            *("replace", "delete"),
             "latest",
         ),
         *("fingerprint_sha256", "reported_ref", "until", "value"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
+from bfactors.admission import KeyVerifier
 from bfactors.charger import clock, outgoing, revocation
+from bfactors.charger.own_policy import policy_of
+from bfactors.charger.pause import is_urgent
 from bfactors.charger.project import certificate_body
 from bfactors.charger.state import CertificateRecord
 from bfactors.effect import RevokeCertificate, WatchPublication
@@ -30,6 +34,21 @@ def active(
     world = World(known)
     world.crl_address = crl_address
     return world, world.to_active()
+
+
+def active_with(key: ec.EllipticCurvePrivateKey) -> tuple[World, CertificateRecord]:
+    """As `active`, with a key the test knows."""
+    world = World()
+    world.request()
+    world.connect()
+    world.confirm_trust()
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    certificate = world.ca_issues()
+    world.carry_out()
+    world.to_reset()
+    world.connect(3, certificate.fingerprint_sha256)
+    return world, world.charger.certificates[certificate.certificate_id]
 
 
 def revoke(world: World, certificate: CertificateRecord, **fields: object) -> str:
@@ -313,3 +332,139 @@ def test_what_expired_before_it_was_listed_is_given_up() -> None:
     )
     assert not watches(world)
     assert (world.jobs[job_id].state, world.jobs[job_id].reason_code) == ("failed", "expired-unlisted")
+
+
+# ---------------------------------------------------------------- what is asked for with it
+
+
+def decisions(world: World, rule: str) -> list[e.PolicyDecisionRecorded]:
+    return [
+        event for event in world.events if isinstance(event, e.PolicyDecisionRecorded) and event.rule == rule
+    ]
+
+
+def test_a_replacement_is_ordered_at_once_and_goes_before_others() -> None:
+    world, certificate = active()
+    revoke(world, certificate, revocation_reason="key_compromise", replace=True)
+    known = told(world, certificate)
+    assert known.replacement_job_id is not None
+    job = world.charger.jobs[known.replacement_job_id]
+    assert job.action == "issue"
+    assert is_urgent(
+        world.charger, job, policy_of(world.charger, world.facts, "charging_station", world.now), world.now
+    )
+    assert body(world, certificate)["replacement_job_id"] == job.job_id
+    world.wait(hours=1)
+    assert job.job_id in world.charger.jobs, "it is not the revoked certificate's job"
+
+
+def test_a_replacement_of_what_is_merely_superseded_is_in_no_hurry() -> None:
+    world, certificate = active()
+    revoke(world, certificate, revocation_reason="superseded", replace=True)
+    job = world.charger.jobs[told(world, certificate).replacement_job_id or ""]
+    assert not is_urgent(
+        world.charger, job, policy_of(world.charger, world.facts, "charging_station", world.now), world.now
+    )
+
+
+def test_a_replacement_asked_for_later_is_ordered_once() -> None:
+    world, certificate = active()
+    revoke(world, certificate)
+    assert told(world, certificate).replacement_job_id is None
+    for _ in range(2):
+        revoke(world, certificate, replace=True)
+    assert count(world, e.RevocationFollowUpOpened) == 1
+
+
+def test_a_deletion_the_protocol_has_not_is_said_and_holds_nothing_up() -> None:
+    world, certificate = active()
+    job_id = revoke(world, certificate, delete=True)
+    (decision,) = decisions(world, "deletion")
+    assert (decision.job_id, decision.outcome) == (job_id, "refuse")
+    assert decision.reason.startswith("station-certificate-stays:")
+    assert told(world, certificate).revocation_requested_at == world.now
+    assert told(world, certificate).deletion_job_id is None
+
+
+def test_revoking_the_last_credential_is_done_and_said() -> None:
+    world, certificate = active()
+    job_id = revoke(world, certificate)
+    assert world.charger.jobs[job_id].reason_code == "locks-out"
+
+
+def test_revoking_one_of_a_charger_that_has_a_key_locks_nobody_out() -> None:
+    world = World(key=KeyVerifier(generation=1, pepper_id="p", verifier="0" * 64, state="active"))
+    certificate = world.to_installed()
+    job_id = revoke(world, certificate)
+    assert world.charger.jobs[job_id].reason_code is None
+
+
+# ---------------------------------------------------------------- a compromised key
+
+
+def test_every_certificate_of_a_compromised_key_is_refused_and_revoked() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    world, old = active_with(key)
+    world.request("renew", certificate_id=old.certificate_id)
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    new = world.ca_issues()
+    assert new.spki_sha256 == old.spki_sha256
+    revoke(world, old, revocation_reason="key_compromise")
+    states = {
+        known.fingerprint_sha256: known.state for known in outgoing.admission(world.charger).credentials
+    }
+    assert states == {old.fingerprint_sha256: "revoked", new.fingerprint_sha256: "revoked"}
+    owed = [
+        f.reason for f in outgoing.effects(world.charger, world.facts) if isinstance(f, RevokeCertificate)
+    ]
+    assert owed == ["key_compromise"] * 2
+    assert not [job for job in world.charger.jobs.values() if job.action == "renew"]
+
+
+def test_what_is_being_made_for_a_compromised_key_is_not_wanted_any_more() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    world, old = active_with(key)
+    renewal = world.request("renew", certificate_id=old.certificate_id).job_id
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    assert [job.attempt is not None for job in world.charger.jobs.values()] == [True]
+    revoke(world, old, revocation_reason="key_compromise", replace=True)
+    assert renewal is not None
+    assert (world.jobs[renewal].state, world.jobs[renewal].reason_code) == ("failed", "csr-key-compromised")
+    assert told(world, old).replacement_job_id not in (None, renewal)
+
+
+def test_another_key_of_the_charger_is_left_alone() -> None:
+    world, old = active()
+    world.request("renew", certificate_id=old.certificate_id)
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1"))
+    new = world.ca_issues()
+    revoke(world, old, revocation_reason="key_compromise")
+    assert told(world, new).revocation_requested_at is None
+
+
+def test_no_certificate_is_made_for_a_compromised_key_again() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    world, old = active_with(key)
+    revoke(world, old, revocation_reason="key_compromise", replace=True)
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    refusals = [event.reason for event in world.events if isinstance(event, e.CSRRefused)]
+    assert refusals == ["csr-key-compromised"]
+
+
+# ---------------------------------------------------------------- not revoked, only taken out of use
+
+
+def test_what_is_deactivated_is_refused_and_the_ca_hears_nothing_of_it() -> None:
+    world, certificate = active()
+    decision = world.request("deactivate", certificate_id=certificate.certificate_id)
+    assert decision.refusal is None
+    (known,) = outgoing.admission(world.charger).credentials
+    assert known.state == "inactive"
+    assert not outgoing.effects(world.charger, world.facts)
+    assert certificate_body(world.charger, told(world, certificate))["revocation"] is None
+    revoke(world, certificate)  # and it may be revoked afterwards
+    assert told(world, certificate).revocation_requested_at == world.now

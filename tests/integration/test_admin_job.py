@@ -154,6 +154,27 @@ async def test_a_revocation_is_a_job_that_tells_the_ca_reason_and_comment_apart(
     assert (again.status, again.body["job_id"]) == (202, job.body["job_id"])
 
 
+async def test_a_replacement_asked_for_with_a_revocation_is_a_job_that_its_certificate_names(
+    world: AdminWorld,
+) -> None:
+    certificate_id = await active(world)
+    body = {"reason": "key_compromise", "replace": True, "delete": True}
+    job = await world.ask("POST", f"/api/v1/certificates/{certificate_id}/revoke", body)
+    assert (job.status, job.body["reason"]["code"]) == (202, "locks-out")
+    shown = (await world.ask("GET", f"/api/v1/certificates/{certificate_id}")).body["revocation"]
+    assert (shown["reason"], shown["job_id"]) == ("key_compromise", job.body["job_id"])
+    assert shown["deletion_job_id"] is None
+    replacement = await world.ask("GET", f"/api/v1/jobs/{shown['replacement_job_id']}")
+    assert (replacement.status, replacement.body["action"]) == (200, "issue")
+
+
+async def test_what_goes_with_a_revocation_goes_with_nothing_else(world: AdminWorld) -> None:
+    await active(world)
+    for name in ("replace", "delete"):
+        reply = await world.ask("POST", "/api/v1/jobs", JOB | {"action": "renew", name: True})
+        assert (reply.status, reply.body["errors"][0]["field"]) == (422, name)
+
+
 async def test_a_deactivated_certificate_leaves_its_slot(world: AdminWorld) -> None:
     certificate_id = await active(world)
     path = f"/api/v1/certificates/{certificate_id}/deactivate"
