@@ -10,6 +10,7 @@ from bfactors.approval import Verdict
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
+from bfactors.incident import Mode, RevocationReason, Selector
 from bfactors.notice import Channel, Severity
 from bfactors.refusal import Refusal
 
@@ -325,6 +326,32 @@ class EndWaiver(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class OpenIncident(_Command, frozen=True, kw_only=True):
+    """Have certificates go that have something in common (fleet). `expected`: how many a dry run had found."""
+
+    incident_id: str
+    name: str
+    reason: str
+    mode: Mode
+    revocation_reason: RevocationReason
+    selector: Selector
+    percent: int = 100
+    expected: int = 0
+
+
+class ChangeIncident(_Command, frozen=True, kw_only=True):
+    """Begin an incident's next stage, pause or resume it, or end it (fleet).
+
+    `lift`: with its end, let in again what is refused and not yet asked to be revoked.
+    """
+
+    incident_id: str
+    action: Literal["advance", "pause", "resume", "end"]
+    reason: str
+    percent: int | None = None
+    lift: bool = False
+
+
 class SetFamilyFacts(_Command, frozen=True, kw_only=True):
     """Say what a charger family can and cannot do (fleet); replaces what was said before."""
 
@@ -399,6 +426,8 @@ Command = (
     | SetPolicy
     | RequestWaiver
     | EndWaiver
+    | OpenIncident
+    | ChangeIncident
     | SetFamilyFacts
     | QualifyFamily
     | SetSubscription

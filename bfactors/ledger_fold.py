@@ -281,6 +281,7 @@ class Fold:
                 or facts.families != self.facts.families
                 or facts.waivers != self.facts.waivers
                 or facts.rollovers != self.facts.rollovers
+                or facts.incidents != self.facts.incidents
             )
             self.facts = facts
             self.batch.fleet_position = facts.sequence

@@ -218,8 +218,14 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     """Since when its renewal is wanted; None: it is not, or it is not in use any more. The next two belong to it."""
     escalated_days: int | None = None
     renew_again_at: datetime | None = None
-    doc: bytes
     issuing_ca_id: str = ""
+    spki_sha256: str | None = None
+    """Of its public key."""
+    issued_at: datetime | None = None
+    incident_id: str | None = None
+    incident_state: str | None = None
+    """How far that incident has come with it."""
+    doc: bytes
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -220,6 +220,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _always("info"),
             lambda p: f"the waiver of {p['rule']} for {p['subject']} has ended: {p['reason']}",
         ),
+        "IncidentOpened": Kind(
+            "incident-opened",
+            _always("critical"),
+            lambda p: (
+                f"{p['name']}: {p['expected']} certificates are to be "
+                f"{'refused and revoked' if p['mode'] == 'revoke' else 'replaced'}: {p['reason']} ({p['author']})"
+            ),
+        ),
+        "IncidentEnded": Kind(
+            "incident-ended",
+            _always("info"),
+            lambda p: f"incident {p['incidentId']} has ended: {p['reason']}",
+        ),
         "SupervisorStateSet": Kind(
             "supervisor-state",
             _of_pause,

@@ -145,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Certificates in ACM that load balancers show: imports are kept equal to what the charger port shows."""
     ca_calls_per_s: float = 20.0
     """Of all nodes together towards each account and region, below its quota of 25 for IssueCertificate."""
+    ca_certificate_price: float = 0.75
+    """What the CA takes for one certificate, in US dollars: forecasts of incidents are told with it, nothing else."""
 
     aws_audit_buckets: dict[str, str] = {}
     """S3 bucket for the audit reports of a realm's CA; without one, what a crash left in doubt there stays in doubt."""
@@ -287,3 +289,5 @@ def _check(settings: Settings) -> None:
         raise SettingsError("ca_reconciliation_hour_utc must lie between -1 and 23")
     if settings.ca_calls_per_s <= 0:
         raise SettingsError("ca_calls_per_s must be positive")
+    if settings.ca_certificate_price < 0:
+        raise SettingsError("ca_certificate_price must not be negative")

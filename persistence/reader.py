@@ -7,6 +7,7 @@ from typing import Any, Self
 import asyncpg
 import orjson
 
+from bfactors.incident import Selector
 from bfactors.ledger_row import AggregateRow
 from bfactors.refusal import Refusal
 from bfactors.trust_end import TrustEnd
@@ -137,6 +138,40 @@ class LedgerReader:
     async def renewal_counts(self) -> Sequence[Mapping[str, Any]]:
         """Rows of `purpose, cohort, due, overdue, escalated, offline, stragglers`; stragglers are escalated and offline."""
         return await self._rows("renewal_counts")
+
+    async def incident_forecast(self, selector: Selector, now: datetime) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, cohort, state, certificates, connected, locked_out`."""
+        lists = (
+            *(selector.issuing_ca_ids, selector.spki_sha256, selector.certificate_ids),
+            *(selector.families, selector.sites, selector.cohorts),
+        )
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(
+                _SQL["incident_forecast"],
+                selector.purpose,
+                now,
+                *map(list, lists),
+                selector.issued_from,
+                selector.issued_before,
+            )
+        return [dict(row) for row in rows]
+
+    async def incident_counts(self, incident_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Rows of `incident_id, state, count`."""
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_SQL["incident_counts"], list(incident_ids))
+        return [dict(row) for row in rows]
+
+    async def incident_targets(
+        self,
+        *,
+        incident_id: str,
+        state: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """The certificates of an incident in the order of their ids."""
+        return await self._page("incident_targets", (incident_id, state), limit, cursor, (str,), orjson.loads)
 
     async def certificates(
         self,

@@ -11,6 +11,7 @@ from bfactors.charger import (
     departure,
     discard,
     expired,
+    incident,
     inventory,
     key_rotation,
     key_trigger,
@@ -241,6 +242,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         yield listing
     yield from migration.moments(state, policy)
     yield from approval.moments(state)
+    yield from incident.moments(state, facts)
     yield from own_policy.moments(state, facts, now)
     yield from rollback.moments(state)
     for certificate in state.certificates.values():

@@ -232,6 +232,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateRevocationRequested()
             | e.CertificateRefusedAtEdge()
             | e.CertificateRevoked()
+            | e.CertificateInIncident()
+            | e.CertificateDenialLifted()
             | e.CertificateRevocationPublished()
             | e.CertificateRevocationUnpublished()
             | e.RevocationFollowUpOpened()

@@ -17,6 +17,8 @@ ChangeEvent = (
     | e.CertificateRevocationRequested
     | e.CertificateRefusedAtEdge
     | e.CertificateRevoked
+    | e.CertificateInIncident
+    | e.CertificateDenialLifted
     | e.CertificateRevocationPublished
     | e.CertificateRevocationUnpublished
     | e.RevocationFollowUpOpened
@@ -123,6 +125,14 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
                 refusal_revision=state.revision + 1,
             )
             slot = _without(slot, certificate_id)
+        case e.CertificateInIncident():
+            certificate = replace(
+                certificate,
+                incident_id=event.incident_id,
+                is_denied=certificate.is_denied or event.is_denied,
+            )
+        case e.CertificateDenialLifted():
+            certificate = replace(certificate, is_denied=False)
         case e.CertificateRevoked():
             certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
             slot = _without(slot, certificate_id)

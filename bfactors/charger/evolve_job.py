@@ -172,7 +172,11 @@ def _renewal_started(state: ChargerState, event: e.CertificateRenewalStarted) ->
     certificate = state.certificates.get(event.replaces_certificate_id)
     if certificate is None:
         return state
-    certificate = replace(certificate, renewals=certificate.renewals + 1)
+    certificate = replace(
+        certificate,
+        renewals=certificate.renewals + 1,
+        is_being_replaced=bool(certificate.incident_id),
+    )
     return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})
 
 

@@ -273,7 +273,7 @@ def _issue(state: ChargerState, job: JobState, attempt: Attempt, authority: Auth
         call_before=attempt.call_before,
         external_ref=attempt.external_ref,
         replaces_until=_replaces_until(state, job),
-        is_incident=replaces_compromised(state, job),
+        is_incident=replaces_compromised(state, job) or _is_wanted_by_incident(state, job),
     )
 
 
@@ -281,6 +281,12 @@ def _replaces_until(state: ChargerState, job: JobState) -> datetime | None:
     slot = state.slots.get(slot_key(job.purpose, job.variant))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current.not_after if current is not None else None
+
+
+def _is_wanted_by_incident(state: ChargerState, job: JobState) -> bool:
+    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    current = state.certificates.get(slot.current) if slot is not None and slot.current else None
+    return current is not None and bool(current.incident_id)
 
 
 def _reconcile(state: ChargerState, job: JobState, attempt: Attempt) -> ReconcileIssuance:
@@ -355,7 +361,11 @@ def _known(certificate: CertificateRecord) -> KnownCredential:
     return KnownCredential(
         fingerprint_sha256=certificate.fingerprint_sha256,
         certificate_id=certificate.certificate_id,
-        state="revoked" if revoked else _ADMISSION_STATE[certificate.state],
+        state="revoked"
+        if revoked
+        else "inactive"
+        if certificate.is_denied
+        else _ADMISSION_STATE[certificate.state],
         not_after=certificate.not_after,
         admit_until=certificate.admit_until,
     )

@@ -11,6 +11,7 @@ from bfactors.charger import (
     deletion,
     departure,
     discard,
+    incident,
     inventory,
     issuance,
     key_rotation,
@@ -49,6 +50,7 @@ def plan(draft: Draft) -> None:
     _follow_capabilities(draft)
     inventory.ask_if_due(draft)
     approval.follow(draft)
+    incident.follow(draft)
     rollback.follow(draft)
     key_trigger.follow(draft)
     _plan_jobs(draft)
@@ -86,6 +88,8 @@ def is_behind(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
     if state.decommissioned_at is not None:
         return False
     policy = policy_of(state, facts, session_purpose().name, now)
+    if incident.is_concerned(state, facts, now):
+        return True
     return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bfactors.charger import approval_view, lockout, migration_view
+from bfactors.charger import approval_view, incident, lockout, migration_view
 from bfactors.charger.key_view import key_body, key_rows
 from bfactors.charger.outgoing import attempt_ids, effects
 from bfactors.charger.state import (
@@ -285,6 +285,9 @@ def certificate_body(state: ChargerState, certificate: CertificateRecord) -> dic
         "revoked_at": certificate.revoked_at,
         "revocation_requested_at": certificate.revocation_requested_at,
         "admit_until": certificate.admit_until,
+        "incident": None
+        if not certificate.incident_id
+        else {"incident_id": certificate.incident_id, "state": incident.target_state(certificate)},
         "revocation": _revocation_body(certificate),
     }
 
@@ -399,6 +402,10 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
         escalated_days=certificate.escalated_days if is_wanted else None,
         renew_again_at=certificate.renew_again_at if is_wanted else None,
         issuing_ca_id=certificate.issuing_ca_id,
+        spki_sha256=certificate.spki_sha256,
+        issued_at=certificate.issued_at,
+        incident_id=certificate.incident_id or None,
+        incident_state=incident.target_state(certificate),
         doc=_encode(body),
     )
 

@@ -120,7 +120,7 @@ def _credential_seen(draft: Draft, body: v.SessionOpened) -> None:
 
 def _seen_live(draft: Draft, certificate: CertificateRecord, at: datetime) -> None:
     """A session opened with this leaf: install evidence if the charger's answer was lost, and activation."""
-    if certificate.revocation_requested_at is not None:
+    if certificate.is_denied or certificate.revocation_requested_at is not None:
         return
     if purpose(certificate.purpose).active_rung != "seen-live":
         return

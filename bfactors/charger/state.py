@@ -108,6 +108,12 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the next renewal may start, after one that came to nothing."""
     mode: str = "managed"
     authority: str = "aws-private-ca"
+    incident_id: str = ""
+    """The incident it is part of; empty: none."""
+    is_denied: bool = False
+    """By that incident every node refuses it, whether or not the CA has been asked to revoke it."""
+    is_being_replaced: bool = False
+    """For that incident a job to replace it was opened."""
     former_identity_id: str = ""
     """The unit it belonged to, which has left; empty: the one that is here."""
     delivery_in_doubt: bool = False
@@ -123,8 +129,9 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_usable(self) -> bool:
-        """Neither ended nor about to be revoked."""
-        return self.state in ("issued", "installed", "active") and self.revocation_requested_at is None
+        """Neither ended nor refused by an incident nor about to be revoked."""
+        is_going = self.is_denied or self.revocation_requested_at is not None
+        return self.state in ("issued", "installed", "active") and not is_going
 
 
 class Slot(msgspec.Struct, frozen=True):

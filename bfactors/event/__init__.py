@@ -65,6 +65,13 @@ from bfactors.event.fleet import (
     PolicySetChanged,
     SupervisorStateSet,
 )
+from bfactors.event.incident import (
+    CertificateDenialLifted,
+    CertificateInIncident,
+    IncidentChanged,
+    IncidentEnded,
+    IncidentOpened,
+)
 from bfactors.event.instruction import (
     InstructionDispatched,
     InstructionOpened,
@@ -199,10 +206,12 @@ __all__ = [
     "CertificateAdopted",
     "CertificateDeactivated",
     "CertificateDeleted",
+    "CertificateDenialLifted",
     "CertificateDiscarded",
     "CertificateExpired",
     "CertificateExpiryEscalated",
     "CertificateFoundAtCa",
+    "CertificateInIncident",
     "CertificateInstallRequested",
     "CertificateInstalled",
     "CertificateIssueRequested",
@@ -243,6 +252,9 @@ __all__ = [
     "FamilyFactsSet",
     "FamilyQualified",
     "FleetEvent",
+    "IncidentChanged",
+    "IncidentEnded",
+    "IncidentOpened",
     "InstalledCertificatesReported",
     "InstructionDispatched",
     "InstructionOpened",
@@ -401,6 +413,8 @@ ChargerEvent = (
     | CertificateRevocationRequested
     | CertificateRefusedAtEdge
     | CertificateRevoked
+    | CertificateInIncident
+    | CertificateDenialLifted
     | CertificateRevocationPublished
     | CertificateRevocationUnpublished
     | RevocationFollowUpOpened
@@ -424,6 +438,9 @@ FleetEvent = (
     | TrustAnchorBundleCreated
     | SupervisorStateSet
     | PolicySetChanged
+    | IncidentOpened
+    | IncidentChanged
+    | IncidentEnded
     | NodeTrustRecorded
     | NodeForgotten
     | FamilyFactsSet

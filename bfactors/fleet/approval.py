@@ -21,7 +21,7 @@ from bfactors import approval_record
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.approval import CONTENT_MAX_CHARS, Approval, ApprovalState, content_of, problem
-from bfactors.fleet.approvable import policy, trust_anchor_bundle, waiver
+from bfactors.fleet.approvable import incident, policy, trust_anchor_bundle, waiver
 from bfactors.fleet.approvable.kind import ApprovalKind
 from bfactors.fleet.state import FleetFacts
 from bfactors.refusal import Refusal
@@ -30,6 +30,7 @@ KINDS: tuple[ApprovalKind, ...] = (
     policy.KIND,
     trust_anchor_bundle.KIND,
     waiver.KIND,
+    incident.KIND,
 )
 SYSTEM = "system:"
 """How the system's own actors begin; an operator's begins otherwise, whatever the operator is called."""

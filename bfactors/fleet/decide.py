@@ -16,6 +16,7 @@ from bfactors.fleet import (
     authority,
     clock,
     family,
+    incident,
     policy,
     reconciliation,
     rollover,
@@ -37,6 +38,8 @@ DirectCommand = (
     | c.SetPolicy
     | c.RequestWaiver
     | c.EndWaiver
+    | c.OpenIncident
+    | c.ChangeIncident
     | c.SetFamilyFacts
     | c.QualifyFamily
     | c.SetSubscription
@@ -162,6 +165,11 @@ def _carry_out(
             if isinstance(over, Refusal):
                 return FleetDecision(state=state, refusal=over)
             return _shown_waiver(_decided(state, now, over), command.waiver_id, now)
+        case c.OpenIncident():
+            begun = incident.opened(state.facts, command, actor, approver)
+            return _of_incident(state, command.incident_id, begun, now)
+        case c.ChangeIncident():
+            return _of_incident(state, command.incident_id, incident.changed_by(state.facts, command), now)
         case c.SetFamilyFacts():
             said = family.facts_set(state.facts, command, actor, now)
             return _of_family(state, command.family, said, now)
@@ -306,6 +314,8 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
                 server_anchors=frozenset(event.server_anchors),
             )
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
+        case e.IncidentOpened() | e.IncidentChanged() | e.IncidentEnded():
+            facts = replace(facts, incidents=incident.changed(facts.incidents, event, now))
         case e.FamilyFactsSet() | e.FamilyQualified():
             facts = replace(facts, families={**facts.families, event.family: family.known(facts, event)})
         case e.NotificationSubscriptionSet() | e.NotificationSubscriptionRemoved():
@@ -351,6 +361,16 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         waivers=waivers,
         revision=state.revision + 1,
     )
+
+
+def _of_incident(
+    state: FleetState, incident_id: str, event: incident.Event | Refusal | None, now: datetime
+) -> FleetDecision:
+    if isinstance(event, Refusal):
+        return FleetDecision(state=state, refusal=event)
+    decided = FleetDecision(state=state) if event is None else _decided(state, now, event)
+    shown = incident.body(decided.state.facts.incidents[incident_id])
+    return msgspec.structs.replace(decided, result=shown)
 
 
 def _past(current: dict[str, Bundle], history: dict[str, Bundle]) -> tuple[Bundle, ...]:

@@ -8,6 +8,7 @@ import msgspec
 from bfactors.approval import Approval
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.event import Anchor, ReconciliationItem
+from bfactors.incident import Incident
 from bfactors.notice import Subscription
 from bfactors.policy import PolicySet
 from bfactors.waiver import Waiver
@@ -135,6 +136,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     families: dict[str, FamilyFacts] = {}
     waivers: dict[str, tuple[Waiver, ...]] = {}
     """What was granted and has not been seen to end, by subject."""
+    incidents: dict[str, Incident] = {}
+    """Going on, and the last that ended, by id."""
     past: tuple[Bundle, ...] = ()
     """Earlier bundles, newest first, with those anchors alone that no current bundle holds: chargers may hold them still."""
     further: dict[str, Authority] = {}

@@ -65,6 +65,8 @@ class AdminRole:
             notifications=core.notifying,
             denied=self._denials.denied,
             authorities=core.authorities,
+            ca_calls_per_s=core.settings.ca_calls_per_s,
+            certificate_price=core.settings.ca_certificate_price,
             traced_frames=core.traces.frames,
             events=StreamFeed(LedgerFeed(core.nats.connection, core.nats.replies)),
         )

@@ -59,6 +59,10 @@ class AdminDependencies:
     """None: this process has no CA to ask, and registering one answers 409."""
     notifications: NotificationDesk | None = None
     """None: this process sends no notices."""
+    ca_calls_per_s: float = 20.0
+    """What each CA is asked at most, on all nodes together: how long an incident takes is told from it."""
+    certificate_price: float = 0.0
+    """What a CA takes for one certificate, likewise."""
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     version: str = "0.1.0"
     heartbeat_s: float = 15.0

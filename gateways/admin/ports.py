@@ -11,6 +11,7 @@ from bfactors.admission import KeyVerifier
 from bfactors.command import RegisterAuthority
 from bfactors.errors import BetterFleetError
 from bfactors.frame_trace import TracedFrame
+from bfactors.incident import Selector
 from bfactors.ledger_row import AggregateRow
 from bfactors.notice import SealedTarget, Subscription
 from bfactors.refusal import Refusal
@@ -100,6 +101,16 @@ class Reader(Protocol):
         site: str | None = None,
         cohort: str | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
+    async def incident_forecast(self, selector: Selector, now: datetime) -> Sequence[Mapping[str, Any]]: ...
+    async def incident_counts(self, incident_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]: ...
+    async def incident_targets(
+        self,
+        *,
+        incident_id: str,
+        state: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
     async def renewals(
         self,
         *,

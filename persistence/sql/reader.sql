@@ -345,3 +345,35 @@ SELECT family, cohort, rung, count(*) AS count, (array_agg(charger_id ORDER BY c
                  WHERE held ->> 'purpose' = $1 AND held ->> 'bundle_id' = ANY ($2::text[]) LIMIT 1) AS rung
           FROM charger WHERE NOT decommissioned AND security_profile >= $3::smallint) AS each
  GROUP BY family, cohort, rung ORDER BY family, cohort, rung NULLS FIRST;
+
+-- name: incident_forecast
+-- By family, cohort and state, the certificates a selector chooses; `locked_out`: of chargers that have no other in use.
+WITH chosen AS MATERIALIZED (
+    SELECT certificate_id, certificate.charger_id, certificate.state, family, cohort, connected, security_profile
+      FROM certificate JOIN charger USING (charger_id)
+     WHERE purpose = $1 AND certificate.state NOT IN ('revoked', 'expired', 'deleted') AND not_after > $2::timestamptz
+       AND ($3::text[] = '{}' OR issuing_ca_id = ANY ($3)) AND ($4::text[] = '{}' OR spki_sha256 = ANY ($4))
+       AND ($5::text[] = '{}' OR certificate_id = ANY ($5)) AND ($6::text[] = '{}' OR family = ANY ($6))
+       AND ($7::text[] = '{}' OR site = ANY ($7)) AND ($8::text[] = '{}' OR cohort = ANY ($8))
+       AND ($9::timestamptz IS NULL OR issued_at >= $9) AND ($10::timestamptz IS NULL OR issued_at < $10))
+SELECT family, cohort, state, count(*) AS certificates, count(*) FILTER (WHERE connected) AS connected,
+       count(*) FILTER (WHERE state IN ('installed', 'active') AND security_profile >= 3 AND NOT EXISTS (
+           SELECT FROM certificate AS other
+            WHERE other.charger_id = chosen.charger_id AND other.purpose = $1 AND other.state IN ('installed', 'active')
+              AND other.certificate_id NOT IN (SELECT certificate_id FROM chosen AS beside
+                                                WHERE beside.charger_id = chosen.charger_id))) AS locked_out
+  FROM chosen GROUP BY family, cohort, state ORDER BY family, cohort, state;
+
+-- name: incident_counts
+SELECT incident_id, incident_state AS state, count(*) AS count FROM certificate
+ WHERE incident_id = ANY ($1::text[]) GROUP BY incident_id, incident_state ORDER BY incident_id, incident_state;
+
+-- name: incident_targets
+SELECT certificate_id, json_build_object(
+           'certificate_id', certificate_id, 'charger_id', certificate.charger_id, 'family', family, 'site', site, 'cohort', cohort,
+           'connected', coalesce(connected, false), 'certificate_state', certificate.state, 'state', incident_state,
+           'not_after', not_after, 'last_seen_at', convert_from(charger.doc, 'UTF8')::json -> 'last_seen_at')::text AS doc
+  FROM certificate LEFT JOIN charger USING (charger_id)
+ WHERE incident_id = $1 AND ($2::text IS NULL OR incident_state = $2)
+   AND ($3::text IS NULL OR certificate_id > $3)
+ ORDER BY certificate_id LIMIT $4;

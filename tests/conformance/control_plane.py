@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import os
@@ -86,6 +87,22 @@ class ControlPlane:
             process.kill()
             process.wait()
             raise
+
+    def second_person(self) -> ControlPlane:
+        """The same one as somebody else's: with a token made as the runbook says."""
+        data = self.folder / "data"
+        dsn = f"postgresql://bf_writer@/postgres?host={data}/postgres/socket&passfile={data}/secrets/pgpass"
+        name = f"person-{next(_keys)}"
+        made = subprocess.run(
+            [
+                *(sys.executable, str(RUN), "token", "create", name, "--role", "pki-admin"),
+                *("--postgres-writer-dsn", dsn),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return dataclasses.replace(self, token=made.stdout.split()[-1])
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

@@ -35,7 +35,7 @@ SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 
 REFUSED_FOR_THEIR_MEANING = {
     "invalid-cursor": {"cursor"},
-    "unknown-purpose": {"purpose"},
+    "unknown-purpose": {"purpose", "selector.purpose"},
     "wrong-identity": {"purpose"},
     "malformed-certificate": {"anchors", "chain_pem"},
     "unfit-key": {"key"},
@@ -47,10 +47,12 @@ REFUSED_FOR_THEIR_MEANING = {
         "escalate_before_days",
         "blackout_hours",
         "approvals_needed",
-        *("rule", "value"),
         "shortest_validity_days",
+        "revocation_reason",
+        *("rule", "value"),
     },
     "purpose-cannot": {"mode", "extended_key_usage"},
+    "selector-too-wide": {"selector"},
     "realm-rule": {"validity_days", "key_algorithms", "rule", "value"},
     "authority-cannot": {"validity_days", "authority"},
     "family-cannot": {"key_algorithms", "confirm_rung"},
@@ -67,7 +69,7 @@ REFUSED_FOR_THEIR_MEANING = {
             "latest",
         ),
         *("fingerprint_sha256", "reported_ref", "until", "value"),
-        *("authorization_key", "security_profile"),
+        *("authorization_key", "security_profile", "selector", "percent"),
     },
 }
 """What only the fleet's state or two fields together can tell, by problem code: the fields that may be named."""

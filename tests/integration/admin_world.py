@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from bfactors.event import CSRValidated
 from bfactors.evidence import AccessDenied, Evidence
 from bfactors.frame_trace import TracedFrame
 from bfactors.identity import partition_of
+from bfactors.incident import Selector, selects
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
 from bfactors.refusal import Refusal
@@ -39,6 +40,7 @@ from gateways.admin.server import AdminServer, serve_admin
 from gateways.metrics import PrometheusMetrics
 from persistence.cursor import decode_cursor, encode_cursor
 from tests.core.world import World as CoreWorld
+from tests.fakes.incident import incident_of, subject_of
 from tests.fakes.ledger_store import FakeLedgerStore
 from tests.fakes.secret_store import FakeSecretStore
 
@@ -152,6 +154,11 @@ class LedgerDoor:
                 return CommandAnswer(retry=True)
             raise NotOwner(f"the owner of partition {partition}")
         return answers[0]
+
+    @property
+    def memories(self) -> Mapping[int, Memory]:
+        """What each partition's owner holds."""
+        return self._memories
 
     async def tell(self, partition: int, evidence: Evidence) -> None:
         """One fact at the end of the partition's evidence."""
@@ -328,6 +335,76 @@ class StoreReader:
             {"purpose": purpose, "cohort": cohort, **{name: counts[name] for name in names}}
             for (purpose, cohort), counts in groups.items()
         ]
+
+    async def incident_forecast(self, selector: Selector, now: datetime) -> Any:
+        """As SQL does it, by the core's own rule."""
+        anything = incident_of(selector, now)
+        chosen, shares = set(), Counter[tuple[str, str, str, str]]()
+        for row in self._store.certificates.values():
+            owner = self._store.chargers[row.charger_id or ""]
+            if selects(anything, subject_of(row, owner), now):
+                chosen.add(row.certificate_id)
+                place = (owner.family, owner.cohort, row.state)
+                shares[*place, "certificates"] += 1
+                shares[*place, "connected"] += owner.connected
+        for row in self._store.certificates.values():
+            owner = self._store.chargers[row.charger_id or ""]
+            others = [
+                other
+                for other in self._store.certificates.values()
+                if (other.charger_id, other.purpose) == (row.charger_id, row.purpose)
+                and other.state in ("installed", "active")
+                and other.certificate_id not in chosen
+            ]
+            is_last = row.certificate_id in chosen and row.state in ("installed", "active") and not others
+            if is_last and owner.security_profile >= 3:
+                shares[owner.family, owner.cohort, row.state, "locked_out"] += 1
+        places = sorted({place[:3] for place in shares})
+        return [
+            {"family": family, "cohort": cohort, "state": state}
+            | {
+                name: shares[family, cohort, state, name]
+                for name in ("certificates", "connected", "locked_out")
+            }
+            for family, cohort, state in places
+        ]
+
+    async def incident_counts(self, incident_ids: Sequence[str]) -> Any:
+        found = Counter(
+            (row.incident_id, row.incident_state)
+            for row in self._store.certificates.values()
+            if row.incident_id in incident_ids
+        )
+        return [{"incident_id": one, "state": state, "count": count} for (one, state), count in found.items()]
+
+    async def incident_targets(
+        self,
+        *,
+        incident_id: str,
+        state: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Any:
+        rows = [
+            row
+            for _, row in sorted(self._store.certificates.items())
+            if row.incident_id == incident_id and state in (None, row.incident_state)
+        ]
+
+        def body(row: Any) -> Any:
+            owner = self._store.chargers[row.charger_id]
+            names = ("family", "site", "cohort", "connected")
+            return {
+                "certificate_id": row.certificate_id,
+                "charger_id": row.charger_id,
+                "certificate_state": row.state,
+                "state": row.incident_state,
+                "not_after": row.not_after.isoformat(),
+                "last_seen_at": json.loads(owner.doc)["last_seen_at"],
+                **{name: getattr(owner, name) for name in names},
+            }
+
+        return self._page("incident_targets", rows, lambda row: row.certificate_id, limit, cursor, body)
 
     async def certificates(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         filters.pop("q", None)

@@ -1,0 +1,366 @@
+"""Incidents: what is chosen, what is refused at once, what is replaced first, and how it is staged, lifted and over."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from bfactors import command as c
+from bfactors import evidence as v
+from bfactors.charger import outgoing, plan
+from bfactors.charger.incident import target_state
+from bfactors.charger.state import CertificateRecord
+from bfactors.effect import IssueCertificate, RevokeCertificate
+from bfactors.fleet import decide as fleet
+from bfactors.fleet.state import FleetState
+from bfactors.incident import Incident, Selector, Subject, has_turn, selects
+from bfactors.policy import PolicyOverride, PolicySet
+from tests.core import pki
+from tests.core.world import ARN, World, fleet_facts
+
+OPENED = pki.BEGIN + timedelta(days=20)
+SUBJECT = Subject(
+    certificate_id="c1",
+    purpose="charging_station",
+    issuing_ca_id=ARN,
+    spki_sha256="k1",
+    state="active",
+    issued_at=pki.BEGIN,
+    not_after=pki.BEGIN + timedelta(days=365),
+    family="acme-one",
+    site="north",
+    cohort="canary",
+)
+
+
+def selector(**criteria: object) -> Selector:
+    return Selector(purpose="charging_station", **criteria)  # type: ignore[arg-type]
+
+
+def incident(percent: int = 100, mode: str = "revoke", **criteria: object) -> Incident:
+    return Incident(
+        incident_id="incident-1",
+        name="stolen laptop",
+        reason="keys of a batch",
+        mode="replace" if mode == "replace" else "revoke",
+        revocation_reason="superseded",
+        selector=selector(**(criteria or {"issuing_ca_ids": (ARN,)})),
+        percent=percent,
+        expected=1,
+        author="operator:a",
+        approver="operator:b",
+        opened_at=OPENED,
+    )
+
+
+# ---------------------------------------------------------------- what is chosen
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"issuing_ca_ids": ("other", ARN)},
+        {"spki_sha256": ("k1",)},
+        {"certificate_ids": ("c1",)},
+        {"families": ("acme-one",), "sites": ("north",), "cohorts": ("canary", "x")},
+        {"issued_from": pki.BEGIN, "issued_before": pki.BEGIN + timedelta(seconds=1)},
+    ],
+)
+def test_what_every_criterion_names_is_chosen(criteria: dict[str, object]) -> None:
+    assert selects(incident(**criteria), SUBJECT, OPENED)
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"issuing_ca_ids": ("other",)},
+        {"spki_sha256": ("k2",)},
+        {"certificate_ids": ("c2",)},
+        {"families": ("acme-one",), "cohorts": ("wave-2",)},
+        {"sites": ("south",)},
+        {"issued_from": pki.BEGIN + timedelta(seconds=1)},
+        {"issued_before": pki.BEGIN},
+    ],
+)
+def test_one_criterion_that_does_not_hold_is_enough(criteria: dict[str, object]) -> None:
+    assert not selects(incident(**criteria), SUBJECT, OPENED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "revoked"},
+        {"state": "expired"},
+        {"not_after": OPENED},
+        {"issued_at": OPENED + timedelta(seconds=1)},
+        {"purpose": "other"},
+    ],
+)
+def test_what_is_over_or_came_later_is_no_part_of_it(change: dict[str, object]) -> None:
+    assert selects(incident(), SUBJECT, OPENED)
+    assert not selects(incident(), replace(SUBJECT, **change), OPENED)
+
+
+@given(st.text(min_size=1, max_size=20), st.integers(1, 99))
+def test_a_charger_whose_turn_has_come_keeps_it(charger_id: str, percent: int) -> None:
+    one = incident(percent)
+    if has_turn(one, charger_id):
+        assert all(has_turn(incident(more), charger_id) for more in range(percent, 101))
+
+
+def test_stages_are_shares_of_the_fleet() -> None:
+    turns = sum(has_turn(incident(10), f"CP-{number}") for number in range(4000))
+    assert 300 < turns < 500
+    assert all(has_turn(incident(100), f"CP-{number}") for number in range(100))
+
+
+# ---------------------------------------------------------------- on a charger
+
+
+def struck(world: World, one: Incident) -> None:
+    """The fleet's decision arrives at the charger's partition."""
+    world.facts = replace(world.facts, incidents={one.incident_id: one})
+    assert plan.is_behind(world.charger, world.facts, world.now)
+    world.tell(v.DeadlinePassed(at=world.now))
+
+
+def enrolled() -> tuple[World, CertificateRecord]:
+    world = World()
+    return world, world.to_active()
+
+
+def certificate(world: World, one: CertificateRecord) -> CertificateRecord:
+    return world.charger.certificates[one.certificate_id]
+
+
+def effects(world: World, kind: type) -> list[object]:
+    return [one for one in outgoing.effects(world.charger, world.facts) if isinstance(one, kind)]
+
+
+def test_all_are_refused_at_once_and_revoked_when_their_stage_begins() -> None:
+    world, active = enrolled()
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    struck(world, incident(none_yet))
+    [known] = outgoing.admission(world.charger).credentials
+    assert known.state == "inactive"
+    assert target_state(certificate(world, active)) == "denied"
+    assert not effects(world, RevokeCertificate)
+    struck(world, incident(100))
+    assert outgoing.admission(world.charger).credentials[0].state == "revoked"
+    assert len(effects(world, RevokeCertificate)) == 1
+    world.tell(v.RevocationAccepted(certificate_id=active.certificate_id))
+    assert target_state(certificate(world, active)) == "revoked"
+    assert not plan.is_behind(world.charger, world.facts, world.now)
+
+
+def test_told_again_it_changes_nothing() -> None:
+    world, _ = enrolled()
+    struck(world, incident())
+    world.tell(v.DeadlinePassed(at=world.now))  # its lock-out is told of
+    count = len(world.events)
+    for _ in range(3):
+        world.tell(v.DeadlinePassed(at=world.now))
+    assert len(world.events) == count
+
+
+def test_a_refused_certificate_is_not_renewed_nor_proved_by_a_late_session() -> None:
+    world, active = enrolled()
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    struck(world, incident(none_yet))
+    refusal = world.request("renew").refusal
+    assert refusal is not None
+    assert refusal.code == "certificate-ended"
+    assert not certificate(world, active).is_usable
+
+
+def through_a_replacement(world: World) -> Iterator[str]:
+    """What the charger and the CA do, with a word for where it stands after each."""
+    world.carry_out()  # the trigger
+    yield "triggered"
+    world.present_csr()
+    [effect] = effects(world, IssueCertificate)
+    assert isinstance(effect, IssueCertificate)
+    assert effect.is_incident
+    world.ca_issues()
+    yield "issued"
+    world.carry_out()
+    yield "installed"
+
+
+def test_replaced_first_it_is_revoked_only_when_the_new_one_was_seen_live() -> None:
+    world, active = enrolled()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(mode="replace"))
+    assert target_state(certificate(world, active)) == "replacing"
+    assert outgoing.admission(world.charger).credentials[0].state == "active"
+    for _ in through_a_replacement(world):
+        assert not effects(world, RevokeCertificate)
+        assert certificate(world, active).is_usable
+    slot = world.charger.slots["charging_station/default"]
+    new = world.charger.certificates[slot.next or ""]
+    world.connect(3, new.fingerprint_sha256)
+    assert world.charger.certificates[new.certificate_id].state == "active"
+    assert not world.charger.certificates[new.certificate_id].incident_id
+    [effect] = effects(world, RevokeCertificate)
+    assert isinstance(effect, RevokeCertificate)
+    assert effect.certificate_id == active.certificate_id
+    assert target_state(certificate(world, active)) == "revoking"
+
+
+def test_a_replacement_that_failed_is_tried_again() -> None:
+    world, active = enrolled()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(mode="replace"))
+    [job] = world.charger.jobs.values()
+    world.command(c.CancelJob(charger_id="CP-1", job_id=job.job_id, reason="no"))
+    assert not world.charger.jobs
+    world.wait(hours=7)
+    assert [one.action for one in world.charger.jobs.values()] == ["renew"]
+    assert certificate(world, active).is_usable
+
+
+def test_a_pause_holds_further_steps_and_lets_nobody_in() -> None:
+    world, active = enrolled()
+    struck(world, replace(incident(), state="paused"))
+    assert target_state(certificate(world, active)) == "denied"
+    assert not effects(world, RevokeCertificate)
+
+
+def test_lifted_what_was_only_refused_is_let_in_again() -> None:
+    world, active = enrolled()
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    struck(world, incident(none_yet))
+    struck(world, replace(incident(none_yet), state="ended", is_lifted=True))
+    assert outgoing.admission(world.charger).credentials[0].state == "active"
+    assert not plan.is_behind(world.charger, world.facts, world.now)
+    assert certificate(world, active).is_usable
+
+
+def test_what_is_revoked_is_let_in_by_nothing() -> None:
+    world, _ = enrolled()
+    struck(world, incident())
+    world.facts = replace(
+        world.facts, incidents={"incident-1": replace(incident(), state="ended", is_lifted=True)}
+    )
+    world.tell(v.DeadlinePassed(at=world.now))
+    assert outgoing.admission(world.charger).credentials[0].state == "revoked"
+
+
+def test_of_two_incidents_the_one_that_refuses_goes_first() -> None:
+    world, active = enrolled()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(mode="replace"))
+    second = replace(incident(), incident_id="incident-2", opened_at=OPENED + timedelta(hours=2))
+    world.now = OPENED + timedelta(hours=3)
+    struck(world, second)
+    assert certificate(world, active).incident_id == "incident-2"
+    assert outgoing.admission(world.charger).credentials[0].state == "revoked"
+
+
+# ---------------------------------------------------------------- in the fleet's partition
+
+
+def state() -> FleetState:
+    """Of a fleet whose policy asks for no second person here."""
+    override = PolicyOverride(scope="purpose:charging_station", values={"approvals_needed": ["rollback"]})
+    return FleetState(facts=replace(fleet_facts(), policies=PolicySet(version=2, overrides=(override,))))
+
+
+def open_one(before: FleetState, **fields: object) -> fleet.FleetDecision:
+    values = {
+        "incident_id": "incident-1",
+        "name": "stolen laptop",
+        "reason": "keys of a batch",
+        "mode": "revoke",
+        "revocation_reason": "key_compromise",
+        "selector": selector(spki_sha256=("k1",)),
+        "percent": 10,
+        **fields,
+    }
+    return fleet.decide_command(before, c.OpenIncident(**values), "operator:a", OPENED)  # type: ignore[arg-type]
+
+
+def change(before: FleetState, action: str, **fields: object) -> fleet.FleetDecision:
+    values = {"incident_id": "incident-1", "action": action, "reason": "next", **fields}
+    return fleet.decide_command(before, c.ChangeIncident(**values), "operator:a", OPENED)  # type: ignore[arg-type]
+
+
+def test_by_default_it_takes_two_people() -> None:
+    before = FleetState(facts=fleet_facts())
+    held = open_one(before)
+    assert held.is_held
+    assert held.state.facts.incidents == {}
+    shown = held.result
+    approved = fleet.decide_command(
+        held.state,
+        c.DecideFleetApproval(
+            approval_id=shown["approval_id"],
+            verdict="approve",
+            content_hash=shown["content_hash"],
+            reason="yes",
+        ),
+        "operator:b",
+        OPENED,
+    )
+    assert approved.refusal is None
+    found = approved.state.facts.incidents["incident-1"]
+    assert (found.author, found.approver, found.state) == ("operator:a", "operator:b", "running")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"name": " "}, "reason-missing"),
+        ({"selector": Selector(purpose="charging_station")}, "selector-too-wide"),
+        ({"selector": Selector(purpose="odd", families=("a",))}, "unknown-purpose"),
+        ({"selector": selector(families=tuple(map(str, range(501))))}, "too-large"),
+        ({"percent": 0}, "invalid-value"),
+        ({"mode": "replace"}, "contradiction"),
+    ],
+)
+def test_what_cannot_be_an_incident_is_refused(fields: dict[str, object], code: str) -> None:
+    refused = open_one(state(), **fields).refusal
+    assert refused is not None
+    assert refused.code == code
+
+
+def test_opened_twice_it_is_one() -> None:
+    first = open_one(state())
+    again = open_one(first.state)
+    assert (again.refusal, again.events) == (None, ())
+    other = open_one(first.state, mode="replace", revocation_reason="superseded").refusal
+    assert other is not None
+    assert other.code == "incident-exists"
+
+
+def test_stages_go_forward_only() -> None:
+    first = open_one(state())
+    further = change(first.state, "advance", percent=50)
+    assert further.state.facts.incidents["incident-1"].percent == 50
+    back = change(further.state, "advance", percent=10).refusal
+    assert back is not None
+    assert back.code == "invalid-value"
+
+
+def test_paused_resumed_and_ended() -> None:
+    first = open_one(state())
+    paused = change(first.state, "pause").state
+    assert paused.facts.incidents["incident-1"].state == "paused"
+    still = change(paused, "advance", percent=20).state
+    assert still.facts.incidents["incident-1"].state == "paused"
+    assert change(change(paused, "resume").state, "resume").events == ()
+    over = change(paused, "end", lift=True).state
+    assert over.facts.incidents["incident-1"].is_lifted
+    refused = change(over, "resume").refusal
+    assert refused is not None
+    assert refused.code == "incident-ended"
+    unknown = change(state(), "end").refusal
+    assert unknown is not None
+    assert unknown.status == 404
+
+
+def test_policies_may_do_without_a_second_person() -> None:
+    assert not open_one(state()).is_held
