@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from simulator.aws.fault import FaultOrder, FaultPlan
+from simulator.aws.hierarchy import add_issuing
 from simulator.aws.journal import Journal
 from simulator.aws.publishing import Publishing
 from simulator.aws.registry import AuthorityRegistry
@@ -27,6 +28,12 @@ class StatusOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
     arn: str
     status: Literal["ACTIVE", "DISABLED", "FAILED", "DELETED"]
+
+
+class BesideOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """The authority beside which another is to be made."""
+
+    arn: str
 
 
 class ListOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +64,7 @@ class Control:
             web.post("/_peer/clock", self.move_clock),
             web.post("/_peer/lists", self.publish),
             web.post("/_peer/authority", self.set_authority),
+            web.post("/_peer/authorities", self.add_authority),
         ]
 
     async def list_faults(self, request: web.Request) -> web.Response:
@@ -117,6 +125,17 @@ class Control:
             "faults_pending": len(self.faults.pending),
         }
 
+    async def add_authority(self, request: web.Request) -> web.Response:
+        """Another issuing authority beside this one, under a root of its own."""
+        order = _parse(await request.read(), BesideOrder)
+        try:
+            first = self.registry.named(order.arn)
+        except ServiceError as error:
+            raise web.HTTPNotFound(text=error.message) from error
+        registry = self.registry
+        made = add_issuing(registry.config, registry.store, registry.hierarchy, first)
+        return _json({"arn": made.arn})
+
     async def move_clock(self, request: web.Request) -> web.Response:
         """Advance, freeze or thaw the peer's time; the offset is kept across restarts."""
         order = _parse(await request.read(), ClockOrder)
@@ -160,7 +179,7 @@ def _parse(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
-        raise web.HTTPBadRequest(text=str(error)) from error
+        raise web.HTTPNotFound(text=error.message) from error
 
 
 def _json(document: Any) -> web.Response:

@@ -48,9 +48,9 @@ class Hierarchy:
 
     @property
     def arns(self) -> dict[str, RealmArns]:
-        """Per realm, the root's and the issuing authority's ARN."""
+        """Per realm, the root's and the issuing authority's ARN; of several, the first's."""
         issuing = [authority for authority in self if authority.parent is not None]
-        return {item.realm: RealmArns(item.parent.arn, item.arn) for item in issuing if item.parent}
+        return {item.realm: RealmArns(item.parent.arn, item.arn) for item in reversed(issuing) if item.parent}
 
 
 def open_hierarchy(config: PeerConfig, store: sqlite3.Connection, crl_base_url: str) -> Hierarchy:
@@ -70,6 +70,22 @@ def open_hierarchy(config: PeerConfig, store: sqlite3.Connection, crl_base_url: 
         if stray.stem not in by_id:
             stray.unlink()
     return Hierarchy(by_id)
+
+
+def add_issuing(
+    config: PeerConfig, store: sqlite3.Connection, hierarchy: Hierarchy, first: Authority
+) -> Authority:
+    """A further issuing authority in the realm of `first`, under a root of its own: what a rollover goes to."""
+    keys = config.state_dir / "keys"
+    base_url = (first.crl_url or "").rpartition("/crl/")[0]
+    root = _create_authority(config, keys, first.realm, first.key_algorithm, None, base_url)
+    issuing = _create_authority(config, keys, first.realm, first.key_algorithm, root, base_url)
+    store.execute("BEGIN IMMEDIATE")
+    _record(store, root)
+    _record(store, issuing)
+    store.execute("COMMIT")
+    hierarchy.by_id.update({root.id: root, issuing.id: issuing})
+    return issuing
 
 
 def _load(

@@ -12,8 +12,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS authority (
     id TEXT PRIMARY KEY, arn TEXT NOT NULL UNIQUE, realm TEXT NOT NULL, kind TEXT NOT NULL, parent_id TEXT,
     key_algorithm TEXT NOT NULL, certificate BLOB NOT NULL, status TEXT NOT NULL,
-    created_at REAL NOT NULL, changed_at REAL NOT NULL, crl_number INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (realm, kind));
+    created_at REAL NOT NULL, changed_at REAL NOT NULL, crl_number INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS certificate (
     authority_id TEXT NOT NULL, serial TEXT NOT NULL, body BLOB NOT NULL, subject TEXT NOT NULL,
     template_arn TEXT NOT NULL, not_before REAL NOT NULL, not_after REAL NOT NULL,
