@@ -179,7 +179,7 @@ def _parse(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
-        raise web.HTTPNotFound(text=error.message) from error
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 def _json(document: Any) -> web.Response:

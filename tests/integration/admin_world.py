@@ -664,6 +664,7 @@ class AdminWorld:
     proofs: Proofs | None = None
     notifications: NotificationDesk | None = None
     denied: list[AccessDenied] = field(default_factory=list)
+    authorities: Any = None
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
@@ -696,6 +697,7 @@ class AdminWorld:
             logs=self.logs,
             proofs=self.proofs,
             notifications=self.notifications,
+            authorities=self.authorities,
             denied=self.denied.append,
             heartbeat_s=self.heartbeat_s,
             stream_limit=self.stream_limit,

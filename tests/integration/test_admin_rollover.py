@@ -1,0 +1,117 @@
+"""`/api/v1/authorities` and a purpose's rollover over the real decisions: made known, forecast, step by step, given up."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bfactors import evidence as v
+from bfactors.command import CommandEnvelope, RegisterAuthority
+from bfactors.errors import Unavailable
+from bfactors.identity import FLEET
+from bfactors.refusal import Refusal
+from bfactors.x509 import fingerprint_sha256, split_chain
+from tests.core import pki
+from tests.core.rollover_world import described
+from tests.core.world import ARN, NEXT_ARN, evidence
+from tests.integration.admin_world import BEGIN, AdminWorld, Reply
+
+PURPOSE = "charging_station"
+PATH = "/api/v1/authorities"
+ROLLOVER = f"{PATH}/{PURPOSE}/rollover"
+
+
+class Desk:
+    """Knows one CA beside the first."""
+
+    async def described(self, purpose: str, authority_arn: str) -> RegisterAuthority | Refusal:
+        if authority_arn == "arn:away":
+            raise Unavailable("the CA does not answer")
+        if authority_arn != NEXT_ARN:
+            return Refusal("authority-cannot-be-read", "no CA has this ARN", "authority_arn", 409)
+        return described(NEXT_ARN)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[AdminWorld]:
+    async with AdminWorld(authorities=Desk()).served() as world:
+        envelope = CommandEnvelope(command_id="a", actor="system:start", role="system", body=described(ARN))
+        assert (await world.door.request(FLEET, envelope)).refusal is None
+        assert (await world.bundle([pki.ca().root_pem])).status == 201
+        yield world
+
+
+async def post(world: AdminWorld, path: str, status: int, **body: object) -> Reply:
+    reply = await world.ask("POST", path, body, role="pki-admin")
+    assert reply.status == status, reply.body
+    return reply
+
+
+async def made_known(world: AdminWorld) -> str:
+    reply = await post(world, PATH, 201, purpose=PURPOSE, authority_arn=NEXT_ARN)
+    return str(reply.body["authority_id"])
+
+
+async def verified(world: AdminWorld) -> None:
+    prints = tuple(fingerprint_sha256(split_chain(pki.ca(name).pem)[0]) for name in ("Fleet", "Next"))
+    body = v.NodeTrustReported(node="n1", incarnation="i1", fingerprints=prints)
+    await world.door.tell(FLEET, evidence("", body, BEGIN))
+
+
+async def test_another_ca_is_made_known_and_listed_beside_the_first(world: AdminWorld) -> None:
+    authority_id = await made_known(world)
+    listed = (await world.ask("GET", PATH, role="viewer")).body["items"]
+    assert {(each["authority_arn"], each["state"], each["certificates"]) for each in listed} == {
+        (ARN, "current", 0),
+        (NEXT_ARN, "incoming", 0),
+    }
+    assert (await world.ask("GET", f"{PATH}/{authority_id}/holders")).body["items"] == []
+    assert (await world.ask("GET", f"{PATH}/{'0' * 16}/holders")).status == 404
+
+
+async def test_a_ca_that_cannot_be_read_is_refused_with_the_reason(world: AdminWorld) -> None:
+    refused = await post(world, PATH, 409, purpose=PURPOSE, authority_arn="arn:aws:nothing")
+    assert refused.body["code"] == "authority-cannot-be-read"
+    await post(world, PATH, 503, purpose=PURPOSE, authority_arn="arn:away")
+    unknown = await post(world, PATH, 422, purpose="nothing", authority_arn=NEXT_ARN)
+    assert unknown.body["code"] == "unknown-purpose"
+
+
+async def test_a_rollover_is_forecast_first_and_changes_nothing_by_that(world: AdminWorld) -> None:
+    authority_id = await made_known(world)
+    forecast = (await post(world, ROLLOVER, 200, authority_id=authority_id, reason="x")).body
+    assert forecast["renewals"] == 0
+    assert forecast["anchors"][0]["has_root"] is False
+    assert (await world.ask("GET", ROLLOVER)).status == 404
+    refused = await post(world, ROLLOVER, 404, authority_id="0" * 16, reason="x")
+    assert refused.body["code"] == "unknown-authority"
+
+
+async def test_step_by_step_to_the_end_each_saying_what_it_waits_for(world: AdminWorld) -> None:
+    authority_id = await made_known(world)
+    begun = (await post(world, ROLLOVER, 202, authority_id=authority_id, reason="x", dry_run=False)).body
+    assert (begun["step"], [each["code"] for each in begun["waiting_for"]]) == (
+        "gateways",
+        ["gateway-does-not-verify-issuer"],
+    )
+    refused = await post(world, f"{ROLLOVER}/advance", 409, step="gateways", reason="x")
+    assert refused.body["code"] == "gateway-does-not-verify-issuer"
+    await verified(world)
+    steps = []
+    for step in ("gateways", "anchors", "overlap"):
+        moved = (await post(world, f"{ROLLOVER}/advance", 202, step=step, reason="x")).body
+        steps.append((moved["rollover"]["step"], moved["rollover"]["anchors"][0]["version"]))
+    assert steps == [("anchors", 2), ("overlap", 2), ("renewal", 2)]
+    again = await post(world, f"{ROLLOVER}/advance", 202, step="gateways", reason="x")
+    assert again.body["rollover"]["step"] == "renewal"
+    ended = await post(world, f"{ROLLOVER}/advance", 202, step="renewal", reason="x")
+    assert ended.body == {"purpose": PURPOSE, "rollover": None}
+    listed = (await world.ask("GET", PATH)).body["items"]
+    assert {each["state"]: each["authority_arn"] for each in listed} == {"retired": ARN, "current": NEXT_ARN}
+
+
+async def test_one_that_is_given_up_is_over(world: AdminWorld) -> None:
+    authority_id = await made_known(world)
+    await post(world, ROLLOVER, 202, authority_id=authority_id, reason="x", dry_run=False)
+    assert (await post(world, f"{ROLLOVER}/abort", 202, reason="x")).body["ended"] is True
+    assert (await world.ask("GET", ROLLOVER)).status == 404
+    assert (await post(world, f"{ROLLOVER}/abort", 409, reason="x")).body["code"] == "no-rollover"
