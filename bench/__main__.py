@@ -29,6 +29,8 @@ NAMES = (
     "enrolment",
     "reconcile",
     "audit",
+    "inventory",
+    "signing",
 )
 REPORT = Path("build") / "bench.json"
 

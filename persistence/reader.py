@@ -190,10 +190,10 @@ class LedgerReader:
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
-        """Without `pem`, `chain_pem` and `evidence`. `q` is looked for in ids, serial number, fingerprint and authority."""
+        """Without `pem`, `chain_pem` and `evidence`. `q` is the beginning of an id, a serial number or a fingerprint."""
         filters = (
             *(charger_id, managed_identity_id, purpose, state, mode, realm, expires_before),
-            *(_lower(fingerprint_sha256), _lower(serial_number), q),
+            *(_lower(fingerprint_sha256), _lower(serial_number), _beginning(q)),
         )
         return await self._page(
             "certificates", filters, limit, cursor, (datetime, str), _without_detail, cohorts
@@ -504,6 +504,13 @@ def _without_detail(doc: bytes) -> Body:
 
 def _columns(trust: Sequence[TrustEnd]) -> tuple[list[str], list[datetime], list[str]]:
     return [end.bundle_id for end in trust], [end.at for end in trust], [end.cause for end in trust]
+
+
+def _beginning(text: str | None) -> str | None:
+    """A LIKE pattern of what begins with it, in lower case."""
+    if text is None:
+        return None
+    return "".join(f"\\{each}" if each in "%_\\" else each for each in text.lower()) + "%"
 
 
 def _lower(text: str | None) -> str | None:

@@ -25,7 +25,7 @@ class RevokeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CertificateQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`q` is looked for in ids, serial number, fingerprint and authority."""
+    """`q`: how an id, a serial number or a fingerprint begins; upper or lower case."""
 
     charger_id: field.Search | UnsetType = UNSET
     managed_identity_id: field.Search | UnsetType = UNSET

@@ -121,8 +121,9 @@ SELECT not_after, certificate_id, doc FROM certificate
    AND ($7::timestamptz IS NULL OR not_after < $7)
    AND ($8::text IS NULL OR fingerprint_sha256 = $8)
    AND ($9::text IS NULL OR serial_number = $9)
-   AND ($10::text IS NULL OR strpos(lower(concat_ws(' ', certificate_id, charger_id, managed_identity_id, serial_number,
-                                                    fingerprint_sha256, authority)), lower($10)) > 0)
+   AND ($10::text IS NULL OR lower(charger_id) LIKE $10 OR lower(managed_identity_id) LIKE $10 OR serial_number LIKE $10
+        OR (fingerprint_sha256 LIKE $10 AND fingerprint_sha256 <> '')
+        OR (certificate_id LIKE $10 AND fingerprint_sha256 = ''))
    AND ($11::timestamptz IS NULL OR (not_after, certificate_id) > ($11, $12::text))
    AND ($14::text[] IS NULL OR EXISTS (
            SELECT FROM charger WHERE charger.charger_id = certificate.charger_id AND charger.cohort = ANY($14)))

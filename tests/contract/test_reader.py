@@ -136,10 +136,58 @@ async def test_certificates_are_filtered_by_every_field_of_the_contract(
     assert await certificate_ids(reader, expires_before=days[2]) == ["y", "z"]
     assert await certificate_ids(reader, fingerprint_sha256=rows[0].fingerprint_sha256.upper()) == ["x"]
     assert await certificate_ids(reader, serial_number="0ABC") == ["z"]
-    assert await certificate_ids(reader, q="HUB") == ["z"]
     first = await reader.certificates(limit=1)
     assert not isinstance(first, Refusal)
     assert await certificate_ids(reader, cursor=first["next_cursor"], limit=2) == ["z", "x"]
+
+
+async def test_certificates_are_found_by_how_a_name_of_theirs_begins(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    rows = [
+        certificate(
+            "c1",
+            charger_id="Depot-7",
+            managed_identity_id="Unit_a",
+            serial_number="0abc",
+            fingerprint_sha256="ff" * 32,
+        ),
+        certificate("c2", charger_id="depot_7", managed_identity_id="unit%b", serial_number="1abc"),
+        certificate("heard-of", charger_id=None, managed_identity_id="tracked", fingerprint_sha256=""),
+    ]
+    await put(postgres_ledger_store, certificates=rows)
+    found = {
+        q: await certificate_ids(reader, q=q)
+        for q in (
+            "dePot-",
+            "depot_",
+            "DEPOT",
+            "unit_",
+            "UNIT%",
+            "0A",
+            "FF",
+            "heard",
+            "track",
+            "abc",
+            "%",
+            "_",
+        )
+    }
+    assert found == {
+        "dePot-": ["c1"],
+        "depot_": ["c2"],
+        "DEPOT": ["c1", "c2"],
+        "unit_": ["c1"],
+        "UNIT%": ["c2"],
+        "0A": ["c1"],
+        "FF": ["c1"],
+        "heard": ["heard-of"],
+        "track": ["heard-of"],
+        "abc": [],
+        "%": [],
+        "_": [],
+    }
+    assert await certificate_ids(reader, q="depot", serial_number="1abc") == ["c2"]
 
 
 async def test_only_a_single_certificate_shows_its_pem(

@@ -187,7 +187,7 @@ async def test_rows_from_before_the_forecast_are_given_the_end_of_their_newest_c
                 DAWN,
                 DAWN + days * DAY,
             )
-        await migrate(empty_database.dsn(OWNER), known)
+        await migrate(empty_database.dsn(OWNER), known[: at + 1])
         rows = await connection.fetch(
             "SELECT charger_id, locked_out_at, lockout_certificate_id, trust_bundle FROM charger ORDER BY 1"
         )
