@@ -28,7 +28,7 @@ REACH: Mapping[str, Reach] = {
     **dict.fromkeys(("certificates.get", "certificates.revoke", "certificates.deactivate"), "one"),
     **dict.fromkeys(("approvals.get", "approvals.approve", "approvals.reject"), "one"),
     **dict.fromkeys(("logs.get", "logs.content"), "one"),
-    **dict.fromkeys(("lockouts.list", "lockouts.counts"), "named"),
+    **dict.fromkeys(("lockouts.list", "lockouts.counts", "renewals.list"), "named"),
     **dict.fromkeys(("chargers.list", "jobs.list", "certificates.list", "approvals.list"), "listed"),
     **dict.fromkeys(("migrations.list", "logs.list", "security_events.list"), "listed"),
     **dict.fromkeys(("authorization_keys.list", "waivers.list", "waivers.get"), "listed"),

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from bfactors.fleet.charger_policy import policy_for
 from bfactors.fleet.state import FleetState
-from bfactors.policy import effective
 from bfactors.renewal_wait import Code, waiting
 from gateways.admin import field, shape
 from gateways.admin.dependencies import AdminDependencies
@@ -122,8 +122,13 @@ class Renewals:
         return Answer({"groups": [dict(row) for row in await self._reader.renewal_counts()]})
 
     def _body(self, row: Mapping[str, Any], fleet: FleetState) -> Body:
-        policy = effective(
-            fleet.facts.policies, purpose=row["purpose"], family=row["family"], cohort=row["cohort"]
+        policy = policy_for(
+            fleet.facts,
+            row["purpose"],
+            charger_id=row["charger_id"],
+            family=row["family"],
+            cohort=row["cohort"],
+            now=self._clock.now(),
         )
         escalated = row["escalated_days"]
         passed = [] if escalated is None else [d for d in policy.escalate_before_days if d >= escalated]

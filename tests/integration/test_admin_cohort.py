@@ -25,7 +25,7 @@ LIMITED = {
         *("approvals.get", "approvals.approve", "approvals.reject", "logs.get", "logs.content"),
         "policies.effective",
     },
-    "named": {"lockouts.list", "lockouts.counts"},
+    "named": {"lockouts.list", "lockouts.counts", "renewals.list"},
     "listed": {
         *("chargers.list", "jobs.list", "certificates.list", "approvals.list", "migrations.list"),
         *("logs.list", "security_events.list", "authorization_keys.list", "waivers.list", "waivers.get"),
@@ -200,6 +200,8 @@ async def test_what_was_asked_for_with_a_limited_token_is_withdrawn_with_it(worl
 
 
 async def test_a_forecast_is_narrowed_down_to_one_of_its_cohorts(world: AdminWorld) -> None:
+    assert (await ask(world, "GET", "/api/v1/renewals?cohort=rest")).body["code"] == "other-cohort"
+    assert (await ask(world, "GET", f"/api/v1/renewals?cohort={CANARY}")).status == 200
     assert (await ask(world, "GET", "/api/v1/lockout-forecast")).body["code"] == "fleet-wide"
     assert (await ask(world, "GET", "/api/v1/lockout-forecast?cohort=rest")).body["code"] == "other-cohort"
     assert (await ask(world, "GET", "/api/v1/lockout-forecast?charger_id=CP-2")).body[
