@@ -15,6 +15,7 @@ from bfactors.policy import Policy
 from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
 from tests.core.rollover_world import ARN, NEXT_ARN, P, RollingFleet, described
+from tests.core.world import World
 
 
 def states(system: RollingFleet) -> dict[str, str]:
@@ -268,6 +269,22 @@ def test_the_old_ca_is_retired_only_when_nothing_hangs_on_it_and_everybody_has_h
     assert [(each.arn, each.state) for each in system.state.retired] == [(ARN, "retired")]
     assert system.trusted == (pki.ca("Next").pem,)
     assert system.state.facts.rollovers == {}
+
+
+def test_a_partition_that_has_not_heard_could_still_ask_the_old_ca_and_holds_its_retirement_up() -> None:
+    system = RollingFleet()
+    before = system.state.facts
+    system.to_step("renewal")
+    late = World(before)
+    system.chargers.append(late)
+    assert system.hanging(ARN) == 0
+    assert late.facts.issuing(P) == before.authorities[P]
+    assert system.advance() == "not-heard-everywhere"
+    system.hears(late)
+    assert system.advance() is None
+    current = late.facts.issuing(P)
+    assert current is not None
+    assert current.arn == NEXT_ARN
 
 
 def test_a_step_asked_for_twice_is_taken_once_and_one_ahead_is_refused() -> None:

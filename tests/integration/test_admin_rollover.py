@@ -13,6 +13,7 @@ from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
 from tests.core.rollover_world import described
 from tests.core.world import ARN, NEXT_ARN, evidence
+from tests.core.world import World as CoreWorld
 from tests.integration.admin_world import BEGIN, AdminWorld, Reply
 
 PURPOSE = "charging_station"
@@ -107,6 +108,30 @@ async def test_step_by_step_to_the_end_each_saying_what_it_waits_for(world: Admi
     assert ended.body == {"purpose": PURPOSE, "rollover": None}
     listed = (await world.ask("GET", PATH)).body["items"]
     assert {each["state"]: each["authority_arn"] for each in listed} == {"retired": ARN, "current": NEXT_ARN}
+
+
+async def test_a_certificate_of_the_old_ca_holds_the_end_up_and_is_named(world: AdminWorld) -> None:
+    core = CoreWorld()
+    certificate = core.to_active()
+    await world.adopt(core)
+    authority_id = await made_known(world)
+    forecast = (await post(world, ROLLOVER, 200, authority_id=authority_id, reason="x")).body
+    assert (forecast["renewals"], forecast["minutes"]) == (1, 1)
+    await post(world, ROLLOVER, 202, authority_id=authority_id, reason="x", dry_run=False)
+    await verified(world)
+    for step in ("gateways", "anchors", "overlap"):
+        await post(world, f"{ROLLOVER}/advance", 202, step=step, reason="x")
+    refused = await post(world, f"{ROLLOVER}/advance", 409, step="renewal", reason="x")
+    assert refused.body["code"] == "authority-in-use"
+    shown = (await world.ask("GET", ROLLOVER, role="viewer")).body
+    assert (shown["certificates"], [each["code"] for each in shown["waiting_for"]]) == (
+        1,
+        ["authority-in-use"],
+    )
+    held = (await world.ask("GET", f"{PATH}/{shown['leaving_id']}/holders", role="viewer")).body["items"]
+    assert [(each["charger_id"], each["certificate_id"]) for each in held] == [
+        ("CP-1", certificate.certificate_id)
+    ]
 
 
 async def test_one_that_is_given_up_is_over(world: AdminWorld) -> None:
