@@ -10,6 +10,7 @@ from bfactors.approval import Verdict
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData
 from bfactors.firmware.command import FirmwareCommand
+from bfactors.identity_record.command import IdentityCommand
 from bfactors.incident import Mode, RevocationReason, Selector
 from bfactors.notice import Channel, Severity
 from bfactors.refusal import Refusal
@@ -433,6 +434,7 @@ Command = (
     | SetSubscription
     | RemoveSubscription
     | RequestReconciliation
+    | IdentityCommand
     | FirmwareCommand
 )
 

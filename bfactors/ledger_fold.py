@@ -29,6 +29,8 @@ from bfactors.fleet import decide as fleet_decide
 from bfactors.fleet import reconciliation
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
+from bfactors.identity_fold import IdentitiesLoaded, IdentityFold
+from bfactors.identity_record.command import IdentityCommand
 from bfactors.ledger_row import (
     AggregateRow,
     Batch,
@@ -72,6 +74,7 @@ class Loaded(msgspec.Struct, kw_only=True):
     key_owners: dict[str, str] = {}
     serial_owners: dict[str, str] = {}
     firmware: FirmwareLoaded = FirmwareLoaded()
+    identities: IdentitiesLoaded = IdentitiesLoaded()
 
 
 class Fold:
@@ -105,6 +108,7 @@ class Fold:
         self._fleet_rang = False
         self.batch = Batch(evidence_position=lease.evidence_position, fleet_position=lease.fleet_position)
         self.firmware = FirmwareFold(loaded.firmware, lease.partition, now, self._append)
+        self.identities = IdentityFold(loaded.identities, now, self._append)
 
     @property
     def partition(self) -> int:
@@ -163,6 +167,8 @@ class Fold:
                 state=self.states.get(getattr(body, "charger_id", "")),
                 key_owners=self._key_owners,
             )
+        elif isinstance(body, IdentityCommand):
+            answer = self._identity_command(envelope, body)
         elif isinstance(body, charger_decide.ChargerCommand):
             answer = self._charger_command(envelope, body)
         else:
@@ -271,6 +277,13 @@ class Fold:
         jobs = self.jobs.get(state.charger_id, {})
         for event in decision.events:
             self._append(event, actor, cause, state, jobs)
+
+    def _identity_command(self, envelope: c.CommandEnvelope, body: IdentityCommand) -> c.CommandAnswer:
+        charger = self.states.get(getattr(body, "charger_id", None) or "")
+        told = self.identities.command(body, charger, by=envelope.actor, cause=envelope.command_id)
+        if isinstance(told, Refusal):
+            return c.CommandAnswer(refusal=told)
+        return c.CommandAnswer(result=told)
 
     # ------------------------------------------------------------ the fleet
 
@@ -417,6 +430,7 @@ class Fold:
                 due_at = clock.next_due(state, self.facts, self.now)
                 self.batch.timers.append(TimerRow(charger_key(charger_id), due_at))
         self.batch.aggregates += self.firmware.rows()
+        self.identities.write(self.batch)
         if self.fleet_changed and self.fleet is not None:
             self.batch.aggregates.append(AggregateRow(FLEET_KEY, self.fleet.revision, _encode(self.fleet)))
             self.batch.effects += reconciliation.effect_rows(self._fleet_before, self.fleet)

@@ -372,6 +372,41 @@ class LedgerReader:
         async with unavailable_when_lost():
             return dict(await self._pool.fetchrow(_SQL["authorization_key_counts"], old_before))
 
+    async def identities(
+        self,
+        *,
+        kind: str | None = None,
+        state: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        charger_id: str | None = None,
+        q: str | None = None,
+        q_names: Sequence[str] = (),
+        names: Sequence[Sequence[str]] = (),
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Identities of every kind in the order of their ids, chargers' among them, with their names as the ledger has them.
+
+        `names`: of each of these lists one must be borne. `q` is looked for in ids and serial numbers; whoever bears one
+        of `q_names` fits it too.
+        """
+        sought = None if not names else orjson.dumps([list(each) for each in names]).decode()
+        filters = (kind, state, family, site, cohort, charger_id, q, list(q_names), sought)
+        return await self._page("identities", filters, limit, cursor, (str, str), orjson.loads)
+
+    async def identity(self, identity_id: str) -> Body | None:
+        """One identity, a charger's too; retired ones included."""
+        return await self._one("identity", identity_id)
+
+    async def external_ids_known(self, names: Sequence[str]) -> set[str]:
+        """Which of these names anybody bears or ever bore."""
+        async with unavailable_when_lost():
+            return {
+                row["external_id"] for row in await self._pool.fetch(_SQL["external_ids_known"], list(names))
+            }
+
     # ------------------------------------------------------------ states and numbers
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from actors.ledger.firmware import load_firmware
+from actors.ledger.identity import load_identities
 from actors.ledger.item import Asked, Fact, Item
 from bfactors import command as c
 from bfactors import evidence as v
@@ -109,6 +110,7 @@ async def commit(
     states = await load_states(store, memory, _named(items).union(*everyone.values()))
     loaded = Loaded(facts=memory.facts, states=states, fleet=memory.fleet)
     loaded.firmware = await load_firmware(store, lease.partition, items)
+    loaded.identities = await load_identities(store, lease.partition, items)
     await _look_up(store, items, loaded)
     earlier = await _earlier_answers(store, items)
     now = clock.now()

@@ -65,6 +65,12 @@ from bfactors.event.fleet import (
     PolicySetChanged,
     SupervisorStateSet,
 )
+from bfactors.event.identity import (
+    IdentityChanged,
+    IdentityRegistered,
+    IdentityRetired,
+    PersonalDataErased,
+)
 from bfactors.event.incident import (
     CertificateDenialLifted,
     CertificateInIncident,
@@ -252,6 +258,10 @@ __all__ = [
     "FamilyFactsSet",
     "FamilyQualified",
     "FleetEvent",
+    "IdentityChanged",
+    "IdentityEvent",
+    "IdentityRegistered",
+    "IdentityRetired",
     "IncidentChanged",
     "IncidentEnded",
     "IncidentOpened",
@@ -284,6 +294,7 @@ __all__ = [
     "NotificationSubscriptionRemoved",
     "NotificationSubscriptionSet",
     "OperatorCallAnswered",
+    "PersonalDataErased",
     "PolicyDecisionRecorded",
     "PolicySetChanged",
     "ReconciliationFailed",
@@ -464,7 +475,9 @@ FleetEvent = (
     | EvidenceQuarantined
 )
 
-Event = ChargerEvent | FleetEvent
+IdentityEvent = IdentityRegistered | IdentityChanged | IdentityRetired | PersonalDataErased
+
+Event = ChargerEvent | FleetEvent | IdentityEvent
 
 
 def name_of(event: msgspec.Struct) -> str:

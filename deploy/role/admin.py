@@ -8,10 +8,11 @@ from pathlib import Path
 from yarl import URL
 
 from bfactors.errors import SettingsError
+from bfactors.pseudonym import PseudonymKey
 from bfactors.settings import Settings
 from deploy.audit.desk import AuditDesk
 from deploy.role.core import CoreRole
-from deploy.role.custody import Pepper
+from deploy.role.custody import Pepper, pseudonym_keys
 from deploy.role.event_feed import StreamFeed
 from deploy.role.runtime import Runtime
 from deploy.role.standing import everywhere
@@ -48,6 +49,8 @@ class AdminRole:
             commands=core.commands,
             keys=pepper,
             secrets=core.database.secrets,
+            personal=core.database.personal,
+            pseudonym_keys=_pseudonym_keys(core.settings),
             clock=runtime.clock,
             metrics=metrics,
             exposition=metrics.exposition,
@@ -100,6 +103,12 @@ class AdminRole:
         await self._denials.stop()
         if self._egress is not None:
             await self._egress.close()
+
+
+def _pseudonym_keys(settings: Settings) -> tuple[PseudonymKey, ...]:
+    """None where no file is named. Raises SettingsError."""
+    path = settings.pseudonym_key_file
+    return () if path == Path() else pseudonym_keys(path)
 
 
 def oidc_settings(settings: Settings) -> OidcSettings | None:

@@ -19,6 +19,7 @@ from gateways.admin.firmware import FirmwareTrust
 from gateways.admin.first_key import FirstKeys
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
+from gateways.admin.identity import Identities
 from gateways.admin.incident import Incidents
 from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
@@ -102,6 +103,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Authorities(dependencies, fleet, commands),
         Rollovers(dependencies, fleet, commands),
         Incidents(dependencies, fleet, commands),
+        Identities(dependencies, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

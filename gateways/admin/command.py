@@ -38,6 +38,10 @@ class Commands:
         """To the partition that holds the charger. Raises Unavailable."""
         return await self._send(call, partition_of(charger_id), command)
 
+    async def to_identity(self, call: Call, home: str, command: Command) -> CommandAnswer:
+        """To the partition of an identity: its charger's, or that of its own id. Raises Unavailable."""
+        return await self._send(call, partition_of(home), command)
+
     async def to_fleet(self, call: Call, command: Command) -> CommandAnswer:
         """To the partition that holds what is global. Raises Unavailable."""
         return await self._send(call, FLEET, command)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bfactors.evidence import AccessDenied
-from bfactors.ports import Clock, CommandDoor, Metrics, SecretStore
+from bfactors.ports import Clock, CommandDoor, Metrics, PersonalIdentifiers, SecretStore
+from bfactors.pseudonym import PseudonymKey
 from gateways.admin.ports import (
     AuthorityDesk,
     EventFeed,
@@ -38,11 +39,14 @@ class AdminDependencies:
     commands: CommandDoor
     keys: KeyMint
     secrets: SecretStore
+    personal: PersonalIdentifiers
     clock: Clock
     metrics: Metrics
     exposition: Exposition
     readiness: ReadinessOf
     server_forecast: ServerForecast
+    pseudonym_keys: tuple[PseudonymKey, ...] = ()
+    """What VIN, EMAID and PCID are named under; without one no such identity can be registered here."""
     statuses: Statuses = tuple
     last_seen: LastSeen = lambda charger_id: None
     server_certificates: ShownServerCertificates = tuple

@@ -229,6 +229,29 @@ class Reader(Protocol):
         cursor: str | None = None,
     ) -> Body | Refusal: ...
     async def authorization_key_counts(self, old_before: datetime) -> Mapping[str, int]: ...
+    async def identities(
+        self,
+        *,
+        kind: str | None = None,
+        state: str | None = None,
+        family: str | None = None,
+        site: str | None = None,
+        cohort: str | None = None,
+        charger_id: str | None = None,
+        q: str | None = None,
+        q_names: Sequence[str] = (),
+        names: Sequence[Sequence[str]] = (),
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """Identities of every kind by id, with `names` as the ledger has them. Of each of `names` one must be borne."""
+        ...
+
+    async def identity(self, identity_id: str) -> Body | None: ...
+    async def external_ids_known(self, names: Sequence[str]) -> set[str]:
+        """Which of these names anybody bears or ever bore."""
+        ...
+
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
     async def anchor_holders(
         self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5

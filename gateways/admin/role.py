@@ -88,6 +88,12 @@ MAY: Mapping[str, frozenset[str]] = {
     "waivers.list": _EVERYONE,
     "waivers.get": _EVERYONE,
     "waivers.end": _PKI,
+    "identities.register": _OPERATION,
+    "identities.list": _EVERYONE,
+    "identities.get": _EVERYONE,
+    "identities.change": _OPERATION,
+    "identities.retire": _OPERATION,
+    "identities.erase_personal_data": _PKI,
     "purposes.list": _EVERYONE,
     "incidents.forecast": _EVERYONE,
     "incidents.open": _PKI,
@@ -135,6 +141,9 @@ MAY: Mapping[str, frozenset[str]] = {
     "firmware_trust.cancel": _FIRMWARE,
     "firmware_trust.events": _FIRMWARE,
 }
+
+SEE_MASKED = _TRAIL
+"""Who is shown the ends of a VIN, an EMAID or a PCID."""
 
 MAY_OPEN_JOB: Mapping[str, frozenset[str]] = {
     "issue": _OPERATION,

@@ -302,6 +302,26 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
     end_reason: str | None
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A managed identity. Personal external ids are masked, and null for roles that need not see them and once erased.
+
+    `pseudonyms`: what the ledger knows them by. `erased`: what they stood for is deleted, here or by retention.
+    """
+
+    identity_id: str
+    kind: Literal["charger", "evse", "vehicle", "contract", "server"]
+    state: Literal["registered", "retired"]
+    external_ids: dict[str, str | None]
+    pseudonyms: dict[str, str]
+    erased: bool
+    family: str
+    site: str
+    cohort: str
+    charger_id: str | None
+    registered_at: datetime | None
+    retired_at: datetime | None
+
+
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known of a charger but its key."""
 

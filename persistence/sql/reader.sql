@@ -282,6 +282,66 @@ SELECT requested_at, approval_id, doc FROM approval
 -- name: approval
 SELECT doc FROM approval WHERE approval_id = $1;
 
+-- name: identities
+-- Two lists in one order, each cut before they are put together. An EVSE stands where its charger stands.
+SELECT identity_id, place, doc FROM (
+    (SELECT i.identity_id, '' AS place,
+            (convert_from(i.doc, 'UTF8')::jsonb || CASE WHEN c.charger_id IS NULL THEN '{}' ELSE
+                jsonb_build_object('family', c.family, 'site', c.site, 'cohort', c.cohort) END)::text AS doc
+       FROM identity i LEFT JOIN charger c ON c.charger_id = i.charger_id
+      WHERE ($1::text IS NULL OR i.kind = $1)
+        AND ($2::text IS NULL OR i.state = $2)
+        AND ($3::text IS NULL OR coalesce(c.family, i.family) = $3)
+        AND ($4::text IS NULL OR coalesce(c.site, i.site) = $4)
+        AND ($5::text IS NULL OR coalesce(c.cohort, i.cohort) = $5)
+        AND ($6::text IS NULL OR i.charger_id = $6)
+        AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', i.identity_id, i.charger_id)), lower($7)) > 0
+             OR i.identity_id IN (SELECT identity_id FROM identity_holder WHERE external_id = ANY ($8::text[])))
+        AND ($9::text IS NULL OR NOT EXISTS (
+             SELECT FROM json_array_elements($9::json) AS sought
+              WHERE NOT EXISTS (SELECT FROM identity_holder h JOIN json_array_elements_text(sought) AS name
+                                    ON h.external_id = name WHERE h.identity_id = i.identity_id)))
+        AND ($9::text IS NULL OR i.identity_id IN (
+             SELECT identity_id FROM identity_holder
+              WHERE external_id IN (SELECT name FROM json_array_elements($9::json) AS sought,
+                                                     json_array_elements_text(sought) AS name)))
+        AND ($10::text IS NULL OR (i.identity_id, '') > ($10, $11))
+      ORDER BY i.identity_id LIMIT $12)
+    UNION ALL
+    (SELECT managed_identity_id, charger_id,
+            json_build_object('identity_id', managed_identity_id, 'kind', 'charger',
+                'state', CASE WHEN decommissioned THEN 'retired' ELSE 'registered' END,
+                'names', json_build_array('serial_number:' || serial_number),
+                'family', family, 'site', site, 'cohort', cohort, 'charger_id', charger_id,
+                'registered_at', NULL, 'retired_at', NULL, 'erased_at', NULL)::text
+       FROM charger
+      WHERE ($1::text IS NULL OR $1 = 'charger')
+        AND ($2::text IS NULL OR $2 = CASE WHEN decommissioned THEN 'retired' ELSE 'registered' END)
+        AND ($3::text IS NULL OR family = $3)
+        AND ($4::text IS NULL OR site = $4)
+        AND ($5::text IS NULL OR cohort = $5)
+        AND ($6::text IS NULL OR charger_id = $6)
+        AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', charger_id, serial_number, managed_identity_id)), lower($7)) > 0)
+        AND $9::text IS NULL
+        AND ($10::text IS NULL OR (managed_identity_id, charger_id) > ($10, $11))
+      ORDER BY managed_identity_id, charger_id LIMIT $12)
+) AS every ORDER BY identity_id, place LIMIT $12;
+
+-- name: identity
+SELECT coalesce(
+    (SELECT (convert_from(i.doc, 'UTF8')::jsonb || CASE WHEN c.charger_id IS NULL THEN '{}' ELSE
+                jsonb_build_object('family', c.family, 'site', c.site, 'cohort', c.cohort) END)::text
+       FROM identity i LEFT JOIN charger c ON c.charger_id = i.charger_id WHERE i.identity_id = $1),
+    (SELECT json_build_object('identity_id', managed_identity_id, 'kind', 'charger',
+                'state', CASE WHEN decommissioned THEN 'retired' ELSE 'registered' END,
+                'names', json_build_array('serial_number:' || serial_number),
+                'family', family, 'site', site, 'cohort', cohort, 'charger_id', charger_id,
+                'registered_at', NULL, 'retired_at', NULL, 'erased_at', NULL)::text
+       FROM charger WHERE managed_identity_id = $1 ORDER BY decommissioned, charger_id LIMIT 1));
+
+-- name: external_ids_known
+SELECT DISTINCT external_id FROM identity_holder WHERE external_id = ANY ($1::text[]);
+
 -- name: aggregate
 SELECT key, version, state FROM aggregate WHERE partition = $1 AND key = $2;
 

@@ -36,7 +36,9 @@ SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 REFUSED_FOR_THEIR_MEANING = {
     "invalid-cursor": {"cursor"},
     "unknown-purpose": {"purpose", "selector.purpose"},
-    "wrong-identity": {"purpose"},
+    "wrong-identity": {"purpose", "external_ids", "charger_id", "cohort"},
+    "invalid-identifier": {"external_ids", "vin", "emaid", "pcid", "evse_id", "host_name"},
+    "charger-missing": {"charger_id"},
     "malformed-certificate": {"anchors", "chain_pem"},
     "unfit-key": {"key"},
     "end-missing": {"ends_at"},

@@ -14,6 +14,8 @@ from bfactors.ledger_row import (
     ApprovalRow,
     AuthorizationKeyRow,
     Batch,
+    HolderRow,
+    IdentityRow,
     LogRow,
     MigrationRow,
     QuarantineRow,
@@ -674,3 +676,75 @@ async def test_every_list_is_narrowed_down_to_the_cohorts_a_token_is_limited_to(
         whole = {item["charger_id"] for item in items(await ask())}
         assert whole >= set(names), listing
     assert [row["count"] for row in await reader.open_approval_counts()] == [4]
+
+
+# ---------------------------------------------------------------- identities
+
+
+def identity(identity_id: str, **fields: Any) -> IdentityRow:
+    values: dict[str, Any] = {
+        "identity_id": identity_id,
+        "kind": "vehicle",
+        "state": "registered",
+        "family": "bus",
+        "site": "north",
+        "cohort": "buses",
+        "charger_id": None,
+    } | fields
+    shown = values | {"names": values.pop("names", []), "registered_at": None, "erased_at": None}
+    return IdentityRow(**values, doc=json.dumps(shown).encode())
+
+
+def bearer(name: str, identity_id: str, held: bool = True) -> HolderRow:
+    return HolderRow(external_id=name, identity_id=identity_id, held=held, kept=True, since=DAWN)
+
+
+async def test_identities_of_every_kind_are_one_list(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    evse = identity("i-2", kind="evse", charger_id="CP-1", family="", site="", cohort="")
+    await put(
+        postgres_ledger_store,
+        chargers=[
+            charger("CP-1", managed_identity_id="i-1", cohort="canary"),
+            charger("CP-2", managed_identity_id="i-3", decommissioned=True),
+        ],
+        identities=[evse, identity("i-4"), identity("i-0", state="retired")],
+        identity_holders=[
+            *(bearer("vin:a", "i-4"), bearer("pcid:a", "i-4"), bearer("vin:b", "i-0")),
+            bearer("vin:a", "i-0", held=False),
+        ],
+    )
+
+    async def ids(**filters: Any) -> list[str]:
+        return [item["identity_id"] for item in items(await reader.identities(**filters))]
+
+    assert await ids() == ["i-0", "i-1", "i-2", "i-3", "i-4"]
+    assert await ids(kind="charger") == ["i-1", "i-3"]
+    assert await ids(kind="vehicle", state="registered") == ["i-4"]
+    assert await ids(state="retired") == ["i-0", "i-3"]
+    assert await ids(cohort="canary") == ["i-1", "i-2", "i-3"]
+    assert await ids(charger_id="CP-1") == ["i-1", "i-2"]
+    assert await ids(family="bus", site="north") == ["i-0", "i-4"]
+    assert await ids(q="cp-1") == ["i-1", "i-2"]
+    assert await ids(q="?", q_names=["pcid:a"]) == ["i-4"]
+    assert await ids(names=[["vin:a", "vin:other key"]]) == ["i-0", "i-4"]
+    assert await ids(names=[["vin:a"], ["pcid:a"]]) == ["i-4"]
+    assert await ids(names=[[]]) == []
+    paged, cursor = [], None
+    while True:
+        page = await reader.identities(limit=2, cursor=cursor)
+        assert not isinstance(page, Refusal)
+        paged += [item["identity_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert paged == ["i-0", "i-1", "i-2", "i-3", "i-4"]
+    shown = await reader.identity("i-2")
+    assert shown is not None
+    assert (shown["cohort"], shown["site"]) == ("canary", "depot-north")
+    of_charger = await reader.identity("i-1")
+    assert of_charger is not None
+    assert of_charger["names"] == ["serial_number:SN-CP-1"]
+    assert await reader.identity("nobody") is None
+    assert await reader.external_ids_known(["vin:b", "vin:c"]) == {"vin:b"}

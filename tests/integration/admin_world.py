@@ -29,6 +29,7 @@ from bfactors.identity import partition_of
 from bfactors.incident import Selector, selects
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow, KeyOwnerRow
+from bfactors.pseudonym import PseudonymKey
 from bfactors.refusal import Refusal
 from bfactors.trust_end import TrustEnd
 from deploy.role.server_trust import ServerTrust
@@ -42,6 +43,7 @@ from persistence.cursor import decode_cursor, encode_cursor
 from tests.core.world import World as CoreWorld
 from tests.fakes.incident import incident_of, subject_of
 from tests.fakes.ledger_store import FakeLedgerStore
+from tests.fakes.personal_identifier import FakePersonalIdentifiers
 from tests.fakes.secret_store import FakeSecretStore
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -513,6 +515,64 @@ class StoreReader:
         names = ("factory", "shared", "old", "weak", "unknown", "pending", "in_doubt")
         return {"total": len(self._store.authorization_keys), **dict.fromkeys(names, 0)}
 
+    async def identities(
+        self,
+        *,
+        q: str | None = None,
+        q_names: Sequence[str] = (),
+        names: Sequence[Sequence[str]] = (),
+        limit: int = 100,
+        cursor: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        def fits(row: dict[str, Any]) -> bool:
+            borne = row["names"]
+            text = (
+                f"{row['identity_id']} {row['charger_id'] or ''} {borne if row['kind'] == 'charger' else ''}"
+            )
+            return (
+                all(row[name] == value for name, value in filters.items() if value is not None)
+                and all(any(name in borne for name in each) for each in names)
+                and (q is None or q.lower() in text.lower() or any(name in borne for name in q_names))
+            )
+
+        rows = sorted(
+            (row for row in self._identities() if fits(row)),
+            key=lambda row: (row["identity_id"], row["charger_id"] or ""),
+        )
+        return self._page(
+            "identities", rows, lambda row: str(row["identity_id"]), limit, cursor, body=lambda row: row
+        )
+
+    async def identity(self, identity_id: str) -> Any:
+        self._check()
+        return next((row for row in self._identities() if row["identity_id"] == identity_id), None)
+
+    async def external_ids_known(self, names: Sequence[str]) -> set[str]:
+        self._check()
+        return {row.external_id for row in self._store.holders.values()} & set(names)
+
+    def _identities(self) -> list[dict[str, Any]]:
+        found = []
+        for identity in self._store.identities.values():
+            body = msgspec.json.decode(identity.doc)
+            charger = self._store.chargers.get(identity.charger_id or "")
+            if charger is not None:
+                body |= {name: getattr(charger, name) for name in ("family", "site", "cohort")}
+            found.append(body)
+        for row in self._store.chargers.values():
+            found.append(
+                {name: getattr(row, name) for name in ("family", "site", "cohort", "charger_id")}
+                | {
+                    "identity_id": row.managed_identity_id,
+                    "kind": "charger",
+                    "state": "retired" if row.decommissioned else "registered",
+                    "names": [f"serial_number:{row.serial_number}"],
+                }
+                | dict.fromkeys(("registered_at", "retired_at", "erased_at"))
+            )
+        return found
+
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None:
         self._check()
         return self._store.aggregates.get((partition, key))
@@ -665,11 +725,13 @@ class AdminWorld:
     notifications: NotificationDesk | None = None
     denied: list[AccessDenied] = field(default_factory=list)
     authorities: Any = None
+    pseudonym_keys: tuple[PseudonymKey, ...] = (PseudonymKey.of(b"k" * 32),)
     heartbeat_s: float = 15.0
     stream_limit: int = 64
 
     def __post_init__(self) -> None:
         self.store._now = self.clock.now
+        self.personal = FakePersonalIdentifiers(self.store)
         self.door = LedgerDoor(self.store, self.clock)
         self.reader = StoreReader(self.store)
         self.server: AdminServer
@@ -684,6 +746,8 @@ class AdminWorld:
             commands=self.door,
             keys=self.mint,
             secrets=self.secrets,
+            personal=self.personal,
+            pseudonym_keys=self.pseudonym_keys,
             clock=self.clock,
             metrics=self.metrics,
             exposition=self.metrics.exposition,

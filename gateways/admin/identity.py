@@ -1,0 +1,315 @@
+"""Managed identities: chargers as they are elsewhere, and EVSEs, vehicles, contracts and servers, which are registered here.
+
+A VIN, an EMAID or a PCID ends here: it is named and sealed before a command is made, and shown masked, to few.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from bfactors.disclosed import Disclosed
+from bfactors.identity_record.command import (
+    ChangeIdentity,
+    ErasePersonalData,
+    RegisterIdentity,
+    RetireIdentity,
+)
+from bfactors.identity_record.scheme import (
+    AT_A_CHARGER,
+    EVERY_SCHEME,
+    VALUE_MAX_CHARS,
+    Kind,
+    is_personal,
+    names_of,
+    scheme_of,
+)
+from bfactors.pseudonym import KINDS, NoIdentifier, masked, normalised
+from bfactors.refusal import Refusal
+from gateways.admin import field, shape
+from gateways.admin.command import Commands, result_of
+from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.inbound import given
+from gateways.admin.ports import Body
+from gateways.admin.problem import Problem
+from gateways.admin.role import SEE_MASKED
+from gateways.admin.route import Answer, Call, Route
+
+_ROOT = "/api/v1/identities"
+_CHARGER: Kind = "charger"
+_BY_NAME = (*KINDS, "evse_id", "host_name")
+"""Queries of one scheme each."""
+_TEXT = r"^[^\u0000-\u001f\u007f-\u009f]+$(?!\n)"
+
+ExternalIds = Annotated[
+    dict[
+        Annotated[str, Meta(pattern=f"^({'|'.join(EVERY_SCHEME)})$(?!\\n)")],
+        Annotated[str, Meta(min_length=1, max_length=VALUE_MAX_CHARS, pattern=_TEXT)],
+    ],
+    Meta(
+        min_length=1,
+        max_length=8,
+        description="By scheme: a vehicle's vin and pcid, a contract's emaid, an EVSE's evse_id and secc_id, a server's "
+        "host_name. VIN, PCID and EMAID are kept sealed, and the ledger knows them by pseudonym only",
+    ),
+]
+
+
+class RegisterIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A charger is registered under `/api/v1/chargers`. An EVSE names its charger, and stands where that stands."""
+
+    kind: Literal["evse", "vehicle", "contract", "server"]
+    external_ids: ExternalIds
+    family: field.Name | UnsetType = UNSET
+    site: field.Name | UnsetType = UNSET
+    cohort: field.Name | UnsetType = UNSET
+    charger_id: field.ChargerId | UnsetType = UNSET
+
+
+class ChangeIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Absent fields stay; `external_ids` replaces all of them, and gives erased ones their values again."""
+
+    external_ids: ExternalIds | UnsetType = UNSET
+    family: field.Name | UnsetType = UNSET
+    site: field.Name | UnsetType = UNSET
+    cohort: field.Name | UnsetType = UNSET
+
+
+class ErasePersonalDataBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, for people; without the data itself."""
+
+    reason: field.Reason
+
+
+class IdentityQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filters. `q`: a part of an identity's or a charger's id, or a whole external id."""
+
+    kind: Kind | UnsetType = UNSET
+    state: Literal["registered", "retired"] | UnsetType = UNSET
+    family: field.Search | UnsetType = UNSET
+    site: field.Search | UnsetType = UNSET
+    cohort: field.Search | UnsetType = UNSET
+    charger_id: field.Search | UnsetType = UNSET
+    q: field.Search | UnsetType = UNSET
+    vin: field.Search | UnsetType = UNSET
+    emaid: field.Search | UnsetType = UNSET
+    pcid: field.Search | UnsetType = UNSET
+    evse_id: field.Search | UnsetType = UNSET
+    host_name: field.Search | UnsetType = UNSET
+    limit: field.Limit = field.DEFAULT_LIMIT
+    cursor: field.Cursor | UnsetType = UNSET
+
+
+class Identities:
+    """`/api/v1/identities`."""
+
+    def __init__(self, dependencies: AdminDependencies, commands: Commands) -> None:
+        self._reader = dependencies.reader
+        self._values = dependencies.personal
+        self._keys = dependencies.pseudonym_keys
+        self._clock = dependencies.clock
+        self._commands = commands
+
+    def routes(self) -> tuple[Route, ...]:
+        one = _ROOT + "/{identity_id}"
+        return (
+            Route(
+                method="POST",
+                path=_ROOT,
+                operation="identities.register",
+                summary="Register an EVSE, a vehicle, a contract or a server",
+                description="409 `external-id-held` names the identity that bears one of the external ids already.",
+                handler=self.register,
+                body=RegisterIdentityBody,
+                answer=shape.Identity,
+                status=201,
+                conflicts=True,
+                secret_fields=("external_ids",),
+                further={404: "The charger is unknown"},
+            ),
+            Route(
+                method="GET",
+                path=_ROOT,
+                operation="identities.list",
+                summary="Identities of every kind, by id",
+                handler=self.listed,
+                query=IdentityQuery,
+                answer=shape.Page[shape.Identity],
+            ),
+            Route(
+                method="GET",
+                path=one,
+                operation="identities.get",
+                summary="One identity",
+                handler=self.get,
+                answer=shape.Identity,
+            ),
+            Route(
+                method="PATCH",
+                path=one,
+                operation="identities.change",
+                summary="Change what an identity is called, or where it stands",
+                handler=self.change,
+                body=ChangeIdentityBody,
+                answer=shape.Identity,
+                conflicts=True,
+                secret_fields=("external_ids",),
+            ),
+            Route(
+                method="DELETE",
+                path=one,
+                operation="identities.retire",
+                summary="Retire an identity: its external ids are free for another, the record stays",
+                handler=self.retire,
+                answer=shape.Identity,
+                conflicts=True,
+            ),
+            Route(
+                method="POST",
+                path=one + "/erase-personal-data",
+                operation="identities.erase_personal_data",
+                summary="Delete what an identity's pseudonyms stand for",
+                description="The ledger stays as it is: it never held more than the pseudonyms. The same VIN given again gets "
+                "the same pseudonym.",
+                handler=self.erase,
+                body=ErasePersonalDataBody,
+                answer=shape.Identity,
+                conflicts=True,
+            ),
+        )
+
+    async def register(self, call: Call, body: RegisterIdentityBody) -> Answer:
+        identity_id = call.repetition.new_id(body.kind)
+        place = given(body)
+        command = RegisterIdentity(
+            identity_id=identity_id,
+            kind=body.kind,
+            external_ids=await self._named(body.external_ids),
+            family=place.get("family", ""),
+            site=place.get("site", ""),
+            cohort=place.get("cohort", ""),
+            charger_id=place.get("charger_id"),
+        )
+        home = command.charger_id or identity_id
+        recorded = result_of(await self._commands.to_identity(call, home, command))
+        location = {"Location": f"{_ROOT}/{recorded['identity_id']}"}
+        return Answer(await self._shown_now(call, recorded), 201, location)
+
+    async def listed(self, call: Call, query: IdentityQuery) -> Answer:
+        filters = given(query)
+        sought = [self._sought(scheme, filters.pop(scheme)) for scheme in _BY_NAME if scheme in filters]
+        if sought:
+            filters["names"] = sought
+        if "q" in filters:
+            filters["q_names"] = self._every_name(filters["q"])
+        found = await self._reader.identities(**filters)
+        if isinstance(found, Refusal):
+            raise Problem.of_refusal(found)
+        return Answer({**found, "items": await self._shown(call, found["items"])})
+
+    async def get(self, call: Call) -> Answer:
+        return Answer((await self._shown(call, [await self._find(call)]))[0])
+
+    async def change(self, call: Call, body: ChangeIdentityBody) -> Answer:
+        found = await self._own(call)
+        changes = given(body)
+        if "external_ids" in changes:
+            changes["external_ids"] = await self._named(changes["external_ids"])
+        return await self._ask(call, found, ChangeIdentity(identity_id=found["identity_id"], **changes))
+
+    async def retire(self, call: Call) -> Answer:
+        found = await self._own(call)
+        return await self._ask(call, found, RetireIdentity(identity_id=found["identity_id"]))
+
+    async def erase(self, call: Call, body: ErasePersonalDataBody) -> Answer:
+        found = await self._own(call)
+        command = ErasePersonalData(identity_id=found["identity_id"], reason=body.reason)
+        return await self._ask(call, found, command)
+
+    # ------------------------------------------------------------ inside
+
+    async def _ask(
+        self, call: Call, found: Body, command: ChangeIdentity | RetireIdentity | ErasePersonalData
+    ) -> Answer:
+        home = found["charger_id"] if found["kind"] in AT_A_CHARGER else found["identity_id"]
+        recorded = result_of(await self._commands.to_identity(call, home, command))
+        return Answer(await self._shown_now(call, recorded))
+
+    async def _find(self, call: Call) -> Body:
+        found = await self._reader.identity(call.path["identity_id"])
+        if found is None:
+            raise Problem.unknown("identity", call.path["identity_id"])
+        return found
+
+    async def _own(self, call: Call) -> Body:
+        found = await self._find(call)
+        if found["kind"] == _CHARGER:
+            message = f"it is the charger {found['charger_id']}, and changed under /api/v1/chargers"
+            raise Problem(409, "identity-of-charger", message)
+        return found
+
+    async def _named(self, external_ids: Mapping[str, str]) -> tuple[str, ...]:
+        """The ledger's names; what the personal ones stand for is sealed. Raises Problem, Unavailable."""
+        found: list[tuple[str, str, str]] = []
+        for scheme, text in external_ids.items():
+            try:
+                names = names_of(scheme, text, self._keys)
+            except NoIdentifier as problem:
+                raise Problem.of_field("external_ids", str(problem), "invalid-identifier") from None
+            if not names:
+                raise Problem(409, "no-pseudonym-key", "this process has no key to name personal data under")
+            found.append((await self._known_or_new(names), scheme, text))
+        for name, scheme, text in found:
+            if is_personal(name):
+                value = Disclosed(normalised(scheme, text).encode())
+                await self._values.put(name, scheme, value, self._clock.now())
+        return tuple(name for name, _, _ in found)
+
+    async def _known_or_new(self, names: Sequence[str]) -> str:
+        """Under several keys, the name it was given before."""
+        known = await self._reader.external_ids_known(names) if len(names) > 1 else set()
+        return next((name for name in names if name in known), names[0])
+
+    def _sought(self, scheme: str, text: str) -> list[str]:
+        try:
+            return list(names_of(scheme, text, self._keys))
+        except NoIdentifier as problem:
+            raise Problem.of_field(scheme, str(problem), "invalid-identifier") from None
+
+    def _every_name(self, text: str) -> list[str]:
+        found: list[str] = []
+        for scheme in EVERY_SCHEME:
+            try:
+                found += names_of(scheme, text, self._keys)
+            except NoIdentifier:
+                continue
+        return found
+
+    async def _shown_now(self, call: Call, recorded: Body) -> Body:
+        """As read, for an EVSE stands where its charger stands; as recorded, while the projection is not there."""
+        found = await self._reader.identity(recorded["identity_id"])
+        return (await self._shown(call, [found or recorded]))[0]
+
+    async def _shown(self, call: Call, rows: Sequence[Body]) -> list[Body]:
+        personal = [name for row in rows for name in row["names"] if is_personal(name)]
+        values = await self._values.open(personal) if personal else {}
+        may_see = call.token is not None and call.token.role in SEE_MASKED
+        return [_shown(row, values, may_see=may_see) for row in rows]
+
+
+def _shown(row: Body, values: Mapping[str, Disclosed], *, may_see: bool) -> Body:
+    shown: dict[str, Any] = {name: part for name, part in row.items() if name not in ("names", "erased_at")}
+    personal = [name for name in row["names"] if is_personal(name)]
+    is_erased = row["erased_at"] is not None or any(name not in values for name in personal)
+    shown["external_ids"] = {}
+    for name in row["names"]:
+        scheme, _, value = name.partition(":")
+        if is_personal(name):
+            is_shown = may_see and row["erased_at"] is None and name in values
+            shown["external_ids"][scheme] = masked(scheme, values[name].value.decode()) if is_shown else None
+        else:
+            shown["external_ids"][scheme] = value
+    shown["pseudonyms"] = {scheme_of(name): name for name in personal}
+    shown["erased"] = is_erased
+    return shown
