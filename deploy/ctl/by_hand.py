@@ -80,12 +80,14 @@ COMMANDS = (
         thing="call",
         action="",
         help="make one OCPP call to one connected charger and show its answer",
-        example='call bay-2 TriggerMessage \'{"requestedMessage": "Heartbeat"}\'',
+        example='call bay-2 Reset --payload \'{"type": "OnIdle"}\'',
         run=_call,
         arguments=(
             word("charger", help="its id"),
             word("ocpp_action", metavar="ACTION", help="security and configuration actions only"),
-            word("payload", nargs="?", default="{}", help="a JSON object, @FILE, or - for standard input"),
+            option(
+                "--payload", absent="{}", metavar="JSON", help="an object, @FILE, or - for standard input"
+            ),
             KEY,
         ),
         more="The call and its answer are recorded. Exit status 1 if the charger gave no answer.",

@@ -121,7 +121,7 @@ def declare(
         if alone is not None:
             absent |= _declare(place, alone.arguments)
             place.set_defaults(chosen=alone, absent=connection | absent)
-        if alone is None or len(own) > 1:
+        if any(command.action for command in own):
             actions = place.add_subparsers(dest="action", metavar="ACTION", required=alone is None)
             for command in own:
                 leaf = actions.add_parser(

@@ -27,7 +27,10 @@ class Listing:
     def show(self, desk: Desk, rows: list[Body]) -> None:
         """The table, or the items."""
         desk.paper.document({"items": rows})
-        desk.paper.table(self.heads, [self.cells(row) for row in rows], self.whole)
+        if rows:
+            desk.paper.table(self.heads, [self.cells(row) for row in rows], self.whole)
+        else:
+            desk.paper.line("none")
 
 
 def listing_command(

@@ -18,7 +18,7 @@ LOCKOUTS = Listing(
     ("charger", "locked out", "cause", "connected", "prevented by"),
     lambda body: (
         body["charger_id"],
-        cell.minute(body["locked_out_at"]),
+        cell.day(body["locked_out_at"]),
         body["cause"],
         cell.text(body["connected"]),
         body["prevented_by"],

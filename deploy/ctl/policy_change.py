@@ -11,13 +11,16 @@ from deploy.ctl.follow import REASON
 from deploy.ctl.policy import BUILT_IN, PATH, THING, shown
 
 _NOT_SET = "(inherited)"
+_NOTHING = "none"
 
 
 def values_of(words: list[str], built_in: Body, before: Body) -> Body:
-    """What the scope would say: `field=value` sets, `field=` takes back. The built-in value shows each field's form.
+    """What the scope would say: `field=value` sets, `field=` takes back, `none` alone takes back everything.
 
-    Raises SettingsError.
+    The built-in value shows each field's form. Raises SettingsError.
     """
+    if words == [_NOTHING]:
+        return {}
     values = dict(before)
     for each in words:
         name, is_pair, text = each.partition("=")
@@ -34,7 +37,7 @@ def values_of(words: list[str], built_in: Body, before: Body) -> Body:
 def _read(name: str, text: str, like: Any) -> Any:
     if isinstance(like, list):
         numbers = bool(like) and isinstance(like[0], int)
-        return [_number(name, part) if numbers else part for part in text.split(",") if part != "none"]
+        return [_number(name, part) if numbers else part for part in text.split(",") if part != _NOTHING]
     if isinstance(like, bool):
         if text not in ("yes", "no", "true", "false"):
             raise SettingsError(f"{name} must be yes or no, not {text}")
@@ -123,7 +126,12 @@ COMMANDS = (
         run=_set,
         arguments=(
             word("scope", help="purpose:P, family:F/P or cohort:C/P"),
-            word("values", nargs="*", metavar="FIELD=VALUE", help="lists with commas; FIELD= takes it back"),
+            word(
+                "values",
+                nargs="+",
+                metavar="FIELD=VALUE",
+                help="lists with commas; FIELD= takes it back, none all",
+            ),
             option("--replace", action="store_true", help="take back every field that is not given"),
             option("--yes", action="store_true", help="save it"),
             REASON,

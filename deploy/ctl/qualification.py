@@ -17,7 +17,10 @@ from deploy.ctl.walk import REASON, Walk, unoffered, why
 PURPOSE = "charging_station"
 ANCHORS = "backend_server"
 CERTIFICATE_PROFILE = 3
-_LEARNED_BY_THE_SERVER = ("cannot_list", "cannot_delete", "max_chain_chars", "trust_store_slots")
+_LEARNED_BY_THE_SERVER = (
+    *("cannot_list", "cannot_delete", "max_chain_chars", "trust_store_slots"),
+    "csr_wait_s",
+)
 _LIMITS_16 = {
     "CertificateSignedMaxChainSize": "max_chain_chars",
     "CertificateStoreMaxLength": "trust_store_slots",

@@ -27,6 +27,7 @@ class CapabilitiesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     include_root_in_chain: bool = False
     max_chain_chars: _Size | None = None
     trust_store_slots: _Size | None = None
+    csr_wait_s: _Size | None = None
     needs_crlf: bool = False
     presents_leaf_only: bool = False
     no_boot_on_reconnect: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from deploy.ctl.tool import COMMANDS
 from simulator.charger import Charger
 from simulator.fleet import AdminClient, Fleet, FleetPlan
 from simulator.fleet.version_text import parse_versions
 from tests.conformance.control_plane import ControlPlane
 from tests.faults.depot import EAGER
 from tests.faults.plant import RUN
+from tests.integration.ctl_world import RealTime, run
+from tests.integration.ctl_world import Said as ToolSaid
 
 pytestmark = pytest.mark.xdist_group("up")
 
@@ -81,9 +84,11 @@ async def ctl(plane: ControlPlane, token_file: Path, *words: str) -> Said:
 
 
 @asynccontextmanager
-async def fleet_of(plane: ControlPlane, version: str, prefix: str) -> AsyncIterator[list[Charger]]:
+async def fleet_of(
+    plane: ControlPlane, version: str, prefix: str, chargers: int = 1
+) -> AsyncIterator[list[Charger]]:
     plan = FleetPlan(
-        chargers=1,
+        chargers=chargers,
         target_url=plane.ocpp_url.replace("127.0.0.1", "localhost"),
         prefix=prefix,
         seed=next(_seeds),
@@ -181,6 +186,139 @@ async def test_lists_are_tables_of_80_columns_or_json(plane: ControlPlane, token
         assert charger_id in {one["charger_id"] for one in connected["items"]}
         few = await ctl(plane, token_file, "chargers", "--q", charger_id, "--limit", "1")
         assert len(few.lines) == 2
+
+
+@pytest.fixture
+def tool(plane: ControlPlane, token_file: Path) -> Callable[..., Awaitable[ToolSaid]]:
+    """The tool in this process: nothing but its start is left out, and no line may be too wide."""
+    return lambda *words: run(plane.admin_url, token_file, RealTime(), *words)
+
+
+READS = [
+    (each.thing, each.action) if each.action else (each.thing,)
+    for each in COMMANDS
+    if each.action in ("list", "baseline", "counts", "subscriptions", "checkpoints") or each.thing == "events"
+]
+
+
+async def test_everything_that_can_be_listed_is_listed(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]]
+) -> None:
+    async with fleet_of(plane, "2.0.1", "everything") as (charger,):
+        await plane.until_charger(charger.configuration.charger_id, lambda seen: seen["session"])
+        assert len(READS) >= 20
+        for words in READS:
+            said = await tool(*words)
+            assert (said.status, said.err) == (0, ""), (words, said)
+            assert (await tool(*words, "--json")).body is not None
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+async def test_one_charger_is_led_from_its_first_certificate_to_its_revocation(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]], tmp_path: Path, version: str
+) -> None:
+    async with fleet_of(plane, version, f"led{version.replace('.', '')}") as (charger,):
+        charger_id = charger.configuration.charger_id
+        await plane.until_charger(charger_id, lambda seen: seen["session"])
+        wait = ("--reason", "test", "--wait", "--within", "40")
+        rotated = await tool("key", "rotate", charger_id, *wait)
+        assert rotated.status == 0, rotated
+        issued = await tool("jobs", "open", "issue", "--charger", charger_id, *wait, "--json")
+        assert (issued.status, issued.body["state"]) == (0, "succeeded"), issued
+        assert "awaiting-trust-anchor" in issued.err, "told while it was on its way"
+        certificate_id = issued.body["certificate_id"]
+        shown = await tool("jobs", "show", issued.body["job_id"])
+        assert "CertificateInstalled" in shown.out
+        assert certificate_id in (await tool("chargers", "show", charger_id)).out
+        assert "active, managed" in (await tool("certificates", "show", certificate_id)).out
+        pem = (await tool("certificates", "show", certificate_id, "--pem")).out
+        assert pem.startswith("-----BEGIN CERTIFICATE-----")
+        assert (await tool("anchor", "install", charger_id, *wait)).status == 0
+        renewed = await tool("jobs", "open", "renew", "--charger", charger_id, *wait)
+        assert renewed.status == 0, renewed
+        log = tmp_path / "charger.log"
+        fetched = await tool(
+            "log", "fetch", charger_id, "--save", str(log), "--reason", "test", "--within", "40"
+        )
+        assert (fetched.status, log.stat().st_size > 0) == (0, True), fetched
+        payload = '{"requestedMessage": "Heartbeat"}'
+        called = await tool("call", charger_id, "TriggerMessage", "--payload", payload)
+        assert (called.status, "answered" in called.out) == (0, True), called
+        current = (await plane.charger(charger_id))["slots"][0]["current"]["certificate_id"]
+        assert current != certificate_id
+        revoked = await tool(
+            *("certificates", "revoke", current, "--reason", "key_compromise", "--wait", "--within", "40")
+        )
+        assert revoked.status == 0, revoked
+        assert "revoked" in (await tool("certificates", "show", current)).out
+        refused = await tool("certificates", "revoke", "nothing", "--reason", "superseded")
+        assert (refused.status, "there is no certificate" in refused.err) == (2, True)
+
+
+async def test_many_are_shown_then_ordered_then_never_again(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]], tmp_path: Path
+) -> None:
+    async with fleet_of(plane, "2.0.1", "many", chargers=4) as fleet:
+        ids = [each.configuration.charger_id for each in fleet]
+        for charger_id in ids:
+            await plane.until_charger(charger_id, lambda seen: seen["session"])
+        file = tmp_path / "ids"
+        file.write_text("\n".join([*ids, "nobody-of-that-name"]))
+        words = ("jobs", "open", "issue", "--from-file", str(file), "--reason", "first")
+        looked = await tool(*words, "--json")
+        assert (looked.status, looked.body["outlook"]["ordered, begins now"]) == (0, 4)
+        assert [(await plane.charger(each))["slots"] for each in ids] == [[]] * 4
+        done = await tool(*words, "--yes", "--wait", "--within", "60", "--json")
+        assert done.status == 1, "one was refused"
+        assert [each["state"] for each in done.body["ordered"]] == ["succeeded"] * 4, done
+        assert [each["code"] for each in done.body["refused"]] == ["unknown-charger"]
+        again = await tool(*words, "--yes", "--json")
+        jobs = [
+            {each["charger_id"]: each["job_id"] for each in said.body["ordered"]} for said in (done, again)
+        ]
+        assert jobs[0] == jobs[1]
+        certificates = [row["charger_id"] for row in (await tool("certificates", "--json")).body["items"]]
+        assert [certificates.count(each) for each in ids] == [1] * 4
+
+
+async def test_a_policy_is_looked_at_saved_and_taken_back(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]]
+) -> None:
+    async with fleet_of(plane, "2.0.1", "policy") as (charger,):
+        charger_id = charger.configuration.charger_id
+        cohort = (await plane.charger(charger_id))["cohort"]
+        change = ("policies", "set", f"cohort:{cohort}/charging_station", "--reason", "slow modems")
+        looked = await tool(*change, "reconnect_wait_s=601", "blackout_hours=05:00-08:30")
+        assert (looked.status, "nothing was saved" in looked.out) == (0, True)
+        assert "built-in" in (await tool("policies", "effective", charger_id, "--set")).out
+        saved = await tool(*change, "reconnect_wait_s=601", "blackout_hours=05:00-08:30", "--yes")
+        assert saved.status == 0, saved
+        effective = (await tool("policies", "effective", charger_id, "--set")).out
+        assert "601" in effective
+        assert "05:00-08:30" in effective
+        back = await tool(*change, "reconnect_wait_s=", "blackout_hours=", "--yes")
+        assert back.status == 0, back
+        assert "built-in" in (await tool("policies", "effective", charger_id, "--set")).out
+        bad = await tool(*change, "renew_before_days=9999", "--yes")
+        assert bad.status == 2, bad
+
+
+async def test_a_family_is_paused_and_taken_up_again(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]]
+) -> None:
+    async with fleet_of(plane, "2.0.1", "paused") as (charger,):
+        charger_id = charger.configuration.charger_id
+        family = (await plane.until_charger(charger_id, lambda seen: seen["session"]))["family"]
+        words = ("family", family, "--reason", "test")
+        assert "nothing was done" in (await tool("supervisors", "pause", *words)).out
+        assert (await tool("supervisors", "pause", *words, "--yes")).status == 0
+        try:
+            order = ("jobs", "open", "issue", "--charger", charger_id, "--reason", "x")
+            held = await tool(*order, "--wait", "--within", "3")
+            assert (held.status, "held" in held.out) == (3, True), held
+        finally:
+            assert (await tool("supervisors", "resume", *words, "--yes")).status == 0
+        assert (await tool(*order, "--wait", "--within", "40")).status == 0
 
 
 async def test_a_trace_shows_what_a_charger_and_we_say(plane: ControlPlane) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bfactors.capability import Capabilities
 from bfactors.errors import SettingsError, Unavailable
 from deploy.ctl.client import AdminClient, Refused
 from deploy.ctl.connection import checked_address, token_of
@@ -15,6 +16,7 @@ from deploy.ctl.family import FAMILIES
 from deploy.ctl.qualification import has_passed, limits_of, record_facts, record_outcome, walked
 from deploy.ctl.report import COLUMNS, Step, step_lines, table
 from deploy.ctl.walk import Walk
+from gateways.admin.family import CapabilitiesBody
 from tests.integration.ctl_world import CHARGER, Api, Said, Time, run, serving
 
 
@@ -192,6 +194,10 @@ async def test_what_was_said_of_a_family_before_stays(api: Api, walk: Walk) -> N
         "note": "bulletin 7",
     }
     assert set(changed) == {"cannot_delete", "max_chain_chars", "key_types"}
+
+
+def test_what_the_api_shows_of_a_family_can_be_written_back() -> None:
+    assert set(CapabilitiesBody.__struct_fields__) == set(Capabilities.__struct_fields__)
 
 
 async def test_nothing_new_writes_nothing(api: Api, walk: Walk) -> None:

@@ -135,6 +135,11 @@ def test_a_thing_alone_is_its_list_and_keeps_its_filters() -> None:
     assert (between.cohort, between.limit) == ("pilot", 5)
 
 
+@pytest.mark.parametrize("thing", [each.thing for each in COMMANDS if each.action == "list"])
+def test_a_list_may_be_called_by_its_name(thing: str) -> None:
+    assert filled(options(thing, "list")).chosen is filled(options(thing)).chosen
+
+
 def test_the_connection_may_come_from_the_environment(token: Path) -> None:
     environment = {"BF_CTL_ADMIN": "http://localhost:1", "BF_CTL_TOKEN_FILE": str(token)}
     assert connection_of(None, None, None, environment).base == "http://localhost:1"
@@ -158,6 +163,8 @@ class Wide(dict[str, Any]):
             return None
         if name in ("slots", "anchors", "states", "kinds", "cohorts", "modes", "capabilities", "counts"):
             return {} if name in ("counts", "capabilities") else []
+        if name == "waits_for":
+            return Wide()
         return 10**90 if name in ("count", "size") else "x\x1b[31m\n" * 40
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -548,7 +555,7 @@ async def test_a_log_that_is_refused_leaves_no_file(api: Api, ctl: Ctl, tmp_path
 @pytest.mark.parametrize("text", ["{", "[1]", "3", "@/nowhere"])
 async def test_a_payload_that_is_no_object_is_not_sent(api: Api, ctl: Ctl, text: str) -> None:
     with pytest.raises(SettingsError, match="payload"):
-        await ctl("call", "CP-1", "Reset", text)
+        await ctl("call", "CP-1", "Reset", "--payload", text)
     assert api.asked == []
 
 

@@ -140,6 +140,7 @@ def test_values_are_read_as_the_built_in_policy_has_them() -> None:
         "not_while_charging": True,
         "validity_days": 90,
     }
+    assert values_of(["none"], BUILT_IN, {"confirm_rung": "used"}) == {}
     assert values_of(["blackout_hours=none"], BUILT_IN, {}) == {"blackout_hours": []}
 
 
