@@ -17,15 +17,8 @@ HASH_CHARS_AT_LEAST = 12
 
 APPROVALS = Listing(
     "/api/v1/approvals",
-    ("approval", "kind", "about", "state", "author", "until"),
-    lambda body: (
-        body["approval_id"],
-        body["kind"],
-        _about(body),
-        body["state"],
-        body["author"],
-        cell.minute(body["expires_at"]),
-    ),
+    ("approval", "kind", "state", "about"),
+    lambda body: (body["approval_id"], body["kind"], body["state"], _about(body)),
 )
 
 

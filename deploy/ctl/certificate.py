@@ -21,7 +21,7 @@ CERTIFICATES = Listing(
         body["state"] + (", stale" if body["stale"] else ""),
         cell.day(body["not_after"]),
     ),
-    frozenset({0, 1}),
+    frozenset({0, 1, 4}),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_a_thing_alone_is_its_list_and_keeps_its_filters() -> None:
     assert (given.chosen.action, given.cohort, given.connected, given.site) == ("list", "pilot", False, None)
     between = filled(options("chargers", "--cohort", "pilot", "list", "--limit", "5"))
     assert (between.cohort, between.limit) == ("pilot", 5)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ctl.md").read_text(encoding="utf-8")
+SHOWN = [line.removeprefix("$ ctl ") for line in PAGE.splitlines() if line.startswith("$ ctl ")]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_what_the_page_shows_can_be_typed(line: str) -> None:
+    assert options(*shlex.split(line)).chosen in COMMANDS
+
+
+def test_the_page_shows_output_that_fits_and_names_every_thing() -> None:
+    fenced = "".join(PAGE.split("```")[1::2])
+    printed = [line for line in fenced.splitlines() if not line.startswith("$ ")]
+    assert [line for line in printed if len(line) > COLUMNS] == []
+    words = set(re.findall(r"[a-z]+(?:-[a-z]+)*", PAGE))
+    assert [each.name for each in THINGS if not {each.name, *each.aliases} & words] == []
 
 
 @pytest.mark.parametrize("thing", [each.thing for each in COMMANDS if each.action == "list"])
