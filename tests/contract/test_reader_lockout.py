@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,8 @@ import pytest
 from bfactors.ledger_row import ChargerRow
 from bfactors.refusal import Refusal
 from bfactors.trust_end import NO_BUNDLE, TrustEnd
+from deploy.role.fleet_numbers import forecast
+from gateways.metrics import PrometheusMetrics
 from persistence.ledger_store import PostgresLedgerStore
 from persistence.migration import known_migrations, migrate
 from persistence.reader import LedgerReader
@@ -198,3 +201,23 @@ async def test_rows_from_before_the_forecast_are_given_the_end_of_their_newest_c
         ("three", DAWN + 90 * DAY, "new", "b1"),
         ("two", None, None, NO_BUNDLE),
     ]
+
+
+async def test_the_gauge_names_family_cause_and_span_and_forgets_what_was_prevented(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    metrics = PrometheusMetrics(strict=True)
+    database: Any = SimpleNamespace(reader=reader)
+    await put(postgres_ledger_store, chargers=[ending("a", 5, family="F2")])
+    await forecast(database, metrics, DAWN, [])
+    line = b'bf_lockout_chargers{cause="certificate-expiry",family="F2",within="%s"} 1.0'
+    page = metrics.exposition()[0]
+    assert [span for span in (b"now", b"7d", b"30d", b"90d") if line % span in page] == [
+        b"7d",
+        b"30d",
+        b"90d",
+    ]
+    await put(postgres_ledger_store, chargers=[ending("a", 60, family="F2")])
+    await forecast(database, metrics, DAWN, [])
+    page = metrics.exposition()[0]
+    assert [span for span in (b"now", b"7d", b"30d", b"90d") if line % span in page] == [b"90d"]
