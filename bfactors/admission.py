@@ -16,6 +16,10 @@ CredentialState = Literal[
 ]
 
 
+Unproven = Literal["no", "admitted", "refused"]
+"""What becomes of a leaf of which nobody knows whether its issuer, who is not us, has revoked it; `no`: that is known."""
+
+
 class KeyVerifier(msgspec.Struct, frozen=True):
     """One AuthorizationKey (Basic password) the charger may present.
 
@@ -36,6 +40,7 @@ class KnownCredential(msgspec.Struct, frozen=True):
     state: CredentialState
     not_after: datetime
     admit_until: datetime | None = None
+    unproven: Unproven = "no"
 
 
 class Speaker(msgspec.Struct, frozen=True):

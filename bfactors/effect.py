@@ -100,6 +100,25 @@ class WatchPublication(_Effect, frozen=True, kw_only=True):
     not_after: datetime
 
 
+class CheckForeign(_Effect, frozen=True, kw_only=True):
+    """Keep knowing whether a leaf that somebody else issued is revoked: `known_status` is what the ledger has of it.
+
+    `authority_arn` names the issuer by its subject; what was `good` may be repeated until `good_until`.
+    """
+
+    effect_id: str
+    charger_id: str
+    purpose: str
+    certificate_id: str
+    authority_arn: str
+    chain_pem: str
+    serial_number: str
+    crl_addresses: tuple[str, ...]
+    ocsp_addresses: tuple[str, ...]
+    known_status: str
+    good_until: datetime | None = None
+
+
 class StartRenewal(_Effect, frozen=True, kw_only=True):
     """Send the command that renews a certificate, at the purpose's own pace."""
 
@@ -134,6 +153,7 @@ Effect = (
     | ReconcileAuthority
     | RevokeCertificate
     | WatchPublication
+    | CheckForeign
     | StartRenewal
     | MintKey
 )

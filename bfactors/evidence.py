@@ -356,6 +356,20 @@ class RevocationListed(_Body, frozen=True, kw_only=True):
     revoked_at: datetime
 
 
+class ForeignRevocationSeen(_Body, frozen=True, kw_only=True):
+    """What the issuer of somebody else's certificate says of it now: `good`, `revoked`, or `unknown` for the reason given."""
+
+    certificate_id: str
+    status: str
+    source: str | None = None
+    address: str | None = None
+    this_update: datetime | None = None
+    good_until: datetime | None = None
+    revoked_at: datetime | None = None
+    code: str | None = None
+    message: str | None = None
+
+
 class RevocationListStale(_Body, frozen=True, kw_only=True):
     """A CA's list was read after the date by which it was to be replaced."""
 
@@ -446,6 +460,7 @@ EvidenceBody = (
     | RevocationListed
     | RevocationUnlisted
     | RevocationListStale
+    | ForeignRevocationSeen
     | KeyMinted
     | KeyNotMinted
     | DeadlinePassed

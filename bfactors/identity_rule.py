@@ -39,6 +39,8 @@ ENDED = frozenset({"revoked", "inactive", "rejected"})
 """States of a leaf that also cut the sessions it has opened."""
 _BASIC_MESSAGE = "user or password refused"
 _SUPERSEDED = "superseded-credential"
+UNPROVEN = "revocation-unknown"
+"""Of a session with a leaf of somebody else's, whose revocation nobody could look up."""
 
 
 class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +223,14 @@ def _credential_state(upgrade: Upgrade) -> Problem | None:
     return credential_problem(known, upgrade.now)
 
 
+def _credential_unproven(upgrade: Upgrade) -> Problem | None:
+    known = known_credential(upgrade)
+    if known is None or known.unproven != "refused":
+        return None
+    message = "whether the issuer of the client certificate has revoked it is not known"
+    return Problem("credential-revocation-unknown", message)
+
+
 def _controller_state(upgrade: Upgrade) -> Problem | None:
     """A controller's leaf may be in the inventory too, as another charger's: revoked there it speaks for nobody."""
     spoken = speaker(upgrade)
@@ -319,6 +329,7 @@ RULES: tuple[Rule, ...] = (
     Rule("basic-correct", 401, _basic_wrong),
     Rule("credential-known", 403, _credential_unknown),
     Rule("credential-in-use", 403, _credential_state),
+    Rule("credential-not-revoked", 403, _credential_unproven),
     Rule("credential-path", 403, _path),
     Rule("credential-organization", 403, _organization),
     Rule("credential-common-name", 403, _common_name),
@@ -355,6 +366,8 @@ def admit(upgrade: Upgrade) -> Admitted | AdmissionRefused:
 def _flags(known: KnownCredential, now: datetime) -> tuple[str, ...]:
     """What is unusual about an admitted leaf; an expired one keeps its charger Pending (A00.FR.429)."""
     flags = [_SUPERSEDED] if known.state == "superseded" else []
+    if known.unproven == "admitted":
+        flags.append(UNPROVEN)
     if known.state == "expired" or now > known.not_after:
         flags.append(EXPIRED_FLAG)
     return tuple(flags)

@@ -132,6 +132,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     reset on idle waits by itself, and in OCPP 1.6 every reset waits in any case. What cannot wait does not."""
     unexplained_certificates: str = "report"
     """What becomes of a certificate that our CA signed and nothing in the ledger accounts for: `report` or `revoke`."""
+    foreign_revocation: str = "soft"
+    """Revocation of leaves that others issued: `off` asks nobody; not known, `soft` lets them in and `hard` does not."""
     revocation_done: str = "ca"
     """When a revocation's job is done: `ca`, once the CA has accepted it, or `published`, once its list says so."""
     publication_wait_s: int = 3600
@@ -139,6 +141,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 UNEXPLAINED_CERTIFICATES = ("report", "revoke")
+FOREIGN_REVOCATION = ("off", "soft", "hard")
 REVOCATION_DONE = ("ca", "published")
 ALTERNATIVE_NAMES = ("as-asked", "none")
 
@@ -237,6 +240,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
         found.append(("approvals_needed", f"must name rollback, and others of {', '.join(APPROVAL_KINDS)}"))
     if policy.unexplained_certificates not in UNEXPLAINED_CERTIFICATES:
         found.append(("unexplained_certificates", "must be report or revoke"))
+    if policy.foreign_revocation not in FOREIGN_REVOCATION:
+        found.append(("foreign_revocation", "must be off, soft or hard"))
     if policy.revocation_done not in REVOCATION_DONE:
         found.append(("revocation_done", "must be ca or published"))
     for name in ("factory_certificate", "anchor_over_plain"):

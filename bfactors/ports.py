@@ -413,6 +413,14 @@ class RevocationReader(Protocol):
         ...
 
 
+class ForeignReader(RevocationReader, Protocol):
+    """Of certificates that others issued."""
+
+    async def issuer_of(self, chain_pem: str) -> str | None:
+        """The certificate that signed the first of a chain, from beside it or from settings; None: it is not at hand."""
+        ...
+
+
 class IssuedSample(Protocol):
     """Callable from any lane."""
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bfactors.ports import Clock, EvidenceLog, IssuedSample, Metrics, RevocationReader
+from bfactors.ports import Clock, EvidenceLog, ForeignReader, IssuedSample, Metrics, RevocationReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,5 +17,16 @@ class PublicationPorts:
     evidence: EvidenceLog
     clock: Clock
     metrics: Metrics
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignPorts:
+    """What looking up others' certificates needs."""
+
+    reader: ForeignReader
+    evidence: EvidenceLog
+    clock: Clock
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     uniform: Callable[[float, float], float] = random.uniform

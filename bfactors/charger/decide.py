@@ -17,6 +17,7 @@ from bfactors.charger import (
     clock_fact,
     delivery,
     departure,
+    foreign,
     issuance,
     key_rotation,
     log_collection,
@@ -208,6 +209,8 @@ def _apply(draft: Draft, body: v.EvidenceBody) -> SessionFact | None:
             revocation.refused_at_edge(draft, body)
         case v.RevocationListed():
             revocation.listed(draft, body)
+        case v.ForeignRevocationSeen():
+            foreign.seen(draft, body)
         case v.RevocationUnlisted():
             revocation.unlisted(draft, body)
         case v.KeyMinted():

@@ -85,7 +85,9 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
         case e.ChargerReplaced():
             return evolve_departure.replaced(state, event, now)
         case e.AdmissionRuleChanged():
-            return replace(state, subject_match=event.subject_match)
+            return replace(
+                state, subject_match=event.subject_match, foreign_revocation=event.foreign_revocation
+            )
         case e.ChargerCapabilitiesSet():
             return replace(state, own_capabilities=event.capabilities)
         case e.CapabilitiesChanged():
@@ -237,6 +239,7 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             | e.CertificateRevocationPublished()
             | e.CertificateRevocationUnpublished()
             | e.RevocationFollowUpOpened()
+            | e.ForeignRevocationChecked()
             | e.RevocationContradicted()
             | e.CertificateExpired()
             | e.CertificateExpiryEscalated()

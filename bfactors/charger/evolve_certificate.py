@@ -22,6 +22,7 @@ ChangeEvent = (
     | e.CertificateRevocationPublished
     | e.CertificateRevocationUnpublished
     | e.RevocationFollowUpOpened
+    | e.ForeignRevocationChecked
     | e.RevocationContradicted
     | e.CertificateExpired
     | e.CertificateExpiryEscalated
@@ -143,6 +144,10 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
         case e.CertificateRevocationUnpublished():
             said = (event.reason_code, event.reason_message)
             certificate = replace(certificate, unpublished=said, is_publication_over=event.is_over)
+        case e.ForeignRevocationChecked():
+            certificate = replace(
+                certificate, foreign_status=event.status, foreign_good_until=event.good_until
+            )
         case e.RevocationFollowUpOpened(kind="replacement"):
             certificate = replace(certificate, replacement_job_id=event.follow_up_job_id)
         case e.RevocationFollowUpOpened():

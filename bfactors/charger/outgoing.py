@@ -6,7 +6,7 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
-from bfactors.charger import deletion, departure, key_rotation, operator_call
+from bfactors.charger import deletion, departure, foreign, key_rotation, operator_call
 from bfactors.charger.own_policy import policy_of
 from bfactors.charger.pause import is_urgent, replaces_compromised
 from bfactors.charger.pending_key import PendingKey
@@ -167,6 +167,9 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
             else _issue(state, job, attempt, authority)
         )
     for certificate in state.certificates.values():
+        check = foreign.check_of(state, certificate)
+        if check is not None:
+            found.append(check)
         if certificate.awaits_publication:
             found += _watch(state, certificate, facts)
         if certificate.revocation_requested_at is not None and certificate.state != "revoked":
@@ -320,7 +323,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
         allowed_profiles=allowed_profiles(state),
         keys=state.keys,
         credentials=tuple(
-            _known(certificate)
+            _known(state, certificate)
             for certificate in state.certificates.values()
             if purpose(certificate.purpose).is_session_credential
         ),
@@ -356,7 +359,7 @@ _ADMISSION_STATE: dict[str, CredentialState] = {
 }
 
 
-def _known(certificate: CertificateRecord) -> KnownCredential:
+def _known(state: ChargerState, certificate: CertificateRecord) -> KnownCredential:
     revoked = certificate.revocation_requested_at is not None
     return KnownCredential(
         fingerprint_sha256=certificate.fingerprint_sha256,
@@ -368,4 +371,5 @@ def _known(certificate: CertificateRecord) -> KnownCredential:
         else _ADMISSION_STATE[certificate.state],
         not_after=certificate.not_after,
         admit_until=certificate.admit_until,
+        unproven=foreign.unproven(state, certificate),
     )

@@ -90,6 +90,8 @@ def is_behind(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
     policy = policy_of(state, facts, session_purpose().name, now)
     if incident.is_concerned(state, facts, now):
         return True
+    if policy.foreign_revocation != state.foreign_revocation:
+        return True
     return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
 
 
@@ -104,12 +106,14 @@ def _follow_capabilities(draft: Draft) -> None:
 
 
 def _follow_admission_rule(draft: Draft) -> None:
-    rule = draft.policy(session_purpose().name).subject_match
-    if rule != draft.state.subject_match:
+    policy = draft.policy(session_purpose().name)
+    rule = (policy.subject_match, policy.foreign_revocation)
+    if rule != (draft.state.subject_match, draft.state.foreign_revocation):
         draft.record(
             e.AdmissionRuleChanged(
                 charger_id=draft.state.charger_id,
-                subject_match=rule,
+                subject_match=policy.subject_match,
+                foreign_revocation=policy.foreign_revocation,
                 policy_version=draft.context.facts.policies.version,
             )
         )

@@ -93,6 +93,9 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     publication: Publication | None = None
     unpublished: tuple[str, str] | None = None
     """Why its revocation is not, or not yet, known to others: code and message."""
+    foreign_status: str = "unchecked"
+    """Of a leaf that somebody else issued: what its issuer says, `good`, `revoked` or `unknown`."""
+    foreign_good_until: datetime | None = None
     is_publication_over: bool = False
     """It never will be: nobody looks for it any more."""
     admit_until: datetime | None = None
@@ -411,6 +414,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     paused_reason: str | None = None
     subject_match: str = "exact"
     """The naming rule its admission record was made under."""
+    foreign_revocation: str = "soft"
+    """How that record minds revocations of leaves that others issued."""
     session: SessionFact | None = None
     lost_session_id: str | None = None
     """The live session, if it ended only because its node was lost: the node may state it again."""

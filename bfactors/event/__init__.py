@@ -160,6 +160,7 @@ from bfactors.event.revocation import (
     CertificateRefusedAtEdge,
     CertificateRevocationPublished,
     CertificateRevocationUnpublished,
+    ForeignRevocationChecked,
     RevocationFollowUpOpened,
     RevocationListOverdue,
 )
@@ -258,6 +259,7 @@ __all__ = [
     "FamilyFactsSet",
     "FamilyQualified",
     "FleetEvent",
+    "ForeignRevocationChecked",
     "IdentityChanged",
     "IdentityEvent",
     "IdentityRegistered",
@@ -429,6 +431,7 @@ ChargerEvent = (
     | CertificateRevocationPublished
     | CertificateRevocationUnpublished
     | RevocationFollowUpOpened
+    | ForeignRevocationChecked
     | CertificateExpired
     | CertificateExpiryEscalated
     | CertificateRenewalDue

@@ -49,6 +49,19 @@ class RevocationFollowUpOpened(LedgerRecord, frozen=True, kw_only=True):
     follow_up_job_id: str
 
 
+class ForeignRevocationChecked(LedgerRecord, frozen=True, kw_only=True):
+    """The issuer of a leaf that is not ours says something new of it, or (`unknown`) can be asked no more."""
+
+    certificate_id: str
+    status: str
+    source: str | None
+    address: str | None
+    this_update: datetime | None
+    good_until: datetime | None
+    reason_code: str | None
+    reason_message: str | None
+
+
 class RevocationListOverdue(LedgerRecord, frozen=True, kw_only=True):
     """A CA's list is older than it says it may be: what was revoked since is not known to others."""
 

@@ -8,10 +8,11 @@ from actors.issuance.message import Settled, Wanted
 from actors.issuance.ports import IssuancePorts
 from actors.key_desk import KeyDesk, KeyDeskPorts
 from actors.ledger.actor import LedgerActor, Ports
-from actors.publication import PublicationActor, PublicationPorts
+from actors.publication import ForeignActor, ForeignPorts, PublicationActor, PublicationPorts
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from actors.renewal import RenewalActor, RenewalPorts, pace_of
 from bfactors.effect import (
+    CheckForeign,
     Effect,
     IssueCertificate,
     MintKey,
@@ -30,11 +31,11 @@ from bfactors.ports import (
     EdgeWatch,
     EvidenceLog,
     EvidenceReader,
+    ForeignReader,
     IssuedSample,
     KeyVerifiers,
     LedgerStore,
     Outbox,
-    RevocationReader,
     SecretStore,
 )
 from bfactors.purpose import purpose as spec_of
@@ -51,7 +52,7 @@ KEY_DESK = "key-desk"
 class PublicationMeans:
     """How core looks at what CAs publish."""
 
-    reader: RevocationReader
+    reader: ForeignReader
     sample: IssuedSample
 
 
@@ -90,6 +91,8 @@ def child_of(effect: Effect) -> str:
             duty = "issuance"
         case WatchPublication():
             duty = "publication"
+        case CheckForeign():
+            duty = "foreign"
     return f"{duty}/{effect.purpose}"
 
 
@@ -120,6 +123,11 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
     runtime.tree.purpose(session_purpose().name).start_child(
         KEY_DESK, _key_desk(runtime, ports), router.notified(KEY_DESK)
     )
+    if ports.publication is not None:
+        name = f"foreign/{session_purpose().name}"
+        runtime.tree.purpose(session_purpose().name).start_child(
+            name, _foreign(runtime, ports.publication, ports), router.notified(name)
+        )
     for partition in range(PARTITIONS):
         runtime.tree.ledger().start_child(
             f"ledger-{partition:02d}", _ledger(runtime, partition, owner, ports, router)
@@ -219,6 +227,16 @@ def _publication(
                 clock=runtime.clock,
                 metrics=runtime.metrics,
             ),
+        )
+
+    return make
+
+
+def _foreign(runtime: Runtime, means: PublicationMeans, ports: CorePorts) -> Callable[[Lane], ForeignActor]:
+    def make(lane: Lane) -> ForeignActor:
+        return ForeignActor(
+            session_purpose().name,
+            ForeignPorts(reader=means.reader, evidence=ports.evidence_log, clock=runtime.clock),
         )
 
     return make

@@ -9,6 +9,7 @@ from bfactors.ports import Clock, Metrics
 from bfactors.revocation_answer import RevocationAnswer
 from bfactors.revocation_list import RevocationList
 from bfactors.settings import Settings
+from deploy.role.certificate_desk import issuers_in
 from gateways.egress.egress import HttpEgress
 from gateways.nats.lanes import run_on
 from gateways.ocsp.reader import RevocationSourceReader
@@ -29,7 +30,9 @@ class RevocationDesk:
         stand_in = urlsplit(settings.aws_endpoint_url).hostname
         hosts = [*settings.egress_allowed_hosts, *([stand_in] if stand_in else [])]
         self._egress = HttpEgress(metrics, allowed_hosts=hosts)
-        self._reader = RevocationSourceReader(self._egress, clock)
+        self._reader = RevocationSourceReader(
+            self._egress, clock, issuers_in(settings.revocation_issuers_file)
+        )
         self._loop = loop
 
     async def list_at(self, address: str, issuer_pem: str) -> RevocationList:
@@ -37,6 +40,9 @@ class RevocationDesk:
 
     async def answer_at(self, address: str, issuer_pem: str, serial_number: str) -> RevocationAnswer:
         return await self._over(self._reader.answer_at(address, issuer_pem, serial_number))
+
+    async def issuer_of(self, chain_pem: str) -> str | None:
+        return await self._over(self._reader.issuer_of(chain_pem))
 
     async def _over(self, work: Coroutine[Any, Any, T]) -> T:
         return await run_on(self._loop, work, "egress")

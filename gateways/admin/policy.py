@@ -12,6 +12,7 @@ from bfactors.policy import (
     ALTERNATIVE_NAMES,
     BUILT_IN,
     EXTENDED_KEY_USAGES,
+    FOREIGN_REVOCATION,
     KEY_REBOOTS,
     KEY_ROTATION_TRIGGERS,
     MODES,
@@ -54,6 +55,7 @@ _CHOICES = {
     "key_rotation_triggers": KEY_ROTATION_TRIGGERS,
     "unexplained_certificates": UNEXPLAINED_CERTIFICATES,
     "revocation_done": REVOCATION_DONE,
+    "foreign_revocation": FOREIGN_REVOCATION,
 }
 """Texts of a policy that are one of a few."""
 _MAY_BE_EMPTY = {"key_rotation_triggers"}

@@ -37,7 +37,7 @@ class World:
         self.issuer = Issuer()
         self.issuer_pem = self.issuer.certificate.public_bytes(serialization.Encoding.PEM).decode()
         self.revoked: set[int] = set()
-        self.said: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
         self.list_of: datetime | None = None
         self.failure: Exception | None = None
         self.read: list[tuple[float, str]] = []
@@ -82,7 +82,7 @@ class World:
 
     async def answer_at(self, address: str, issuer_pem: str, serial_number: str) -> RevocationAnswer:
         self.asked.append(serial_number)
-        status = self.said.get(serial_number, "Good")
+        status = self.answers.get(serial_number, "Good")
         return RevocationAnswer(status, self.time.now(), None, START if status == "Revoked" else None)  # type: ignore[arg-type]
 
     async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
@@ -218,7 +218,7 @@ async def test_the_responder_is_asked_where_no_list_says_so() -> None:
     world.want(ocsp_addresses=(RESPONDER,))
     await world.time.advance(6)
     assert (world.asked, world.facts(v.RevocationListed)) == (["ab"], [])
-    world.said["ab"] = "Revoked"
+    world.answers["ab"] = "Revoked"
     await world.time.advance(60)
     (listed,) = world.facts(v.RevocationListed)
     assert isinstance(listed, v.RevocationListed)

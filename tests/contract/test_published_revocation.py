@@ -147,3 +147,21 @@ async def test_faults_can_be_put_in_the_way_of_lists_and_answers(tmp_path: Path)
         with pytest.raises(NotFetched):
             await look.reader.answer_at(named.ocsp[0], look.issuer_pem, "ab")
         await look.reader.list_at(named.crl[0], look.issuer_pem)
+
+
+async def test_the_issuer_of_a_leaf_is_found_beside_it_or_in_settings_and_proves_itself(
+    tmp_path: Path,
+) -> None:
+    async with looking(tmp_path) as look:
+        _, pem = await look.leaf()
+        assert await look.reader.issuer_of(pem + look.issuer_pem) == look.issuer_pem + "\n"
+        assert await look.reader.issuer_of(pem) is None
+        assert await look.reader.issuer_of(pem + pem) is None
+        assert await look.reader.issuer_of("nonsense") is None
+        issuers = tuple(x509.load_pem_x509_certificates(look.issuer_pem.encode()))
+        egress = HttpEgress(PrometheusMetrics(strict=True))
+        try:
+            from_settings = RevocationSourceReader(egress, look.desk.peer.clock, issuers)
+            assert await from_settings.issuer_of(pem) == look.issuer_pem + "\n"
+        finally:
+            await egress.close()

@@ -14,6 +14,7 @@ from bfactors.admission import (
     KeyVerifier,
     KnownCredential,
     PresentedCredential,
+    Unproven,
 )
 from bfactors.exchange import ExchangeRules
 from bfactors.identity_rule import (
@@ -181,6 +182,23 @@ def test_a_superseded_leaf_within_its_grace_is_flagged() -> None:
     decided = admit(msgspec.structs.replace(MUTUAL, record=record))
     assert isinstance(decided, Admitted)
     assert decided.flags == ("superseded-credential",)
+
+
+@pytest.mark.parametrize(
+    ("unproven", "expected"),
+    [("no", ()), ("admitted", ("revocation-unknown",)), ("refused", "403 credential-revocation-unknown")],
+)
+def test_a_leaf_nobody_vouches_for_is_flagged_or_refused(
+    unproven: Unproven, expected: str | tuple[str, ...]
+) -> None:
+    known = msgspec.structs.replace(credential("active"), unproven=unproven)
+    record = msgspec.structs.replace(RECORD, credentials=(known,))
+    decided = admit(msgspec.structs.replace(MUTUAL, record=record))
+    if isinstance(decided, Admitted):
+        assert decided.flags == expected
+    else:
+        assert f"{decided.http_status} {decided.reason}" == expected
+    assert cut_problem(record, known.fingerprint_sha256, None) is None, "an open session goes on"
 
 
 def test_an_expired_leaf_is_forgiven_only_when_asked_for() -> None:
