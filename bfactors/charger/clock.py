@@ -242,7 +242,7 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         yield listing
     yield from migration.moments(state, policy)
     yield from approval.moments(state)
-    yield from incident.moments(state, facts)
+    yield from incident.moments(state, facts, now)
     yield from own_policy.moments(state, facts, now)
     yield from rollback.moments(state)
     for certificate in state.certificates.values():

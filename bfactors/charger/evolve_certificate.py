@@ -132,8 +132,11 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
                 incident_id=event.incident_id,
                 is_denied=certificate.is_denied or event.is_denied,
             )
+            slot = _without(slot, certificate_id) if certificate.is_denied else slot
         case e.CertificateDenialLifted():
             certificate = replace(certificate, is_denied=False)
+            if certificate.state == "active" and slot.current is None:
+                slot = replace(slot, current=certificate_id)
         case e.CertificateRevoked():
             certificate = replace(certificate, state="revoked", revoked_at=event.revoked_at)
             slot = _without(slot, certificate_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bfactors import event as e
-from bfactors.charger import request
+from bfactors.charger import activation, request
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import CertificateRecord, ChargerState, open_issue, slot_key
 from bfactors.command import RequestJob
@@ -25,14 +25,22 @@ def follow(draft: Draft) -> None:
             _mark(draft, incident, certificate)
         if incident.state == "running" and has_turn(incident, draft.state.charger_id):
             _carry_out(draft, incident, draft.state.certificates[certificate.certificate_id])
-    for certificate in _lifted(draft.state, facts):
-        draft.record(
-            e.CertificateDenialLifted(
-                charger_id=draft.state.charger_id,
-                certificate_id=certificate.certificate_id,
-                incident_id=certificate.incident_id,
-            )
+    for certificate in list(_lifted(draft.state, facts)):
+        _lift(draft, certificate)
+
+
+def _lift(draft: Draft, certificate: CertificateRecord) -> None:
+    """It is in use again, or, where its slot or its job went on without it, has the grace of one that was replaced."""
+    draft.record(
+        e.CertificateDenialLifted(
+            charger_id=draft.state.charger_id,
+            certificate_id=certificate.certificate_id,
+            incident_id=certificate.incident_id,
         )
+    )
+    certificate = draft.state.certificates[certificate.certificate_id]
+    if certificate.is_usable and not _holds_its_slot(draft.state, certificate):
+        activation.supersede(draft, certificate, by=None, reason="incident-lifted")
 
 
 def is_concerned(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
@@ -122,12 +130,13 @@ def _lifted(state: ChargerState, facts: FleetFacts) -> Iterator[CertificateRecor
             yield certificate
 
 
-def moments(state: ChargerState, facts: FleetFacts) -> Iterator[datetime]:
+def moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[datetime]:
     """When a replacement that failed may be tried again."""
     if facts.incidents:
         for certificate in state.certificates.values():
-            if certificate.incident_id and certificate.is_usable and certificate.renew_again_at is not None:
-                yield certificate.renew_again_at
+            again = certificate.renew_again_at
+            if certificate.incident_id and certificate.is_usable and again is not None and again > now:
+                yield again
 
 
 def _carry_out(draft: Draft, incident: Incident, certificate: CertificateRecord) -> None:

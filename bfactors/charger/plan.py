@@ -128,6 +128,9 @@ def _plan_issue(draft: Draft, job: JobState) -> None:
         # whatever the CA says to it, nobody is to be given a leaf that no gateway lets in
         draft.fail(job, "certificate-ended", "the certificate is being revoked")
         return
+    if certificate.is_denied:
+        draft.fail(job, "certificate-ended", "the certificate is part of an incident and refused")
+        return
     match certificate.state:
         case "issued":
             _plan_install(draft, job, certificate)

@@ -10,7 +10,7 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.charger import clock, outgoing
+from bfactors.charger import clock, outgoing, plan
 from bfactors.charger.decide import ChargerCommand, Decision, decide_command, decide_evidence
 from bfactors.charger.evolve import evolve
 from bfactors.charger.project import project
@@ -139,6 +139,9 @@ class Model(World):
             certificate = state.certificates[known.certificate_id]
             if certificate.revocation_requested_at is not None or certificate.state == "revoked":
                 assert known.state == "revoked"
+            elif certificate.is_denied:
+                assert known.state == "inactive"
+        self._check_incidents(decision, state)
         self._check_not_locked_out(state)
         self.check_keys()
 
@@ -307,6 +310,23 @@ class Model(World):
             if isinstance(i.body, DeleteCertificate)
         ]
         assert any(one.hash_data not in deleting for one in self.charger.reported)
+
+    def _check_incidents(self, decision: Decision, state: ChargerState) -> None:
+        """What refuses has refused all that it is about; what replaces first takes nothing that is in use."""
+        going_on = [one for one in self.facts.incidents.values() if one.state != "ended"]
+        assert not plan.is_behind(state, self.facts, self.now) or any(
+            one.mode == "replace" for one in going_on
+        )
+        asked = {
+            event.certificate_id
+            for event in decision.events
+            if isinstance(event, e.CertificateRevocationRequested) and event.comment.startswith("incident ")
+        }
+        if asked and not any(one.mode == "revoke" for one in going_on):
+            in_use = {slot.current for slot in (self.before.slots if self.before else {}).values()}
+            ended = e.CertificateSuperseded | e.CertificateDeactivated
+            gone = {event.certificate_id for event in decision.events if isinstance(event, ended)}
+            assert not asked & in_use - gone, "revoked before another took its place"
 
     def _check_not_locked_out(self, state: ChargerState) -> None:
         """A leaf the charger said it took is admitted until another took its place, or somebody ended it."""

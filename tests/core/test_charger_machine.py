@@ -18,6 +18,7 @@ from bfactors.charger.decide import ChargerCommand
 from bfactors.effect import IssueCertificate, MintKey, ReconcileIssuance, RevokeCertificate, StartRenewal
 from bfactors.fleet.state import FleetFacts, SupervisorPause
 from bfactors.identity_rule import credential_problem
+from bfactors.incident import Incident, Selector
 from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
@@ -631,6 +632,37 @@ class ChargerMachine(KeyMoves):
         authority = self.model.facts.authorities["charging_station"]
         other = replace(authority, arn=authority.arn[:-1] + ("2" if authority.arn.endswith("1") else "1"))
         self._facts(replace(self.model.facts, authorities={"charging_station": other}))
+
+    @rule(
+        mode=st.sampled_from(["revoke", "replace"]),
+        percent=st.sampled_from([1, 100]),
+        then=st.sampled_from(["advances", "is-paused", "ends", "is-lifted"]),
+    )
+    def an_incident(self, mode: Any, percent: int, then: str) -> None:
+        """Opened about everything its CAs signed, or, while one goes on, moved to where it goes next."""
+        incidents = self.model.facts.incidents
+        present = next((one for one in incidents.values() if one.state != "ended"), None)
+        if present is None:
+            present = Incident(
+                incident_id=f"incident-{len(incidents)}",
+                name="i",
+                reason="r",
+                mode=mode,
+                revocation_reason="superseded",
+                selector=Selector(purpose="charging_station", families=("acme-one",)),
+                percent=percent,
+                expected=0,
+                author="a",
+                approver="b",
+                opened_at=self.model.now,
+            )
+        elif then == "advances":
+            present = replace(present, percent=100, state="running")
+        elif then == "is-paused":
+            present = replace(present, state="paused")
+        else:
+            present = replace(present, state="ended", ended_at=self.model.now, is_lifted=then == "is-lifted")
+        self._facts(replace(self.model.facts, incidents={**incidents, present.incident_id: present}))
 
     @rule()
     def change_the_bundle(self) -> None:

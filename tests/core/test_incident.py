@@ -172,7 +172,7 @@ def test_a_refused_certificate_is_not_renewed_nor_proved_by_a_late_session() -> 
     struck(world, incident(none_yet))
     refusal = world.request("renew").refusal
     assert refusal is not None
-    assert refusal.code == "certificate-ended"
+    assert refusal.code == "no-certificate"
     assert not certificate(world, active).is_usable
 
 
