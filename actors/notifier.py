@@ -32,7 +32,6 @@ LEASE = timedelta(seconds=15)
 RENEWED_EVERY_S = 5.0
 LOOKED_EVERY_S = 2.0
 AT_ONCE = 16
-KEPT = timedelta(days=30)
 
 Subscriptions = Callable[[], Awaitable[Mapping[str, Subscription]]]
 CohortOf = Callable[[str], Awaitable[str | None]]
@@ -100,7 +99,6 @@ class Notifier:
                 raise Fenced("the notifier's lease is gone")
             if self._position > self._written:
                 await self._take(lease, self._position, [])
-            await self._store.forget(self._clock.now() - KEPT)
 
     # ------------------------------------------------------------ going through the events
 

@@ -361,6 +361,22 @@ class SetFamilyFacts(_Command, frozen=True, kw_only=True):
     note: str = ""
 
 
+class SetRetention(_Command, frozen=True, kw_only=True):
+    """Have records of a kind kept for so many days (fleet)."""
+
+    kind: str
+    days: int
+    reason: str
+
+
+class RecordSweep(_Command, frozen=True, kw_only=True):
+    """Put on record what a run deleted (fleet); sent by the system itself."""
+
+    kind: str
+    count: int
+    before: datetime
+
+
 class RequestReconciliation(_Command, frozen=True, kw_only=True):
     """Have a purpose's CA compared with the ledger (fleet). The same run again changes nothing."""
 
@@ -433,6 +449,8 @@ Command = (
     | QualifyFamily
     | SetSubscription
     | RemoveSubscription
+    | SetRetention
+    | RecordSweep
     | RequestReconciliation
     | IdentityCommand
     | FirmwareCommand

@@ -336,7 +336,6 @@ class NotificationStore(Protocol):
         ...
 
     async def failed(self, telling: Telling, next_at: datetime, error: str) -> None: ...
-    async def forget(self, settled_before: datetime) -> int: ...
 
 
 class PublishedEvents(Protocol):
@@ -631,6 +630,18 @@ class PersonalIdentifiers(Protocol):
 
     async def sweep_retired(self, retired_before: datetime, limit: int) -> int:
         """Delete values whose last bearer was retired before that; how many."""
+        ...
+
+
+class RetentionStore(Protocol):
+    """What can be deleted when its time is over; core only, I/O lane only. Raises Unavailable."""
+
+    async def begin(self, now: datetime, every: timedelta) -> bool:
+        """Whether this round is the caller's: nobody in the system began one within `every`."""
+        ...
+
+    async def sweep(self, kind: str, before: datetime, limit: int) -> int:
+        """Delete up to `limit` records of a kind (`bfactors.retention`) that are older; how many."""
         ...
 
 

@@ -150,6 +150,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("bf_egress_requests_total", "counter", "Requests to addresses outside", ("outcome",)),
     MetricSpec("bf_egress_seconds", "histogram", "Duration of a request to an address outside", (), _CALL_S),
     MetricSpec("bf_notices_total", "counter", "Notices by what became of them", ("channel", "outcome")),
+    MetricSpec("bf_retention_deleted_total", "counter", "Records deleted past their time", ("kind",)),
     MetricSpec("bf_certificate_status_total", "counter", "Questions about revocation", ("source", "outcome")),
     # both
     MetricSpec("bf_supervisor_restarts_total", "counter", "Restarts by a supervisor", ("kind",)),

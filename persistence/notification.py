@@ -90,11 +90,6 @@ class PostgresNotifications:
                 *(next_at, _cut(error)),
             )
 
-    async def forget(self, settled_before: datetime) -> int:
-        """Delete what was settled long ago; how many that were."""
-        async with unavailable_when_lost():
-            return int(await self._pool.fetchval(_SQL["forget"], settled_before))
-
 
 def _cut(error: str | None) -> str | None:
     return None if error is None else error.replace("\x00", "")[:_ERROR_MAX_CHARS]

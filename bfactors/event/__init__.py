@@ -156,6 +156,10 @@ from bfactors.event.report import (
     SecurityEventEscalated,
     SecurityEventRecorded,
 )
+from bfactors.event.retention import (
+    RetentionSet,
+    RetentionSwept,
+)
 from bfactors.event.revocation import (
     CertificateRefusedAtEdge,
     CertificateRevocationPublished,
@@ -304,6 +308,8 @@ __all__ = [
     "ReconciliationRequested",
     "ReconnectStepTaken",
     "ReconnectedWithOldCertificate",
+    "RetentionSet",
+    "RetentionSwept",
     "RevocationContradicted",
     "RevocationFollowUpOpened",
     "RevocationListOverdue",
@@ -461,6 +467,8 @@ FleetEvent = (
     | FamilyQualified
     | NotificationSubscriptionSet
     | NotificationSubscriptionRemoved
+    | RetentionSet
+    | RetentionSwept
     | ApprovalRequested
     | ApprovalDecided
     | WaiverRequested

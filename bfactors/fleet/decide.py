@@ -19,6 +19,7 @@ from bfactors.fleet import (
     incident,
     policy,
     reconciliation,
+    retention,
     rollover,
     subscription,
     waiver,
@@ -26,6 +27,7 @@ from bfactors.fleet import (
 from bfactors.fleet.state import Bundle, FleetState, NodeTrust, SupervisorPause
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
+from bfactors.retention import KINDS as RETENTION_KINDS
 from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
 
 DirectCommand = (
@@ -44,6 +46,8 @@ DirectCommand = (
     | c.QualifyFamily
     | c.SetSubscription
     | c.RemoveSubscription
+    | c.SetRetention
+    | c.RecordSweep
     | c.RequestReconciliation
 )
 FleetCommand = DirectCommand | c.DecideFleetApproval
@@ -56,6 +60,8 @@ _KEPT_HERE = (
     e.RevocationListOverdue,
     e.NotificationSubscriptionSet,
     e.NotificationSubscriptionRemoved,
+    e.RetentionSet,
+    e.RetentionSwept,
     e.ApprovalRequested,
     e.ApprovalDecided,
     e.WaiverRequested,
@@ -183,6 +189,11 @@ def _carry_out(
                 return FleetDecision(state=state, refusal=gone)
             secret_id = state.subscriptions[command.subscription_id].secret_id
             return _decided(state, now, gone, result={"secret_id": secret_id})
+        case c.SetRetention():
+            kept = retention.decided(state, command, actor)
+            return _of_retention(state, command.kind, kept, now)
+        case c.RecordSweep():
+            return _of_retention(state, command.kind, retention.swept(state, command), now)
         case c.RequestReconciliation():
             return _request_reconciliation(state, command, now)
         case _:
@@ -347,6 +358,8 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
         ):
             state = rollover.evolve(state, event, now)
             facts = state.facts
+        case e.RetentionSet() | e.RetentionSwept():
+            state = retention.evolve(state, event, now)
         case e.SecurityEventRecorded() | e.EvidenceQuarantined() | e.RevocationListOverdue():
             pass
         case _:
@@ -370,6 +383,16 @@ def _of_incident(
         return FleetDecision(state=state, refusal=event)
     decided = FleetDecision(state=state) if event is None else _decided(state, now, event)
     shown = incident.body(decided.state.facts.incidents[incident_id])
+    return msgspec.structs.replace(decided, result=shown)
+
+
+def _of_retention(
+    state: FleetState, kind: str, event: e.RetentionSet | e.RetentionSwept | Refusal | None, now: datetime
+) -> FleetDecision:
+    if isinstance(event, Refusal):
+        return FleetDecision(state=state, refusal=event)
+    decided = FleetDecision(state=state) if event is None else _decided(state, now, event)
+    shown = retention.body(decided.state, kind) if kind in RETENTION_KINDS else None
     return msgspec.structs.replace(decided, result=shown)
 
 

@@ -11,6 +11,7 @@ from bfactors.event import Anchor, ReconciliationItem
 from bfactors.incident import Incident
 from bfactors.notice import Subscription
 from bfactors.policy import PolicySet
+from bfactors.retention import LastSweep, RetentionRule
 from bfactors.waiver import Waiver
 
 
@@ -218,6 +219,9 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     history: dict[str, Bundle] = {}
     subscriptions: dict[str, Subscription] = {}
     """Who is told of what, by id."""
+    retention: dict[str, RetentionRule] = {}
+    swept: dict[str, LastSweep] = {}
+    """By kind of record: how long it is kept, where that was decided, and what last went."""
     reconciliations: dict[str, Reconciliation] = {}
     """By purpose."""
     retired: tuple[Authority, ...] = ()

@@ -34,6 +34,7 @@ from deploy.role.notifying import Notifying
 from deploy.role.revocation_desk import RevocationDesk
 from deploy.role.runtime import Runtime, cancel
 from deploy.role.server_trust import ServerTrust
+from deploy.role.sweeping import Sweeping
 from deploy.role.tree_pauses import TreePauses
 from gateways.nats.command_door import NatsCommandDoor
 from gateways.nats.control_view import NatsControlView
@@ -82,6 +83,7 @@ class CoreRole:
     desk: CertificateDesk = field(init=False)
     server_trust: ServerTrust = field(init=False)
     notifying: Notifying = field(init=False)
+    sweeping: Sweeping = field(init=False)
     revocations: RevocationDesk = field(init=False)
     authorities: AuthorityWatch = field(init=False)
 
@@ -107,6 +109,7 @@ class CoreRole:
         self.authorities = AuthorityWatch(
             self.database.reader, self.ca, self.evidence_log, self.runtime.clock, self.runtime.metrics
         )
+        self.sweeping = Sweeping(self.database, self.commands, self.runtime.clock, self.runtime.metrics)
         self.notifying = Notifying(
             owner=self.owner,
             settings=self.settings,
@@ -128,6 +131,7 @@ class CoreRole:
         await self.secrets.start()
         await self.desk.start()
         self.notifying.start()
+        self.sweeping.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._begin(), name="core start"))
         self._tasks.append(loop.create_task(self.health.run(), name="core health"))
@@ -253,6 +257,7 @@ class CoreRole:
         await self.secrets.stop()
         await self.desk.stop()
         await self.notifying.stop()
+        await self.sweeping.stop()
         await self.revocations.stop()
         if self._nodes is not None:
             await self._nodes.stop()

@@ -14,6 +14,7 @@ from persistence.notification import PostgresNotifications
 from persistence.personal_identifier import PostgresPersonalIdentifiers
 from persistence.proof import ProofReader
 from persistence.reader import LedgerReader
+from persistence.retention import PostgresRetention
 from persistence.role import OWNER, READER, WRITER, ensure_roles
 from persistence.secret import PostgresSecretStore
 from persistence.token import TokenStore
@@ -31,6 +32,7 @@ class Database:
     tokens: TokenStore
     secrets: PostgresSecretStore
     personal: PostgresPersonalIdentifiers
+    retention: PostgresRetention
     uploads: PostgresUploadTickets
     ca_desk: PostgresCaDesk
     certificates: PostgresCertificateIndex
@@ -50,13 +52,26 @@ class Database:
         tokens = await TokenStore.open(settings.postgres_writer_dsn)
         secrets = await PostgresSecretStore.reach(settings.postgres_writer_dsn, custody)
         personal = await PostgresPersonalIdentifiers.reach(settings.postgres_writer_dsn, custody)
+        retention = await PostgresRetention.reach(settings.postgres_writer_dsn, personal)
         uploads = await PostgresUploadTickets.reach(settings.postgres_writer_dsn)
         ca_desk = await PostgresCaDesk.reach(settings.postgres_writer_dsn)
         certificates = await PostgresCertificateIndex.reach(settings.postgres_reader_dsn)
         proofs = await ProofReader.open(settings.postgres_reader_dsn)
         notifications = await PostgresNotifications.reach(settings.postgres_writer_dsn)
         return cls(
-            *(store, reader, tokens, secrets, personal, uploads, ca_desk, certificates, proofs, notifications)
+            *(
+                store,
+                reader,
+                tokens,
+                secrets,
+                personal,
+                retention,
+                uploads,
+                ca_desk,
+                certificates,
+                proofs,
+                notifications,
+            )
         )
 
     async def close(self) -> None:
@@ -65,6 +80,7 @@ class Database:
         await self.tokens.close()
         await self.secrets.close()
         await self.personal.close()
+        await self.retention.close()
         await self.uploads.close()
         await self.ca_desk.close()
         await self.certificates.close()

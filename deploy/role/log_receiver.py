@@ -9,6 +9,7 @@ from typing import Any
 
 from bfactors.errors import SettingsError, Unavailable
 from bfactors.ports import LogStore
+from bfactors.retention import LOGS
 from bfactors.settings import Settings
 from deploy.role.core import CoreRole
 from deploy.role.log_desk import LogDesk, Uploads
@@ -33,6 +34,7 @@ class LogReceiverRole:
     ) -> None:
         self._runtime = runtime
         self._settings = settings
+        self._sweeping = core.sweeping
         self._store: DirectoryLogStore | S3LogStore = _store(settings)
         self._uploads = Uploads(core.database.uploads, core.evidence_log, runtime.clock)
         self._receiver = LogReceiver(
@@ -99,11 +101,13 @@ class LogReceiverRole:
         kept = timedelta(days=self._settings.log_retention_days)
         while True:
             try:
-                gone = await self._receiver.expire(self._runtime.clock.now() - kept)
+                before = self._runtime.clock.now() - await self._sweeping.logs_kept(kept)
+                gone = await self._receiver.expire(before)
             except Unavailable as away:
                 _LOG.info("old logs are not deleted yet: %s", away)
             else:
                 if gone:
+                    self._runtime.metrics.count("bf_retention_deleted_total", gone, kind=LOGS)
                     _LOG.info("%d logs past their retention were deleted", gone)
             await asyncio.sleep(EXPIRED_EVERY_S)
 

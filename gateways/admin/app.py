@@ -35,6 +35,7 @@ from gateways.admin.proven import Proven
 from gateways.admin.purpose import Purposes
 from gateways.admin.reconciliation import Reconciliations
 from gateways.admin.renewal import Renewals
+from gateways.admin.retention import RetentionRules
 from gateways.admin.rollover import Rollovers
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
@@ -104,6 +105,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         Rollovers(dependencies, fleet, commands),
         Incidents(dependencies, fleet, commands),
         Identities(dependencies, commands),
+        RetentionRules(fleet, commands),
         Purposes(),
         ServerCertificates(dependencies),
         FirmwareTrust(reader, commands),

@@ -94,6 +94,8 @@ MAY: Mapping[str, frozenset[str]] = {
     "identities.change": _OPERATION,
     "identities.retire": _OPERATION,
     "identities.erase_personal_data": _PKI,
+    "retention.list": _EVERYONE,
+    "retention.set": _PKI,
     "purposes.list": _EVERYONE,
     "incidents.forecast": _EVERYONE,
     "incidents.open": _PKI,

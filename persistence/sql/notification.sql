@@ -30,6 +30,3 @@ UPDATE notification SET state = $3, settled_at = $4, last_error = $5, attempts =
 -- name: failed
 UPDATE notification SET attempts = attempts + 1, next_at = $3, last_error = $4
  WHERE notice_id = $1 AND subscription_id = $2 AND state = 'pending';
-
--- name: forget
-WITH gone AS (DELETE FROM notification WHERE settled_at < $1 RETURNING 1) SELECT count(*) FROM gone;

@@ -94,16 +94,6 @@ async def test_what_failed_is_due_again_later_and_counts_its_attempts(store: Not
     assert first.notice == telling("1:7").notice
 
 
-async def test_what_was_settled_long_ago_is_forgotten(store: NotificationStore) -> None:
-    lease = await store.hold("a", LEASE)
-    assert lease is not None
-    await store.take(lease, 7, [telling("1:7"), telling("1:8"), telling("1:9")])
-    await store.settled(telling("1:7"), "delivered", NOW)
-    await store.settled(telling("1:8"), "given-up", NOW + timedelta(days=2), "unreachable")
-    assert await store.forget(NOW + timedelta(days=1)) == 1
-    assert [t.notice.notice_id for t in await store.due(NOW, 10)] == ["1:9"]
-
-
 async def test_a_reader_sees_what_was_told_and_how_it_went(
     in_postgres: PostgresNotifications, emptied_ledger_database: FreshDatabase
 ) -> None:

@@ -67,12 +67,6 @@ class FakeNotifications:
             self.pending[key] = replace(self.pending[key], attempts=self.pending[key].attempts + 1)
             self.next_at[key], self.errors[key] = next_at, error
 
-    async def forget(self, settled_before: datetime) -> int:
-        gone = [key for key, at in self.settled_at.items() if at < settled_before]
-        for key in gone:
-            del self.settled_at[key], self.states[key]
-        return len(gone)
-
 
 def _key(telling: Telling) -> Key:
     return telling.notice.notice_id, telling.subscription_id

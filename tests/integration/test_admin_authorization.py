@@ -79,6 +79,8 @@ EXPECTED = {
     "identities.change": "op",
     "identities.retire": "op",
     "identities.erase_personal_data": "p",
+    "retention.list": "vopra",
+    "retention.set": "p",
     "policies.list": "vopra",
     "policies.effective": "vopra",
     "policies.preview": "vopra",
