@@ -3,6 +3,7 @@
 A VIN, an EMAID or a PCID ends here: it is named and sealed before a command is made, and shown masked, to few.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bfactors.disclosed import Disclosed
+from bfactors.free_text import has_identifier
 from bfactors.identity_record.command import (
     ChangeIdentity,
     ErasePersonalData,
@@ -38,6 +40,7 @@ from gateways.admin.route import Answer, Call, Route
 
 _ROOT = "/api/v1/identities"
 _CHARGER: Kind = "charger"
+_LIKE_PCID = re.compile(r"\s*[A-Za-z0-9]{17,18}\s*", re.ASCII)
 _BY_NAME = (*KINDS, "evse_id", "host_name")
 """Queries of one scheme each."""
 _TEXT = r"^[^\u0000-\u001f\u007f-\u009f]+$(?!\n)"
@@ -83,7 +86,9 @@ class ErasePersonalDataBody(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
 
 class IdentityQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filters. `q`: a part of an identity's or a charger's id, or a whole external id."""
+    """Filters. `q`: a part of an identity's or a charger's id, or a whole external id; what looks like a VIN, an EMAID or a
+    PCID is looked for as such only.
+    """
 
     kind: Kind | UnsetType = UNSET
     state: Literal["registered", "retired"] | UnsetType = UNSET
@@ -199,10 +204,15 @@ class Identities:
     async def listed(self, call: Call, query: IdentityQuery) -> Answer:
         filters = given(query)
         sought = [self._sought(scheme, filters.pop(scheme)) for scheme in _BY_NAME if scheme in filters]
+        if "q" in filters:
+            names = self._every_name(filters["q"])
+            if _may_be_personal(filters["q"]):
+                del filters["q"]  # a database may log what it is asked
+                sought.append([name for name in names if is_personal(name)])
+            else:
+                filters["q_names"] = names
         if sought:
             filters["names"] = sought
-        if "q" in filters:
-            filters["q_names"] = self._every_name(filters["q"])
         found = await self._reader.identities(**filters)
         if isinstance(found, Refusal):
             raise Problem.of_refusal(found)
@@ -296,6 +306,11 @@ class Identities:
         values = await self._values.open(personal) if personal else {}
         may_see = call.token is not None and call.token.role in SEE_MASKED
         return [_shown(row, values, may_see=may_see) for row in rows]
+
+
+def _may_be_personal(text: str) -> bool:
+    """Whether a text looks like a VIN or an EMAID, or is as long as a PCID without anything else in it."""
+    return has_identifier(text) or _LIKE_PCID.fullmatch(text) is not None
 
 
 def _shown(row: Body, values: Mapping[str, Disclosed], *, may_see: bool) -> Body:

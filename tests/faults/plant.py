@@ -26,7 +26,7 @@ from deploy.embedded import DataDirectory, EmbeddedNats, EmbeddedPostgres
 from deploy.embedded.aws import EmbeddedAws
 from deploy.embedded.child import ChildCommand, ChildProcess
 from deploy.role.clock import SystemClock
-from deploy.role.custody import SealingKeyFile, write_private
+from deploy.role.custody import SealingKeyFile, make_pseudonym_keys, write_private
 from deploy.role.server_identity import ServerNames, obtain
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from gateways.ca.aws_session import AwsSettings
@@ -203,6 +203,8 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
         write_private(pepper, os.urandom(32).hex().encode())
     sealing_key = data.folder("secrets") / "sealing.key"
     SealingKeyFile.make(sealing_key)
+    pseudonym_key = data.folder("secrets") / "pseudonym.key"
+    make_pseudonym_keys(pseudonym_key)
     ocpp_port, admin_port, health_port = free_port(), free_port(), free_port()
     ocpp_url = f"wss://localhost:{ocpp_port}/ocpp"
     both = {
@@ -219,6 +221,7 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
         "BF_NATS_CORE_SEED_FILE": str(nats.seed_file("core")),
         "BF_OCPP_PUBLIC_URL": ocpp_url,
         "BF_SECRET_KEY_FILE": str(sealing_key),
+        "BF_PSEUDONYM_KEY_FILE": str(pseudonym_key),
         "BF_AWS_ENDPOINT_URL": aws.url,
         "BF_AWS_ACCESS_KEY_ID": "peer",
         "BF_AWS_SECRET_ACCESS_KEY": "peer",
