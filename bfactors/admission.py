@@ -84,6 +84,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[KnownCredential, ...] = ()
     spoken_for_by: tuple[Speaker, ...] = ()
     """Local controllers whose word counts as this charger's."""
+    factory_anchors: tuple[str, ...] = ()
+    """Fingerprints of CAs whose leaves let the charger in although nobody knows them, if they name its serial number."""
     expired_admitted_until: datetime | None = None
     """Until then its own expired leaf lets it in, Pending (A00.FR.429); None: not at all."""
     mode: Literal["accepted", "pending", "refused"] = "accepted"
@@ -108,6 +110,10 @@ class AdmissionPlace(msgspec.Struct, frozen=True):
 
 EXPIRED_FLAG = "expired-credential"
 """Of a session that was opened with an expired leaf: it is Pending until another leaf opens the next one."""
+
+
+FACTORY_FLAG = "factory-credential"
+"""Of a session that was opened with a leaf of the charger's factory: it is Pending until the next."""
 
 
 class PresentedCredential(msgspec.Struct, frozen=True):
@@ -140,6 +146,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     key_generation: int | None = None
     flags: tuple[str, ...] = ()
     """E.g. `superseded-credential`."""
+    chain_pem: str | None = None
+    """The leaf and what was shown above it, where the admission record does not list the leaf."""
 
 
 class AdmissionRefused(msgspec.Struct, frozen=True):

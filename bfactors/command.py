@@ -377,6 +377,14 @@ class RecordSweep(_Command, frozen=True, kw_only=True):
     before: datetime
 
 
+class SetFactoryAnchors(_Command, frozen=True, kw_only=True):
+    """Say which CAs give a family's chargers their factory certificates (fleet); replaces what was said before."""
+
+    family: str
+    anchors_pem: tuple[str, ...]
+    note: str = ""
+
+
 class RequestReconciliation(_Command, frozen=True, kw_only=True):
     """Have a purpose's CA compared with the ledger (fleet). The same run again changes nothing."""
 
@@ -446,6 +454,7 @@ Command = (
     | OpenIncident
     | ChangeIncident
     | SetFamilyFacts
+    | SetFactoryAnchors
     | QualifyFamily
     | SetSubscription
     | RemoveSubscription

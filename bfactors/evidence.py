@@ -38,7 +38,7 @@ class SessionOpened(_Body, frozen=True, kw_only=True):
     managed_identity_id: str | None = None
     """The unit that the admission record it was admitted by named."""
     leaf_pem: str | None = None
-    """The leaf itself, told where it is none that its admission record lists."""
+    """The leaf itself and what was shown above it, told where it is none that its admission record lists."""
 
 
 class SessionClosed(_Body, frozen=True, kw_only=True):

@@ -145,6 +145,8 @@ class FirmwareFold:
             case c.RegisterAuthority():
                 field = "certificate_pem"
                 texts = (body.certificate_pem, body.chain_pem, body.root_pem)
+            case c.SetFactoryAnchors():
+                field, texts = "anchors", body.anchors_pem
             case _:
                 return None
         found = next(overlaps(firmware_certificates(self.fleet), _readable(texts)), None)
@@ -205,6 +207,7 @@ def operational_certificates(state: FleetState) -> list[Certificate]:
         bundle.bundle_id: bundle for bundle in (*state.history.values(), *state.facts.bundles.values())
     }
     texts += [anchor.pem for bundle in bundles.values() for anchor in bundle.anchors]
+    texts += [anchor.pem for known in state.facts.families.values() for anchor in known.factory_anchors]
     return _readable(texts)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from bfactors.admission import (
     EXPIRED_FLAG,
+    FACTORY_FLAG,
     AdmissionRecord,
     AdmissionRefused,
     KeyVerifier,
@@ -206,12 +207,22 @@ def _is_controller(upgrade: Upgrade) -> bool:
     )
 
 
+def _may_be_factory(upgrade: Upgrade) -> bool:
+    """Whether an unknown leaf is to be judged as the factory's: its path must end where the record says."""
+    record = upgrade.record
+    is_open = upgrade.credential is not None and record is not None and bool(record.factory_anchors)
+    return is_open and known_credential(upgrade) is None and not _is_controller(upgrade)
+
+
+_UNKNOWN = Problem("credential-unknown", "the client certificate is not one of this charger's")
+
+
 def _credential_unknown(upgrade: Upgrade) -> Problem | None:
     if upgrade.credential is None or known_credential(upgrade) or speaker(upgrade):
         return None
     if _is_controller(upgrade):
         return Problem("not-spoken-for", "this local controller does not speak for this charger")
-    return Problem("credential-unknown", "the client certificate is not one of this charger's")
+    return None if _may_be_factory(upgrade) else _UNKNOWN
 
 
 def _credential_state(upgrade: Upgrade) -> Problem | None:
@@ -285,14 +296,21 @@ def _path(upgrade: Upgrade) -> Problem | None:
         upgrade.trust,
         upgrade.now,
         resumed=credential.resumed,
-        forgive_expired_leaf=upgrade.forgive_expired_leaf and speaker(upgrade) is None,
+        forgive_expired_leaf=upgrade.forgive_expired_leaf and known_credential(upgrade) is not None,
     )
-    return checked if isinstance(checked, Problem) else None
+    if isinstance(checked, Problem):
+        return checked
+    if _may_be_factory(upgrade) and upgrade.record is not None:
+        is_factory = not set(upgrade.record.factory_anchors).isdisjoint(checked.fingerprints[1:])
+        return None if is_factory else _UNKNOWN
+    return None
 
 
 def _organization(upgrade: Upgrade) -> Problem | None:
     record, credential = upgrade.record, upgrade.credential
-    if record is None or credential is None or record.organization is None or speaker(upgrade):
+    if record is None or credential is None or record.organization is None:
+        return None
+    if speaker(upgrade) or _may_be_factory(upgrade):
         return None
     found = certificate_of(credential.leaf_der).organizations
     if comparable(record.organization) in map(comparable, found):
@@ -304,10 +322,21 @@ def _common_name(upgrade: Upgrade) -> Problem | None:
     record, credential = upgrade.record, upgrade.credential
     if record is None or credential is None or speaker(upgrade):
         return None
+    if _may_be_factory(upgrade):
+        return _factory_name(record, certificate_of(credential.leaf_der).common_name)
     if names_charger(record, certificate_of(credential.leaf_der).common_name):
         return None
     return Problem(
         "common-name-mismatch", "the certificate's common name is not the one expected of this charger"
+    )
+
+
+def _factory_name(record: AdmissionRecord, common_name: str | None) -> Problem | None:
+    """A factory names the unit, whatever name we give the charger."""
+    if comparable(common_name or "") == comparable(record.serial_number):
+        return None
+    return Problem(
+        "common-name-mismatch", "the factory certificate's common name is not this charger's serial number"
     )
 
 
@@ -359,6 +388,9 @@ def admit(upgrade: Upgrade) -> Admitted | AdmissionRefused:
             fingerprint_sha256=spoken.fingerprint_sha256,
             flags=(spoken_for_flag(spoken.controller_id),),
         )
+    if upgrade.credential is not None:
+        leaf = fingerprint_sha256(upgrade.credential.leaf_der)
+        return Admitted(security_profile=3, fingerprint_sha256=leaf, flags=(FACTORY_FLAG,))
     key = matching_key(upgrade) if _uses_basic(upgrade) else None
     return Admitted(security_profile=upgrade.security_profile, key_generation=key.generation if key else None)
 
@@ -411,6 +443,8 @@ def cut_problem(
                 return None
         if any(one.fingerprint_sha256 == fingerprint_sha256 for one in record.spoken_for_by):
             return None
+        if FACTORY_FLAG in flags and record.factory_anchors:
+            return None  # the ledger has yet to hear of it
         return Problem("credential-unknown", "the session's certificate is no longer listed")
     if key_generation is not None and all(key.generation != key_generation for key in record.keys):
         return Problem("key-removed", "the session's key is no longer listed")

@@ -86,7 +86,10 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return evolve_departure.replaced(state, event, now)
         case e.AdmissionRuleChanged():
             return replace(
-                state, subject_match=event.subject_match, foreign_revocation=event.foreign_revocation
+                state,
+                subject_match=event.subject_match,
+                foreign_revocation=event.foreign_revocation,
+                factory_anchors=event.factory_anchors,
             )
         case e.ChargerCapabilitiesSet():
             return replace(state, own_capabilities=event.capabilities)

@@ -327,6 +327,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
             for certificate in state.certificates.values()
             if purpose(certificate.purpose).is_session_credential
         ),
+        factory_anchors=state.factory_anchors,
         expired_admitted_until=None if state.expired_admission is None else state.expired_admission.until,
         mode="accepted" if state.decommissioned_at is None else "refused",
         refusal_reason=None if state.decommissioned_at is None else departure.REFUSAL_REASON,

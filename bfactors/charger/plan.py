@@ -11,6 +11,7 @@ from bfactors.charger import (
     deletion,
     departure,
     discard,
+    first_contact,
     incident,
     inventory,
     issuance,
@@ -31,7 +32,7 @@ from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
 from bfactors.inventory.listed import is_leaf_listed
-from bfactors.policy import TRACKED_ONLY
+from bfactors.policy import TRACKED_ONLY, Policy
 from bfactors.purpose import purpose, session_purpose
 
 _TRACKED = (
@@ -90,9 +91,19 @@ def is_behind(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
     policy = policy_of(state, facts, session_purpose().name, now)
     if incident.is_concerned(state, facts, now):
         return True
-    if policy.foreign_revocation != state.foreign_revocation:
+    if _rule(state, facts, policy) != _recorded_rule(state):
         return True
-    return policy.subject_match != state.subject_match or _capabilities(state, facts) != state.capabilities
+    return _capabilities(state, facts) != state.capabilities
+
+
+def _rule(state: ChargerState, facts: FleetFacts, policy: Policy) -> tuple[str, str, tuple[str, ...]]:
+    """What policy and family say of admitting this charger."""
+    anchors = first_contact.anchors_of(state, facts, policy)
+    return policy.subject_match, policy.foreign_revocation, anchors
+
+
+def _recorded_rule(state: ChargerState) -> tuple[str, str, tuple[str, ...]]:
+    return state.subject_match, state.foreign_revocation, state.factory_anchors
 
 
 def _capabilities(state: ChargerState, facts: FleetFacts) -> Capabilities:
@@ -107,13 +118,14 @@ def _follow_capabilities(draft: Draft) -> None:
 
 def _follow_admission_rule(draft: Draft) -> None:
     policy = draft.policy(session_purpose().name)
-    rule = (policy.subject_match, policy.foreign_revocation)
-    if rule != (draft.state.subject_match, draft.state.foreign_revocation):
+    rule = _rule(draft.state, draft.context.facts, policy)
+    if rule != _recorded_rule(draft.state):
         draft.record(
             e.AdmissionRuleChanged(
                 charger_id=draft.state.charger_id,
                 subject_match=policy.subject_match,
                 foreign_revocation=policy.foreign_revocation,
+                factory_anchors=rule[2],
                 policy_version=draft.context.facts.policies.version,
             )
         )

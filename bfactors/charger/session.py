@@ -10,6 +10,7 @@ from bfactors.charger import (
     departure,
     discard,
     expired,
+    first_contact,
     inventory,
     key_rotation,
     migration,
@@ -86,6 +87,7 @@ def opened(draft: Draft, body: v.SessionOpened) -> SessionFact | None:
             if not is_spoken_for(body.flags):
                 migration.came_back(draft, body)
         expired.session_opened(draft, body)
+        first_contact.session_opened(draft, body)
     return displaced
 
 

@@ -414,6 +414,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     paused_reason: str | None = None
     subject_match: str = "exact"
     """The naming rule its admission record was made under."""
+    factory_anchors: tuple[str, ...] = ()
+    """The factory CAs it may come under, as its admission record was made."""
     foreign_revocation: str = "soft"
     """How that record minds revocations of leaves that others issued."""
     session: SessionFact | None = None

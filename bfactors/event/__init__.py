@@ -58,6 +58,7 @@ from bfactors.event.charger import (
     TraceStarted,
 )
 from bfactors.event.fleet import (
+    FamilyFactoryAnchorsSet,
     FamilyFactsSet,
     FamilyQualified,
     NotificationSubscriptionRemoved,
@@ -260,6 +261,7 @@ __all__ = [
     "EvidenceQuarantined",
     "ExpiredCertificateAdmissionEnded",
     "ExpiredCertificateAdmitted",
+    "FamilyFactoryAnchorsSet",
     "FamilyFactsSet",
     "FamilyQualified",
     "FleetEvent",
@@ -464,6 +466,7 @@ FleetEvent = (
     | NodeTrustRecorded
     | NodeForgotten
     | FamilyFactsSet
+    | FamilyFactoryAnchorsSet
     | FamilyQualified
     | NotificationSubscriptionSet
     | NotificationSubscriptionRemoved

@@ -87,14 +87,15 @@ class ChargerReplaced(LedgerRecord, frozen=True, kw_only=True):
 
 
 class AdmissionRuleChanged(LedgerRecord, frozen=True, kw_only=True):
-    """Policy compares this charger's name in another way, or minds others' revocations in another, from now on; its admission
-    record follows.
+    """Policy compares this charger's name in another way, minds others' revocations in another, or lets it in with other
+    factory certificates, from now on; its admission record follows.
     """
 
     charger_id: str
     subject_match: str
     policy_version: int
     foreign_revocation: str = "soft"
+    factory_anchors: tuple[str, ...] = ()
 
 
 class ChargerCapabilitiesSet(LedgerRecord, frozen=True, kw_only=True):

@@ -36,6 +36,16 @@ class FamilyFactsSet(LedgerRecord, frozen=True, kw_only=True):
     at: datetime
 
 
+class FamilyFactoryAnchorsSet(LedgerRecord, frozen=True, kw_only=True):
+    """An operator said which CAs give the family's chargers their factory certificates; replaces what was said before."""
+
+    family: str
+    anchors_pem: tuple[str, ...]
+    note: str
+    by: str
+    at: datetime
+
+
 class FamilyQualified(LedgerRecord, frozen=True, kw_only=True):
     """A charger of the family was walked through everything a campaign will ask of it; `report` is JSON text."""
 

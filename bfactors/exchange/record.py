@@ -158,6 +158,7 @@ def introduce(turn: Turn) -> None:
         key_generation=info.key_generation,
         flags=info.flags,
         managed_identity_id=info.record.managed_identity_id,
+        leaf_pem=info.chain_pem,
     )
     owe(turn, body, occasion, by_charger=False)
 

@@ -13,13 +13,21 @@ _PAUSES = msgspec.json.Decoder(dict[str, SupervisorPause])
 
 
 def client_trust(facts: FleetFacts) -> bytes:
-    """The CAs a client certificate may come from: of purposes whose leaves open sessions, every one that is not retired."""
+    """The CAs a client certificate may come from: of purposes whose leaves open sessions every one that is not retired, and
+    the factories'. Trust decides who reaches the identity rules, and nothing else.
+    """
     pems = [
         authority.certificate_pem
         for name, spec in purposes().items()
         if spec.is_session_credential
         for authority in sorted(facts.authorities_of(name), key=lambda each: each.arn)
     ]
+    factories = {
+        anchor.fingerprint_sha256: anchor.pem
+        for known in facts.families.values()
+        for anchor in known.factory_anchors
+    }
+    pems += [factories[name] for name in sorted(factories)]
     return msgspec.json.encode(pems)
 
 

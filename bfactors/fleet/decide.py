@@ -43,6 +43,7 @@ DirectCommand = (
     | c.OpenIncident
     | c.ChangeIncident
     | c.SetFamilyFacts
+    | c.SetFactoryAnchors
     | c.QualifyFamily
     | c.SetSubscription
     | c.RemoveSubscription
@@ -179,6 +180,9 @@ def _carry_out(
         case c.SetFamilyFacts():
             said = family.facts_set(state.facts, command, actor, now)
             return _of_family(state, command.family, said, now)
+        case c.SetFactoryAnchors():
+            named = family.anchors_set(state.facts, command, actor, now)
+            return _of_family(state, command.family, named, now)
         case c.QualifyFamily():
             return _of_family(state, command.family, family.qualified(command, actor, now), now)
         case c.SetSubscription():
@@ -327,7 +331,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
         case e.IncidentOpened() | e.IncidentChanged() | e.IncidentEnded():
             facts = replace(facts, incidents=incident.changed(facts.incidents, event, now))
-        case e.FamilyFactsSet() | e.FamilyQualified():
+        case e.FamilyFactsSet() | e.FamilyQualified() | e.FamilyFactoryAnchorsSet():
             facts = replace(facts, families={**facts.families, event.family: family.known(facts, event)})
         case e.NotificationSubscriptionSet() | e.NotificationSubscriptionRemoved():
             subscriptions = subscription.changed(state.subscriptions, event, now)
@@ -615,7 +619,7 @@ def _shown_waiver(decision: FleetDecision, waiver_id: str, now: datetime) -> Fle
 def _of_family(
     state: FleetState,
     name: str,
-    said: e.FamilyFactsSet | e.FamilyQualified | Refusal | None,
+    said: family.FamilyEvent | Refusal | None,
     now: datetime,
 ) -> FleetDecision:
     if isinstance(said, Refusal):

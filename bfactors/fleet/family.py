@@ -7,12 +7,15 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.fleet.state import FamilyFacts, FleetFacts, Qualification
+from bfactors.fleet.state import FactoryAnchor, FamilyFacts, FleetFacts, Qualification
 from bfactors.refusal import Refusal
+from bfactors.x509 import MalformedX509, parse_certificate, pem_of
 
 _REPORT_MAX_CHARS = 100_000
 _NAME_MAX_CHARS = 64
 _VERSIONS = ("1.6", "2.0.1", "2.1")
+MOST_FACTORY_ANCHORS = 8
+FamilyEvent = e.FamilyFactsSet | e.FamilyQualified | e.FamilyFactoryAnchorsSet
 
 
 def facts_set(
@@ -27,6 +30,50 @@ def facts_set(
     return e.FamilyFactsSet(
         family=command.family, capabilities=command.capabilities, note=command.note, by=actor, at=now
     )
+
+
+def anchors_set(
+    facts: FleetFacts, command: c.SetFactoryAnchors, actor: str, now: datetime
+) -> e.FamilyFactoryAnchorsSet | Refusal | None:
+    """What naming a family's factory CAs leads to; None if they are the ones known."""
+    if not 0 < len(command.family) <= _NAME_MAX_CHARS:
+        return Refusal("invalid-name", f"must have 1 to {_NAME_MAX_CHARS} characters", "family", 404)
+    if len(command.anchors_pem) > MOST_FACTORY_ANCHORS:
+        return Refusal("too-large", f"a family has {MOST_FACTORY_ANCHORS} factory CAs at most", "anchors")
+    try:
+        anchors = _factory_anchors(command.anchors_pem)
+    except MalformedX509 as problem:
+        return Refusal("malformed-certificate", str(problem), "anchors")
+    ours = {each.fingerprint_sha256 for name in facts.authorities for each in facts.authorities_of(name)}
+    if any(anchor.fingerprint_sha256 in ours for anchor in anchors):
+        message = "it issues our own certificates: an unknown leaf under it is nobody's first contact"
+        return Refusal("own-authority", message, "anchors", 409)
+    known = facts.families.get(command.family)
+    if known is not None and known.factory_anchors == anchors:
+        return None
+    return e.FamilyFactoryAnchorsSet(
+        family=command.family,
+        anchors_pem=tuple(anchor.pem for anchor in anchors),
+        note=command.note,
+        by=actor,
+        at=now,
+    )
+
+
+def _factory_anchors(texts: tuple[str, ...]) -> tuple[FactoryAnchor, ...]:
+    """Each once, in the order of their fingerprints. Raises MalformedX509."""
+    found = {}
+    for text in texts:
+        certificate = parse_certificate(text)
+        if not certificate.is_ca:
+            raise MalformedX509(f"{certificate.subject!r} is no CA")
+        found[certificate.fingerprint_sha256] = FactoryAnchor(
+            fingerprint_sha256=certificate.fingerprint_sha256,
+            subject=certificate.subject,
+            not_after=certificate.not_after,
+            pem=pem_of(certificate.der),
+        )
+    return tuple(found[name] for name in sorted(found))
 
 
 def qualified(command: c.QualifyFamily, actor: str, now: datetime) -> e.FamilyQualified | Refusal:
@@ -46,9 +93,11 @@ def qualified(command: c.QualifyFamily, actor: str, now: datetime) -> e.FamilyQu
     )
 
 
-def known(facts: FleetFacts, event: e.FamilyFactsSet | e.FamilyQualified) -> FamilyFacts:
+def known(facts: FleetFacts, event: FamilyEvent) -> FamilyFacts:
     """What is known of the family after the event."""
     before = facts.families.get(event.family) or FamilyFacts(family=event.family)
+    if isinstance(event, e.FamilyFactoryAnchorsSet):
+        return msgspec.structs.replace(before, factory_anchors=_factory_anchors(event.anchors_pem))
     if isinstance(event, e.FamilyFactsSet):
         return msgspec.structs.replace(
             before, capabilities=event.capabilities, note=event.note, by=event.by, at=event.at
@@ -75,6 +124,10 @@ def body(family: FamilyFacts) -> dict[str, Any]:
         "note": family.note,
         "changed_by": family.by or None,
         "changed_at": family.at,
+        "factory_anchors": [
+            {"fingerprint_sha256": one.fingerprint_sha256, "subject": one.subject, "not_after": one.not_after}
+            for one in family.factory_anchors
+        ],
         "qualification": None
         if qualification is None
         else {

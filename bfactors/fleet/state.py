@@ -109,6 +109,15 @@ class Qualification(msgspec.Struct, frozen=True, kw_only=True):
     """JSON text: step by step what was tried and what came of it."""
 
 
+class FactoryAnchor(msgspec.Struct, frozen=True, kw_only=True):
+    """A CA that gives a family's chargers their certificates at the factory."""
+
+    fingerprint_sha256: str
+    subject: str
+    not_after: datetime
+    pem: str
+
+
 class FamilyFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one make, model and firmware line."""
 
@@ -118,6 +127,8 @@ class FamilyFacts(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     at: datetime | None = None
     qualification: Qualification | None = None
+    factory_anchors: tuple[FactoryAnchor, ...] = ()
+    """Under these an unknown leaf may be a charger's first contact, where policy allows that."""
 
 
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bfactors.capability import Capabilities
-from bfactors.command import QualifyFamily, SetChargerCapabilities, SetFamilyFacts
+from bfactors.command import QualifyFamily, SetChargerCapabilities, SetFactoryAnchors, SetFamilyFacts
+from bfactors.fleet.family import MOST_FACTORY_ANCHORS
 from bfactors.fleet.family import body as family_body
 from bfactors.fleet.state import FamilyFacts
 from gateways.admin import field, shape
@@ -47,6 +48,13 @@ class SetFamilyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Replaces what was said of the family before."""
 
     capabilities: CapabilitiesBody
+    note: field.Note = ""
+
+
+class FactoryAnchorsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replaces those named before; an empty list ends first contacts of the family."""
+
+    anchors: Annotated[list[field.Pem], msgspec.Meta(max_length=MOST_FACTORY_ANCHORS)]
     note: field.Note = ""
 
 
@@ -97,6 +105,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     changed_by: str | None
     changed_at: str | None
     qualification: Qualification | None
+    factory_anchors: list[shape.Anchor] = []
 
 
 class Families:
@@ -134,6 +143,19 @@ class Families:
                 handler=self.set,
                 body=SetFamilyBody,
                 answer=Family,
+            ),
+            Route(
+                method="PUT",
+                path="/api/v1/families/{family}/factory-anchors",
+                operation="families.set_factory_anchors",
+                summary="Say which CAs give a family's chargers their factory certificates",
+                description="Where policy allows it (`factory_certificate`), a charger registered for profile 3 that has no "
+                "certificate in use is let in, Pending, with a leaf under one of these that names its serial number; it is "
+                "given one of its own at once.",
+                handler=self.set_factory_anchors,
+                body=FactoryAnchorsBody,
+                answer=Family,
+                conflicts=True,
             ),
             Route(
                 method="POST",
@@ -185,6 +207,12 @@ class Families:
     async def set(self, call: Call, body: SetFamilyBody) -> Answer:
         command = SetFamilyFacts(
             family=call.path["family"], capabilities=_capabilities(body.capabilities), note=body.note
+        )
+        return Answer(result_of(await self._commands.to_fleet(call, command)))
+
+    async def set_factory_anchors(self, call: Call, body: FactoryAnchorsBody) -> Answer:
+        command = SetFactoryAnchors(
+            family=call.path["family"], anchors_pem=tuple(body.anchors), note=body.note
         )
         return Answer(result_of(await self._commands.to_fleet(call, command)))
 

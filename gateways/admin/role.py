@@ -61,6 +61,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "families.get": _EVERYONE,
     "families.set": _PKI,
     "families.qualify": _PKI,
+    "families.set_factory_anchors": _PKI,
     "jobs.open": _OPERATION,
     "jobs.list": _EVERYONE,
     "jobs.get": _EVERYONE,

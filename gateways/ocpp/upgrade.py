@@ -10,17 +10,24 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bfactors.admission import AdmissionRecord, AdmissionRefused, PresentedCredential, SessionInfo
+from bfactors.admission import (
+    FACTORY_FLAG,
+    AdmissionRecord,
+    AdmissionRefused,
+    PresentedCredential,
+    SessionInfo,
+)
 from bfactors.identity_rule import Admitted, Upgrade, VerifyKey, admit, admits_expired, ended_in
 from bfactors.path import PathCheck, TrustSet
 from bfactors.ports import AdmissionView, Clock, EdgeReporter, Metrics
-from bfactors.x509 import fingerprint_sha256
+from bfactors.x509 import fingerprint_sha256, pem_of
 from gateways.ocpp.dialect import version_of
 from gateways.ocpp.proxy import Proxies
 from gateways.ocpp.tls import TlsStream
 
 _PREFIX = "/ocpp/"
 _RETRY_AFTER_S = 5
+_ISSUERS_TOLD = 4
 _NO_ENDPOINT = AdmissionRefused("path-unknown", HTTPStatus.NOT_FOUND, "no charger endpoint here")
 
 
@@ -87,7 +94,8 @@ class UpgradeDesk:
                 protocol.send_response(response)
                 if assumed is not None:
                     protocol.subprotocol = assumed
-                return self._info(record, decision, version_of(str(protocol.subprotocol)), remote_address)
+                version = version_of(str(protocol.subprotocol))
+                return self._info(record, decision, version, remote_address, credential)
             bad = response.status_code == HTTPStatus.BAD_REQUEST
             decision = AdmissionRefused(
                 "no-common-subprotocol" if bad else "not-an-upgrade", response.status_code, ""
@@ -136,8 +144,14 @@ class UpgradeDesk:
         )
 
     def _info(
-        self, record: AdmissionRecord, admitted: Admitted, version: str, remote_address: str
+        self,
+        record: AdmissionRecord,
+        admitted: Admitted,
+        version: str,
+        remote_address: str,
+        credential: PresentedCredential | None,
     ) -> SessionInfo:
+        is_unknown = FACTORY_FLAG in admitted.flags
         return SessionInfo(
             session_id=self._clock.new_id(),
             charger_id=record.charger_id,
@@ -152,7 +166,13 @@ class UpgradeDesk:
             certificate_id=admitted.certificate_id,
             key_generation=admitted.key_generation,
             flags=admitted.flags,
+            chain_pem=_shown(credential) if is_unknown and credential is not None else None,
         )
+
+
+def _shown(credential: PresentedCredential) -> str:
+    """The leaf and a few of what came with it: enough to look up who may have revoked it."""
+    return "".join(pem_of(der) for der in (credential.leaf_der, *credential.chain_der[:_ISSUERS_TOLD]))
 
 
 def _assumed_subprotocol(

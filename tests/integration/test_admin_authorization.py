@@ -54,6 +54,7 @@ EXPECTED = {
     "families.get": "vopra",
     "families.set": "p",
     "families.qualify": "p",
+    "families.set_factory_anchors": "p",
     "jobs.open": "op",
     "jobs.list": "vopra",
     "jobs.get": "vopra",
