@@ -48,7 +48,8 @@ async def _show(desk: Desk, given: Given) -> int:
 
 
 async def _revoke(desk: Desk, given: Given) -> int:
-    body = {"reason": given.reason, "comment": given.comment}
+    body: Body = {"reason": given.reason, "comment": given.comment}
+    body |= {name: True for name in ("replace", "delete") if getattr(given, name)}
     return await order(desk, given, f"{_PATH}/{in_path(given.certificate)}/revoke", body)
 
 
@@ -83,6 +84,9 @@ def _facts(found: Body) -> Iterator[tuple[str, str]]:
     ):
         if revocation:
             yield label, cell.second(revocation[name]) if revocation[name] else "not yet"
+    for name in ("replacement_job_id", "deletion_job_id"):
+        if revocation.get(name):
+            yield name.partition("_")[0], revocation[name]
     if revocation.get("unpublished"):
         yield "why", cell.reason(revocation["unpublished"])
     if found.get("admit_until"):
@@ -133,10 +137,13 @@ COMMANDS = (
             word("certificate", help="its id"),
             option("--reason", required=True, choices=REVOCATION_REASONS, help="as the CA is told it"),
             option("--comment", absent="", metavar="TEXT", help="for people"),
+            option("--replace", action="store_true", help="order another one at once"),
+            option("--delete", action="store_true", help="have it deleted on the charger, if that can"),
             *WAITING,
         ),
         more="The charger's session is cut. A charger whose only credential this is cannot come "
-        "back by itself: order another one first if it can still be reached.",
+        "back by itself: order another one first if it can still be reached. Neither --replace nor "
+        "--delete holds the revocation up; the certificate names their jobs.",
     ),
     Command(
         thing="certificates",

@@ -321,6 +321,38 @@ async def test_a_family_is_paused_and_taken_up_again(
         assert (await tool(*order, "--wait", "--within", "40")).status == 0
 
 
+async def test_an_incident_is_forecast_and_held_and_the_ca_names_who_hangs_on_it(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]]
+) -> None:
+    async with fleet_of(plane, "2.0.1", "incident") as (charger,):
+        charger_id = charger.configuration.charger_id
+        await plane.until_charger(charger_id, lambda seen: seen["session"])
+        issued = await tool("jobs", "open", "issue", "--charger", charger_id, "--reason", "x", "--wait")
+        assert issued.status == 0, issued
+        certificate_id = (await plane.charger(charger_id))["slots"][0]["current"]["certificate_id"]
+        chosen = ("--mode", "revoke", "--certificate", certificate_id)
+        found = (await tool("incidents", "forecast", *chosen, "--json")).body
+        assert (found["certificates"], found["locked_out"]) == (1, 1)
+        assert "LOCKED OUT: 1 chargers" in (await tool("incidents", "forecast", *chosen)).out
+        opening = ("incidents", "open", "--name", "a look", *chosen, "--reason", "x")
+        assert "nothing was opened" in (await tool(*opening)).out
+        held = await tool(*opening, "--yes", "--json")
+        assert (held.status, held.body["kind"]) == (3, "incident"), held
+        assert (await tool("incidents", "--json")).body["items"] == []
+        nobody = await tool("incidents", "forecast", "--mode", "revoke")
+        assert (nobody.status, "at least one criterion" in nobody.err) == (2, True)
+        current = [
+            row["authority_id"]
+            for row in (await tool("authorities", "--json")).body["items"]
+            if (row["purpose"], row["state"]) == ("charging_station", "current")
+        ]
+        assert len(current) == 1
+        assert "ACTIVE" in (await tool("authorities", "show", *current)).out
+        assert charger_id in (await tool("authorities", "holders", *current)).out
+        none = await tool("rollover", "show", "charging_station")
+        assert none.status == 2, none
+
+
 async def test_a_trace_shows_what_a_charger_and_we_say(plane: ControlPlane) -> None:
     async with fleet_of(plane, "2.0.1", "t") as (charger,):
         charger_id = charger.configuration.charger_id

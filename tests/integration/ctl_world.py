@@ -43,6 +43,7 @@ class Api:
         self.answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
         self.asked: list[tuple[str, str, Any, str]] = []
         self.last_ids: list[str] = []
+        self.queries: list[dict[str, str]] = []
         self.does: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[Answer]]] = {}
         """What answers instead of a canned answer."""
         self.headers = {"Location": "/elsewhere"}
@@ -67,6 +68,7 @@ class Api:
     async def serve(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
+        self.queries.append(dict(request.query))
         if request.path.endswith("/events"):
             self.last_ids.append(request.headers.get("Last-Event-ID", ""))
         doing = self.does.get((request.method, request.path))
