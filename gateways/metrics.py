@@ -123,13 +123,13 @@ METRICS: tuple[MetricSpec, ...] = (
         "bf_reconciliation_differences",
         "gauge",
         "What a CA and the ledger do not say the same of",
-        ("purpose", "kind"),
+        ("purpose", "authority_id", "kind"),
     ),
     MetricSpec(
         "bf_reconciliation_report_timestamp_seconds",
         "gauge",
         "When the last report compared was made",
-        ("purpose",),
+        ("purpose", "authority_id"),
     ),
     MetricSpec(
         "bf_authority_expiry_timestamp_seconds", "gauge", "When a CA ends", ("purpose", "authority_id")

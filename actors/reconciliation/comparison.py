@@ -16,6 +16,7 @@ from bfactors.ca import IssuedChain, Permanent
 from bfactors.effect import ReconcileAuthority
 from bfactors.event import ReconciliationItem
 from bfactors.evidence import AuthorityCompared, CertificateNotAtCa, CertificateSeenAtCa, EvidenceBody
+from bfactors.fleet.state import authority_id_of
 from bfactors.known_certificate import KnownCertificate
 from bfactors.ports import Auditor
 from bfactors.x509 import Certificate, MalformedX509, join_chain, parse_certificate
@@ -63,7 +64,7 @@ class Comparison:
             counts=counts,
             items=tuple(self._items),
         )
-        await self._tell("", fact, self.effect.run_id)
+        await self._tell("", fact, self.effect.run_id, self.effect.purpose, report.authority_arn)
         self._show(counts, report.created_at)
 
     async def _look_at(
@@ -151,10 +152,14 @@ class Comparison:
         )
 
     def _show(self, counts: dict[str, int], report_at: datetime) -> None:
-        metrics, purpose = self.ports.metrics, self.effect.purpose
+        metrics, effect = self.ports.metrics, self.effect
+        of = {
+            "purpose": effect.purpose,
+            "authority_id": authority_id_of(effect.purpose, effect.authority_arn),
+        }
         for kind in KINDS:
-            metrics.gauge("bf_reconciliation_differences", counts.get(kind, 0), purpose=purpose, kind=kind)
-        metrics.gauge("bf_reconciliation_report_timestamp_seconds", report_at.timestamp(), purpose=purpose)
+            metrics.gauge("bf_reconciliation_differences", counts.get(kind, 0), **of, kind=kind)
+        metrics.gauge("bf_reconciliation_report_timestamp_seconds", report_at.timestamp(), **of)
 
 
 def _chain_pem(leaf: Certificate, chain: IssuedChain, authority_pem: str) -> str:

@@ -8,7 +8,7 @@ from bfactors.event.base import LedgerRecord
 
 
 class ReconciliationRequested(LedgerRecord, frozen=True, kw_only=True):
-    """A purpose's CA is to be compared with the ledger."""
+    """One of a purpose's CAs is to be compared with the ledger; a run asks for each of them."""
 
     purpose: str
     run_id: str
@@ -72,3 +72,5 @@ class UnexplainedCertificateRevoked(LedgerRecord, frozen=True, kw_only=True):
 
     purpose: str
     serial_number: str
+    authority_arn: str = ""
+    """Not said while a purpose had one CA."""

@@ -19,6 +19,7 @@ from bfactors.fleet import (
     incident,
     policy,
     reconciliation,
+    reconciliation_view,
     retention,
     rollover,
     subscription,
@@ -361,7 +362,7 @@ def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
             | e.CaRolloverStalled()
         ):
             state = rollover.evolve(state, event, now)
-            facts = state.facts
+            facts, reconciliations = state.facts, state.reconciliations
         case e.RetentionSet() | e.RetentionSwept():
             state = retention.evolve(state, event, now)
         case e.SecurityEventRecorded() | e.EvidenceQuarantined() | e.RevocationListOverdue():
@@ -588,10 +589,9 @@ def _request_reconciliation(
     said = reconciliation.requested(state, command)
     if isinstance(said, Refusal):
         return FleetDecision(state=state, refusal=said)
-    decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
-    return msgspec.structs.replace(
-        decided, result=reconciliation.body(decided.state.reconciliations[command.purpose])
-    )
+    decided = _decided(state, now, *said)
+    shown = reconciliation_view.body(reconciliation_view.known_of(decided.state, command.purpose))
+    return msgspec.structs.replace(decided, result=shown)
 
 
 def _request_waiver(

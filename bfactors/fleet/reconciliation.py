@@ -1,7 +1,6 @@
 """Comparing CAs with the ledger: when it is wanted, what was found, and what becomes of what nothing accounts for."""
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -29,23 +28,50 @@ _replace = msgspec.structs.replace
 
 def requested(
     state: FleetState, command: c.RequestReconciliation
-) -> e.ReconciliationRequested | Refusal | None:
-    """None: that run is known, or one is under way that answers as well."""
-    authority = state.facts.authorities.get(command.purpose)
-    if authority is None:
+) -> list[e.ReconciliationRequested] | Refusal:
+    """Every CA that is not retired, each in its turn; none, if that run is known or one is under way that answers as well."""
+    authorities = state.facts.authorities_of(command.purpose)
+    if not authorities:
         message = f"no issuing CA is known for {command.purpose!r}"
         return Refusal("no-issuing-authority", message, "purpose", 404)
-    known = state.reconciliations.get(command.purpose)
-    if known is not None and (known.wanted is not None or known.last_asked == command.run_id):
-        return None
-    return e.ReconciliationRequested(
-        purpose=command.purpose, run_id=command.run_id, authority_arn=authority.arn, reason=command.reason
+    known = _of_purpose(state, command.purpose)
+    if any(each.wanted is not None or each.last_asked == command.run_id for each in known):
+        return []
+    return [
+        e.ReconciliationRequested(
+            purpose=command.purpose, run_id=command.run_id, authority_arn=each.arn, reason=command.reason
+        )
+        for each in authorities
+    ]
+
+
+def _of_purpose(state: FleetState, purpose: str) -> list[Reconciliation]:
+    return [each for each in state.reconciliations.values() if each.purpose == purpose]
+
+
+def _of(reconciliations: dict[str, Reconciliation], purpose: str, arn: str) -> Reconciliation | None:
+    """Told by what it is about, not by its key: that was the purpose before a purpose had several CAs."""
+    about = (purpose, arn)
+    return next(
+        (each for each in reconciliations.values() if (each.purpose, each.authority_arn) == about), None
     )
 
 
+def _put(reconciliations: dict[str, Reconciliation], known: Reconciliation) -> dict[str, Reconciliation]:
+    """In its place, if it has one under its id."""
+    if known.authority_id not in reconciliations:
+        reconciliations = _without(reconciliations, known)
+    return {**reconciliations, known.authority_id: known}
+
+
+def _without(reconciliations: dict[str, Reconciliation], known: Reconciliation) -> dict[str, Reconciliation]:
+    about = (known.purpose, known.authority_arn)
+    return {key: each for key, each in reconciliations.items() if (each.purpose, each.authority_arn) != about}
+
+
 def compared(state: FleetState, body: v.AuthorityCompared) -> list[e.FleetEvent]:
-    """What a finished comparison leads to; one that nobody waits for any more, to nothing."""
-    known = state.reconciliations.get(body.purpose)
+    """What a finished comparison leads to; one that nobody waits for any more, or of a CA that is gone, to nothing."""
+    known = _of(state.reconciliations, body.purpose, body.authority_arn)
     if known is None or known.wanted != body.run_id:
         return []
     policy = effective(state.facts.policies, purpose=body.purpose, family="", cohort="")
@@ -86,7 +112,7 @@ def compared(state: FleetState, body: v.AuthorityCompared) -> list[e.FleetEvent]
 
 def not_compared(state: FleetState, body: v.AuthorityNotCompared) -> list[e.FleetEvent]:
     """The reason is shown until a run succeeds."""
-    known = state.reconciliations.get(body.purpose)
+    known = _of(state.reconciliations, body.purpose, body.authority_arn)
     if known is None or known.wanted != body.run_id:
         return []
     return [
@@ -101,25 +127,28 @@ def not_compared(state: FleetState, body: v.AuthorityNotCompared) -> list[e.Flee
 
 
 def revoked(state: FleetState, body: v.RevocationAccepted) -> list[e.FleetEvent]:
-    """The CA took back one that nothing accounted for; here these are known by serial number."""
+    """The CA took back one that nothing accounted for; here these are known by the CA's own name for them."""
     return [
-        e.UnexplainedCertificateRevoked(purpose=known.purpose, serial_number=body.certificate_id)
+        e.UnexplainedCertificateRevoked(
+            purpose=known.purpose, authority_arn=known.authority_arn, serial_number=serial
+        )
         for known in state.reconciliations.values()
-        if (found := known.unexplained.get(body.certificate_id)) is not None and found.revoked_at is None
+        for serial, found in known.unexplained.items()
+        # The serial number alone: an order of before a purpose had several CAs.
+        if body.certificate_id in (found.external_ref, serial) and found.revoked_at is None
     ]
 
 
 def evolve(
     reconciliations: dict[str, Reconciliation], event: ReconciliationEvent, now: datetime
 ) -> dict[str, Reconciliation]:
-    """Where each purpose's comparison stands after the event."""
-    known = reconciliations.get(event.purpose)
+    """Where each CA's comparison stands after the event."""
+    known = _meant(reconciliations, event)
     match event:
         case e.ReconciliationRequested():
             base = known or Reconciliation(purpose=event.purpose, authority_arn=event.authority_arn)
             known = _replace(
                 base,
-                authority_arn=event.authority_arn,
                 wanted=event.run_id,
                 last_asked=event.run_id,
                 requested_at=now,
@@ -166,7 +195,41 @@ def evolve(
         case e.UnexplainedCertificateRevoked():
             found = _replace(known.unexplained[event.serial_number], revoked_at=now)
             known = _replace(known, unexplained={**known.unexplained, event.serial_number: found})
-    return {**reconciliations, event.purpose: known}
+            if known.is_retired:
+                return _retired(reconciliations, known)
+    return _put(reconciliations, known)
+
+
+def _meant(reconciliations: dict[str, Reconciliation], event: ReconciliationEvent) -> Reconciliation | None:
+    if isinstance(event, e.UnexplainedCertificateRevoked) and not event.authority_arn:
+        of_purpose = (each for each in reconciliations.values() if each.purpose == event.purpose)
+        return next((each for each in of_purpose if event.serial_number in each.unexplained), None)
+    return _of(reconciliations, event.purpose, event.authority_arn)
+
+
+def retired(reconciliations: dict[str, Reconciliation], purpose: str, arn: str) -> dict[str, Reconciliation]:
+    """Without that CA: no gateway trusts what it signed. What it was to revoke it is still to revoke."""
+    known = _of(reconciliations, purpose, arn)
+    return reconciliations if known is None else _retired(reconciliations, known)
+
+
+def _retired(reconciliations: dict[str, Reconciliation], known: Reconciliation) -> dict[str, Reconciliation]:
+    owed = {serial: found for serial, found in known.unexplained.items() if _is_being_revoked(found)}
+    if not owed:
+        return _without(reconciliations, known)
+    items = tuple(item for item in known.items if item.serial_number in owed)
+    return _put(
+        reconciliations,
+        _replace(
+            known,
+            wanted=None,
+            failure=None,
+            items=items,
+            counts={UNEXPLAINED: len(owed)},
+            unexplained=owed,
+            is_retired=True,
+        ),
+    )
 
 
 def _is_being_revoked(found: UnexplainedCertificate) -> bool:
@@ -174,18 +237,21 @@ def _is_being_revoked(found: UnexplainedCertificate) -> bool:
 
 
 def effects(state: FleetState) -> list[Effect]:
-    """Comparisons that are wanted, and revocations of what nothing accounts for."""
+    """Comparisons that are wanted, one of a purpose at a time, and revocations of what nothing accounts for."""
     owed: list[Effect] = []
-    for known in state.reconciliations.values():
-        authority = state.facts.authorities.get(known.purpose)
-        if known.wanted is not None and known.requested_at is not None and authority is not None:
+    begun: set[str] = set()
+    for key, known in state.reconciliations.items():
+        authority = state.facts.authority_of(known.purpose, known.authority_arn)
+        wanted, since = known.wanted, known.requested_at
+        if wanted is not None and since is not None and authority is not None and known.purpose not in begun:
+            begun.add(known.purpose)
             owed.append(
                 ReconcileAuthority(
-                    effect_id=f"{known.purpose}:compare:{known.wanted}",
+                    effect_id=f"{key}:compare:{wanted}",
                     charger_id="",
                     purpose=known.purpose,
-                    run_id=known.wanted,
-                    requested_at=known.requested_at,
+                    run_id=wanted,
+                    requested_at=since,
                     authority_arn=authority.arn,
                     authority_pem=authority.certificate_pem,
                 )
@@ -195,7 +261,7 @@ def effects(state: FleetState) -> list[Effect]:
                 effect_id=f"{found.external_ref}:revoke",
                 charger_id="",
                 purpose=known.purpose,
-                certificate_id=found.serial_number,
+                certificate_id=found.external_ref,
                 authority_arn=found.authority_arn,
                 serial_number=found.serial_number,
                 reason="superseded",
@@ -218,42 +284,3 @@ def effect_rows(before: FleetState | None, after: FleetState) -> list[EffectRow]
     return rows + [
         EffectRow(effect_id=key, purpose="", outstanding=False, doc=b"null") for key in old if key not in new
     ]
-
-
-def body(known: Reconciliation) -> dict[str, Any]:
-    """A purpose's comparison as the API lists it."""
-    return {
-        "purpose": known.purpose,
-        "authority_arn": known.authority_arn,
-        "state": "running" if known.wanted is not None else "failed" if known.failure else "done",
-        "run_id": known.wanted or known.run_id,
-        "requested_at": known.requested_at,
-        "reason": None if known.failure is None else {"code": known.failure[0], "message": known.failure[1]},
-        "report_at": known.report_at,
-        "ended_at": known.ended_at,
-        "certificates": known.certificates,
-        "counts": known.counts,
-    }
-
-
-def item_bodies(known: Reconciliation) -> list[dict[str, Any]]:
-    """The differences the last successful run found, and those revoked since, as the API lists them."""
-    return [_item_body(known, item) for item in known.items]
-
-
-def _item_body(known: Reconciliation, item: e.ReconciliationItem) -> dict[str, Any]:
-    found = known.unexplained.get(item.serial_number) if item.kind == UNEXPLAINED else None
-    return {
-        "kind": item.kind,
-        "serial_number": item.serial_number,
-        "external_ref": item.external_ref,
-        "certificate_id": item.certificate_id,
-        "charger_id": item.charger_id,
-        "subject": item.subject,
-        "not_after": item.not_after,
-        "issued_at": item.issued_at,
-        "spki_sha256": item.spki_sha256,
-        "found_at": found.found_at if found is not None else known.ended_at,
-        "revocation_requested_at": found.revocation_requested_at if found is not None else None,
-        "revoked_at": found.revoked_at if found is not None else None,
-    }

@@ -17,7 +17,7 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.fleet import authority
+from bfactors.fleet import authority, reconciliation
 from bfactors.fleet.approvable import trust_anchor_bundle
 from bfactors.fleet.state import Authority, Bundle, FleetFacts, FleetState, Rollover
 from bfactors.policy import effective
@@ -294,7 +294,11 @@ def evolve(state: FleetState, event: RolloverEvent, now: datetime) -> FleetState
                 facts = authority.put(facts, _replace(leaving, state="current" if back else "incoming"))
         case e.CaRolloverCompleted():
             facts = authority.put(_replace(facts, rollovers=others), _replace(leaving, state="retired"))
-            state = _replace(state, retired=authority.kept_retired(state, leaving))
+            state = _replace(
+                state,
+                retired=authority.kept_retired(state, leaving),
+                reconciliations=reconciliation.retired(state.reconciliations, event.purpose, leaving.arn),
+            )
     return _replace(state, facts=facts)
 
 

@@ -15,6 +15,11 @@ from bfactors.retention import LastSweep, RetentionRule
 from bfactors.waiver import Waiver
 
 
+def authority_id_of(purpose: str, arn: str) -> str:
+    """What a CA is called in paths and policies: short, and the same for the same CA of the same purpose."""
+    return hashlib.sha256(f"{purpose}\x1f{arn}".encode()).hexdigest()[:16]
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """An issuing CA of a purpose. `chain_pem`: its issuers upward without the root; `fingerprint_sha256` its own.
 
@@ -36,8 +41,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def authority_id(self) -> str:
-        """What it is called in paths and policies: short, and the same for the same CA of the same purpose."""
-        return hashlib.sha256(f"{self.purpose}\x1f{self.arn}".encode()).hexdigest()[:16]
+        return authority_id_of(self.purpose, self.arn)
 
 
 class Rollover(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +204,7 @@ class UnexplainedCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the comparison of a purpose's CA with the ledger stands: the run that is wanted, and what the last one found."""
+    """Where the comparison of one CA with the ledger stands: the run that is wanted, and what the last one found."""
 
     purpose: str
     authority_arn: str
@@ -221,6 +225,12 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[ReconciliationItem, ...] = ()
     unexplained: dict[str, UnexplainedCertificate] = {}
     """By serial number, those that the last successful run still found, and those revoked since."""
+    is_retired: bool = False
+    """Its CA is retired: kept for the revocations it still owes, and compared no more."""
+
+    @property
+    def authority_id(self) -> str:
+        return authority_id_of(self.purpose, self.authority_arn)
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,7 +244,7 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     swept: dict[str, LastSweep] = {}
     """By kind of record: how long it is kept, where that was decided, and what last went."""
     reconciliations: dict[str, Reconciliation] = {}
-    """By purpose."""
+    """By the CA's id, in the order of their turns; by purpose where a purpose had one CA when it was written."""
     retired: tuple[Authority, ...] = ()
     """CAs that nothing current hangs on any more, the newest first."""
     last_rollovers: dict[str, str] = {}

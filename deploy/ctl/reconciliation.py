@@ -28,9 +28,10 @@ RECONCILIATIONS = Listing(
 async def _items(desk: Desk, given: Given) -> int:
     found = Listing(
         f"{RECONCILIATIONS.path}/{in_path(given.purpose)}/items",
-        ("serial number", "kind", "charger", "ends", "subject"),
+        ("serial number", "CA", "kind", "charger", "ends", "subject"),
         lambda body: (
             body["serial_number"],
+            body["authority_id"],
             body["kind"],
             cell.text(body["charger_id"]),
             cell.day(body["not_after"]),
@@ -51,7 +52,7 @@ async def _run(desk: Desk, given: Given) -> int:
     return 0
 
 
-_PURPOSE = word("purpose", help="whose CA")
+_PURPOSE = word("purpose", help="whose CAs")
 COMMANDS = (
     listing_command(
         THING.name,
@@ -70,7 +71,7 @@ COMMANDS = (
     Command(
         thing=THING.name,
         action="run",
-        help="compare a CA with the ledger now",
+        help="compare a purpose's CAs with the ledger now",
         example="reconciliations run charging_station --reason 'database restored'",
         run=_run,
         arguments=(_PURPOSE, REASON, KEY),

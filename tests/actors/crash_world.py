@@ -18,10 +18,10 @@ from bfactors.command import CommandAnswer, CommandEnvelope, RequestReconciliati
 from bfactors.effect import Effect
 from bfactors.fleet import decide as fleet_decide
 from bfactors.fleet import reconciliation
-from bfactors.fleet.state import FleetState, Reconciliation
+from bfactors.fleet.state import FleetState, Reconciliation, authority_id_of
 from bfactors.known_certificate import KnownCertificate
 from tests.core import pki
-from tests.core.world import World
+from tests.core.world import ARN, World
 from tests.fakes.ca import CountedMetrics, FakeCa, ManualTime, settle
 
 CSR = pki.csr("SN-1")
@@ -170,11 +170,16 @@ class Ledger:
             self.wake()
         self.ask_for(run_id)
         for _ in range(1000):
-            if self.fleet.reconciliations["charging_station"].wanted is None:
+            if not any(each.wanted for each in self.fleet.reconciliations.values()):
                 break
             await self.time.advance(5)
         assert self.failures == []
-        return self.fleet.reconciliations["charging_station"]
+        return self.compared
+
+    @property
+    def compared(self) -> Reconciliation:
+        """The comparison with the first CA."""
+        return self.fleet.reconciliations[authority_id_of("charging_station", ARN)]
 
     def tell_changes(self) -> None:
         wanted = {

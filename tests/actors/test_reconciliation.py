@@ -12,12 +12,16 @@ from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.ca import NotReady, Permanent, SigningOrder, Transient
 from bfactors.command import RequestJob
-from bfactors.fleet.reconciliation import body, item_bodies
-from bfactors.fleet.state import Reconciliation
+from bfactors.fleet.decide import decide_command
+from bfactors.fleet.reconciliation_view import body as purpose_body
+from bfactors.fleet.reconciliation_view import item_bodies
+from bfactors.fleet.state import Reconciliation, authority_id_of
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.actors.crash_world import CSR, Ledger
 from tests.core import pki
-from tests.fakes.ca import START, settle
+from tests.core.rollover_world import described
+from tests.core.world import ARN, NEXT_ARN
+from tests.fakes.ca import START, FakeCa, settle
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -58,6 +62,10 @@ def set_policy(ledger: Ledger, **values: object) -> None:
     policies = PolicySet(version=2, overrides=(override,))
     ledger.world.facts = replace(ledger.world.facts, policies=policies)
     ledger.fleet = replace(ledger.fleet, facts=ledger.world.facts)
+
+
+def body(found: Reconciliation) -> dict[str, object]:
+    return purpose_body([found])
 
 
 def kinds(found: Reconciliation) -> list[str]:
@@ -112,7 +120,7 @@ async def test_one_that_nothing_accounts_for_is_the_fleets_and_revoked_only_by_p
     await settle()
     assert found.counts == {"unexplained": 1}
     assert ledger.world.charger == before
-    (item,) = item_bodies(ledger.fleet.reconciliations["charging_station"])
+    (item,) = item_bodies(ledger.compared)
     assert (item["external_ref"], item["charger_id"]) == (external_ref, None)
     assert (item["revoked_at"] is not None) == (policy == "revoke")
     assert (ledger.ca.made[external_ref].revoked_for is not None) == (policy == "revoke")
@@ -247,7 +255,7 @@ async def test_a_run_that_gets_no_report_ends_and_says_why(error: Permanent | Tr
     found = await ledger.reconcile("run-1")
     for _ in range(4):
         await ledger.time.advance(1000)
-    found = ledger.fleet.reconciliations["charging_station"]
+    found = ledger.compared
     assert found.failure is not None
     assert found.failure[0] == code
     assert (body(found)["state"], found.wanted) == ("failed", None)
@@ -289,7 +297,12 @@ async def test_every_night_is_asked_for_once_and_a_missed_one_after_the_start() 
     await ledger.time.advance(600)
     again = [event.run_id for event in ledger.fleet_events if isinstance(event, e.ReconciliationRequested)]
     assert again == asked, "a restart asks for no night twice"
-    assert ledger.metrics.gauges["bf_reconciliation_differences", "charging_station", "missing"] == 0
+    assert (
+        ledger.metrics.gauges[
+            "bf_reconciliation_differences", "charging_station", ledger.compared.authority_id, "missing"
+        ]
+        == 0
+    )
 
 
 async def test_a_fact_that_comes_after_its_run_has_ended_changes_nothing() -> None:
@@ -303,3 +316,61 @@ async def test_a_fact_that_comes_after_its_run_has_ended_changes_nothing() -> No
         v.Evidence(evidence_id="late", charger_id="", source="ca:x", observed_at=START, body=late)
     )
     assert ledger.fleet.reconciliations == before.reconciliations
+
+
+# ---------------------------------------------------------------- several CAs
+
+
+class TwoCas:
+    """Each asked what is asked of its ARN."""
+
+    def __init__(self, *cas: FakeCa) -> None:
+        self._cas = {ca.arn: ca for ca in cas}
+        self.issue = lambda order: self._cas[order.authority_arn].issue(order)
+        self.fetch = lambda arn, ref: self._cas[arn].fetch(arn, ref)
+        self.revoke = lambda arn, serial, reason: self._cas[arn].revoke(arn, serial, reason)
+        self.report = lambda arn, since: self._cas[arn].report(arn, since)
+        self.entries = lambda report: self._cas[report.authority_arn].entries(report)
+
+
+async def test_every_ca_is_asked_in_turn_and_what_one_signed_is_revoked_there() -> None:
+    ledger = await enrolled()
+    set_policy(ledger, unexplained_certificates="revoke")
+    ledger.fleet = decide_command(ledger.fleet, described(NEXT_ARN), "o", ledger.time.now()).state
+    first, second = ledger.ca, FakeCa(ledger.time, arn=NEXT_ARN, name="Next")
+    ledger.ca = second
+    external_ref = await signed_elsewhere(ledger, pki.csr("SN-99"))
+    ledger.ca = ledger.auditor = TwoCas(first, second)  # type: ignore[assignment]
+    ledger.wake()
+    found = await ledger.reconcile("run-1")
+    await settle()
+    assert (found.certificates, found.counts) == (1, {})
+    other = ledger.fleet.reconciliations[authority_id_of("charging_station", NEXT_ARN)]
+    assert (other.run_id, other.certificates, other.counts) == ("run-1", 1, {"unexplained": 1})
+    assert second.made[external_ref].revoked_for == "superseded"
+    assert all(made.revoked_for is None for made in first.made.values())
+    asked = [event.authority_arn for event in ledger.fleet_events if isinstance(event, e.AuthorityReconciled)]
+    assert asked == [ARN, NEXT_ARN]
+    gauges = ledger.metrics.gauges
+    for each, count in ((found, 0), (other, 1)):
+        assert (
+            gauges["bf_reconciliation_differences", "charging_station", each.authority_id, "unexplained"]
+            == count
+        )
+    assert ledger.outstanding == {}
+
+
+async def test_a_ca_that_gives_no_report_keeps_no_other_from_being_asked() -> None:
+    ledger = await enrolled()
+    ledger.fleet = decide_command(ledger.fleet, described(NEXT_ARN), "o", ledger.time.now()).state
+    first, second = ledger.ca, FakeCa(ledger.time, arn=NEXT_ARN, name="Next")
+    first.fail("report", Permanent("AccessDeniedException", "denied"))
+    ledger.ca = ledger.auditor = TwoCas(first, second)  # type: ignore[assignment]
+    ledger.wake()
+    found = await ledger.reconcile("run-1")
+    other = ledger.fleet.reconciliations[authority_id_of("charging_station", NEXT_ARN)]
+    assert (found.failure, other.failure) == (
+        ("AccessDeniedException", "AccessDeniedException: denied"),
+        None,
+    )
+    assert other.run_id == "run-1"

@@ -17,7 +17,7 @@ from bfactors.authority_comparison import (
 )
 from bfactors.fleet import decide as fleet
 from bfactors.fleet import reconciliation
-from bfactors.fleet.state import FleetState
+from bfactors.fleet.state import FleetState, authority_id_of
 from bfactors.known_certificate import KnownCertificate
 from tests.core.world import ARN, evidence, fleet_facts
 
@@ -116,7 +116,7 @@ def test_a_run_is_owed_until_it_has_ended_and_the_same_run_is_none() -> None:
     assert [type(event).__name__ for event in decided.events] == ["ReconciliationRequested"]
     assert not fleet.changes_facts(decided.events), "no other partition needs to know"
     (effect,) = reconciliation.effects(decided.state)
-    assert effect.effect_id == "charging_station:compare:a"
+    assert effect.effect_id == f"{authority_id_of('charging_station', ARN)}:compare:a"
     (row,) = reconciliation.effect_rows(state, decided.state)
     assert (row.effect_id, row.outstanding) == (effect.effect_id, True)
     for run_id in ("a", "b"):

@@ -142,12 +142,14 @@ ONE_REPORT_IN = timedelta(minutes=30)
 class FakeCa:
     """`CertificateAuthority`, `Revoker` and `Auditor`. Gives up the loop before and after each effect, as a network does."""
 
-    def __init__(self, time: ManualTime, *, arn: str = ARN, ready_after_s: float = 0.0) -> None:
+    def __init__(
+        self, time: ManualTime, *, arn: str = ARN, ready_after_s: float = 0.0, name: str = "Fleet"
+    ) -> None:
         self.arn = arn
         self.time = time
         self.ready_after = timedelta(seconds=ready_after_s)
         self.status = "ACTIVE"
-        self.pki = pki.ca()
+        self.pki = pki.ca(name)
         self.calls: list[tuple[str, str]] = []
         self.orders: list[SigningOrder] = []
         self.made: dict[str, Made] = {}

@@ -75,6 +75,14 @@ async def test_a_run_is_asked_for_shown_and_listed_with_what_it_found(world: Adm
     )
     assert [item["serial_number"] for item in rest.body["items"]] == ["a2"]
     assert rest.body["next_cursor"] is None
+    (of_ca,) = shown["authorities"]
+    assert (of_ca["authority_arn"], of_ca["state"], of_ca["certificates"]) == (ARN, "done", 9)
+    for item in (*first.body["items"], *rest.body["items"]):
+        assert (item["authority_id"], item["authority_arn"]) == (of_ca["authority_id"], ARN)
+        assert item["run_id"] == asked.body["run_id"]
+    path = f"{PATH}/charging_station/items?authority_id="
+    assert len((await world.ask("GET", path + of_ca["authority_id"])).body["items"]) == 3
+    assert (await world.ask("GET", path + "0123456789abcdef")).body["items"] == []
 
 
 async def test_a_run_that_failed_says_why(world: AdminWorld) -> None:
