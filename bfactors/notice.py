@@ -19,7 +19,7 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 Payload = Mapping[str, Any]
-_LAST_DAYS = 7
+_LATE_DAYS, _LAST_DAYS = 14, 7
 _LAST_MONTH = 30
 
 
@@ -132,7 +132,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "CertificateExpiryEscalated": Kind(
             "expiry-escalated",
-            lambda p: "critical" if p["daysLeft"] <= _LAST_DAYS else "warning",
+            lambda p: (
+                "critical"
+                if p["daysLeft"] <= _LAST_DAYS
+                else "warning"
+                if p["daysLeft"] <= _LATE_DAYS
+                else "info"
+            ),
             lambda p: f"the certificate ends in at most {p['daysLeft']} days, and no successor is in use",
         ),
         "CertificateExpired": Kind(

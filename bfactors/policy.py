@@ -47,8 +47,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """`of-purpose`: client or server authentication, as the purpose needs; `none`: the leaf carries none (A00.FR.514)."""
     alternative_names: str = "as-asked"
     """`none`: a CSR that asks for alternative names is refused; `as-asked`: those that the purpose allows are kept."""
-    renew_before_days: int = 30
-    escalate_before_days: tuple[int, ...] = (14, 7)
+    renew_before_days: int = 45
+    escalate_before_days: tuple[int, ...] = (30, 14, 7)
     last_safe_days: int = 3
     """A renewal this close to expiry is never held by a pause."""
     lockout_notice_days: int = 5

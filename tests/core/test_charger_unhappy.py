@@ -340,7 +340,7 @@ def test_a_deactivated_certificate_empties_its_slot_and_starts_no_renewal() -> N
 def test_a_renewal_starts_in_its_window_and_the_old_leaf_keeps_its_grace() -> None:
     world = World()
     old = world.to_active()
-    world.wait(days=140)
+    world.wait(days=125)
     assert outgoing.effects(world.charger, world.facts) == []
     world.wait(days=11)
     (effect,) = outgoing.effects(world.charger, world.facts)

@@ -69,7 +69,7 @@ class Fleet:
         (policy(validity_days=0), "contradiction"),
         (policy(renew_before_days=180), "contradiction"),
         (policy(renew_before_days=-1), "contradiction"),
-        (policy(escalate_before_days=[40]), "contradiction"),
+        (policy(escalate_before_days=[50]), "contradiction"),
         (policy(superseded_grace_days=-1), "contradiction"),
         (policy(last_safe_days=-1), "contradiction"),
         (policy(max_attempts=0), "contradiction"),

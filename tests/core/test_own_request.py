@@ -110,7 +110,7 @@ def test_no_limit_lets_it_renew_always() -> None:
 
 def test_in_the_last_safe_days_it_is_held_back_no_more() -> None:
     policy = c.SetPolicy(
-        scope="purpose:charging_station", values={"own_renewals_per_day": 1, "validity_days": 31}
+        scope="purpose:charging_station", values={"own_renewals_per_day": 1, "validity_days": 46}
     )
     world = World(fleet_facts(policy))
     world.to_active()

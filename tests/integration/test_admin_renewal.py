@@ -21,15 +21,15 @@ async def test_a_straggler_is_listed_with_its_windows_and_why_it_waits(world: Ad
     core = World()
     certificate = core.to_active()
     core.lose_session()
-    core.wait(days=151)
+    core.wait(days=136)
     due_since = core.now
-    core.wait(days=23)
+    core.wait(days=38)
     core.request("renew", job_id="renewal", certificate_id=certificate.certificate_id)
     await world.door.adopt(core)
     [item] = (await world.ask("GET", f"{PATH}?state=escalated&offline=true", role="viewer")).body["items"]
     assert item["certificate_id"] == certificate.certificate_id
     assert datetime.fromisoformat(item["due_since"]) == due_since
-    assert (item["states"], item["windows_passed"]) == (["due", "escalated"], [14, 7])
+    assert (item["states"], item["windows_passed"]) == (["due", "escalated"], [30, 14, 7])
     assert (item["job_id"], item["waits_for"]["code"]) == ("renewal", "offline")
     assert (await world.ask("GET", f"{PATH}?offline=false")).body["items"] == []
     assert (await world.ask("GET", f"{PATH}?state=overdue")).body["items"] == []
@@ -52,7 +52,7 @@ async def test_one_that_is_due_and_has_no_job_yet_waits_for_its_turn_or_for_a_pa
 ) -> None:
     core = World()
     core.to_active()
-    core.wait(days=151)
+    core.wait(days=136)
     await world.door.adopt(core)
     [item] = (await world.ask("GET", PATH)).body["items"]
     assert (item["states"], item["windows_passed"], item["job_id"]) == (["due"], [], None)
