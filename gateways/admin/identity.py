@@ -5,10 +5,7 @@ A VIN, an EMAID or a PCID ends here: it is named and sealed before a command is 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
-
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from typing import Any
 
 from bfactors.disclosed import Disclosed
 from bfactors.free_text import has_identifier
@@ -21,7 +18,6 @@ from bfactors.identity_record.command import (
 from bfactors.identity_record.scheme import (
     AT_A_CHARGER,
     EVERY_SCHEME,
-    VALUE_MAX_CHARS,
     Kind,
     is_personal,
     names_of,
@@ -29,9 +25,15 @@ from bfactors.identity_record.scheme import (
 )
 from bfactors.pseudonym import KINDS, NoIdentifier, masked, normalised
 from bfactors.refusal import Refusal
-from gateways.admin import field, shape
+from gateways.admin import shape
 from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
+from gateways.admin.identity_body import (
+    ChangeIdentityBody,
+    ErasePersonalDataBody,
+    IdentityQuery,
+    RegisterIdentityBody,
+)
 from gateways.admin.inbound import given
 from gateways.admin.ports import Body
 from gateways.admin.problem import Problem
@@ -43,67 +45,6 @@ _CHARGER: Kind = "charger"
 _LIKE_PCID = re.compile(r"\s*[A-Za-z0-9]{17,18}\s*", re.ASCII)
 _BY_NAME = (*KINDS, "evse_id", "host_name")
 """Queries of one scheme each."""
-_TEXT = r"^[^\u0000-\u001f\u007f-\u009f]+$(?!\n)"
-
-ExternalIds = Annotated[
-    dict[
-        Annotated[str, Meta(pattern=f"^({'|'.join(EVERY_SCHEME)})$(?!\\n)")],
-        Annotated[str, Meta(min_length=1, max_length=VALUE_MAX_CHARS, pattern=_TEXT)],
-    ],
-    Meta(
-        min_length=1,
-        max_length=8,
-        description="By scheme: a vehicle's vin and pcid, a contract's emaid, an EVSE's evse_id and secc_id, a server's "
-        "host_name. VIN, PCID and EMAID are kept sealed, and the ledger knows them by pseudonym only",
-    ),
-]
-
-
-class RegisterIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A charger is registered under `/api/v1/chargers`. An EVSE names its charger, and stands where that stands."""
-
-    kind: Literal["evse", "vehicle", "contract", "server"]
-    external_ids: ExternalIds
-    family: field.Name | UnsetType = UNSET
-    site: field.Name | UnsetType = UNSET
-    cohort: field.Name | UnsetType = UNSET
-    charger_id: field.ChargerId | UnsetType = UNSET
-
-
-class ChangeIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Absent fields stay; `external_ids` replaces all of them, and gives erased ones their values again."""
-
-    external_ids: ExternalIds | UnsetType = UNSET
-    family: field.Name | UnsetType = UNSET
-    site: field.Name | UnsetType = UNSET
-    cohort: field.Name | UnsetType = UNSET
-
-
-class ErasePersonalDataBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why, for people; without the data itself."""
-
-    reason: field.Reason
-
-
-class IdentityQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filters. `q`: a part of an identity's or a charger's id, or a whole external id; what looks like a VIN, an EMAID or a
-    PCID is looked for as such only.
-    """
-
-    kind: Kind | UnsetType = UNSET
-    state: Literal["registered", "retired"] | UnsetType = UNSET
-    family: field.Search | UnsetType = UNSET
-    site: field.Search | UnsetType = UNSET
-    cohort: field.Search | UnsetType = UNSET
-    charger_id: field.Search | UnsetType = UNSET
-    q: field.Search | UnsetType = UNSET
-    vin: field.Search | UnsetType = UNSET
-    emaid: field.Search | UnsetType = UNSET
-    pcid: field.Search | UnsetType = UNSET
-    evse_id: field.Search | UnsetType = UNSET
-    host_name: field.Search | UnsetType = UNSET
-    limit: field.Limit = field.DEFAULT_LIMIT
-    cursor: field.Cursor | UnsetType = UNSET
 
 
 class Identities:

@@ -144,14 +144,14 @@ async def test_a_sweep_goes_no_further_than_told(both: Both) -> None:
 async def test_one_commit_can_pass_a_name_on_and_two_identities_cannot_hold_it(both: Both) -> None:
     await both.bear(NAME)
     taken = [
-        HolderRow(external_id=NAME, identity_id="i-2", held=True, kept=True, since=DAWN),
+        HolderRow(external_id=NAME, identity_id="i-0", held=True, kept=True, since=DAWN),
         HolderRow(external_id=NAME, identity_id="i-1", held=False, kept=True, since=DAWN),
     ]
     await both.commit(identity_holders=taken)
-    assert await both.ledger.identity_holders([NAME, OTHER]) == {NAME: "i-2"}
+    assert await both.ledger.identity_holders([NAME, OTHER]) == {NAME: "i-0"}
     with pytest.raises(Overtaken):
         await both.bear(NAME, "i-3")
-    assert await both.ledger.identity_holders([NAME]) == {NAME: "i-2"}
+    assert await both.ledger.identity_holders([NAME]) == {NAME: "i-0"}
 
 
 # ---------------------------------------------------------------- PostgreSQL alone

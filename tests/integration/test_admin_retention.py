@@ -1,10 +1,14 @@
 """How long records are kept, through the API."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bfactors.retention import KINDS
+from deploy.role.sweeping import Sweeping
 from tests.integration.admin_world import AdminWorld
 
 PATH = "/api/v1/retention"
@@ -39,3 +43,12 @@ async def test_a_kind_is_set_and_shown_with_who_and_why(world: AdminWorld) -> No
     assert (shown["set"]["by"], shown["set"]["reason"]) == ("operator:the-pki-admin", "less is more")
     refused = await world.ask("PUT", PATH, {"kind": "security-events", "days": 1, "reason": "x"})
     assert (refused.status, refused.body["code"], refused.fields) == (422, "retention-out-of-range", ["days"])
+
+
+async def test_how_long_logs_are_kept_is_the_setting_until_somebody_decides(world: AdminWorld) -> None:
+    database: Any = SimpleNamespace(reader=world.reader, retention=None)
+    sweeping = Sweeping(database, world.door, world.clock, world.metrics)
+    by_setting = timedelta(days=30)
+    assert await sweeping.logs_kept(by_setting) == by_setting
+    await world.ask("PUT", PATH, {"kind": "uploaded-logs", "days": 5, "reason": "less is more"})
+    assert await sweeping.logs_kept(by_setting) == timedelta(days=5)
