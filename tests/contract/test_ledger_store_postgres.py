@@ -26,7 +26,7 @@ from tests.fakes.ledger_row import DAWN, aggregate, batch
 pytest_plugins = ("tests.fakes.ledger_database",)
 
 LONG = timedelta(minutes=5)
-SHIELDED = ("secret", "idempotency", "api_token")
+SHIELDED = ("secret", "personal_identifier", "idempotency", "api_token")
 
 
 @pytest.fixture
