@@ -22,7 +22,7 @@ from bfactors.log_upload import StoredLog, UploadFailed, UploadReceived, UploadT
 from bfactors.notice import NotifierLease, SealedTarget, Telling
 from bfactors.ocpp import Inbound, Outbound
 from bfactors.revocation_answer import RevocationAnswer
-from bfactors.revocation_list import RevocationList
+from bfactors.revocation_list import RevocationList, SeenList
 from bfactors.secret import OpenedSecret, SealingKey, SecretName
 
 # ---------------------------------------------------------------- time and numbers
@@ -423,9 +423,15 @@ class ForeignReader(RevocationReader, Protocol):
 class IssuedSample(Protocol):
     """Callable from any lane."""
 
-    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
-        """Of the certificate that ends last: its CA's ARN, and its chain. None while there is none. Raises Unavailable."""
+    async def newest_issued(self, purpose: str) -> Sequence[tuple[str, str]]:
+        """Of each CA with certificates in use, the one that ends last: the CA's ARN, and the chain. Raises Unavailable."""
         ...
+
+
+class ListBoard(Protocol):
+    """Where it is noted how each CA's revocation list stood when it was last read. Callable from any lane."""
+
+    def note(self, authority_arn: str, seen: SeenList) -> None: ...
 
 
 class Auditor(Protocol):

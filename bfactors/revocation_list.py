@@ -4,8 +4,10 @@ A partition of a list (AWS Private CA makes them) names the address it lies at i
 certificates that name the same address. Source: RFC 5280 (5.1, 5.2.3, 5.2.5, 6.3.3).
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
@@ -13,6 +15,15 @@ from bfactors.ocsp import NotBelieved
 from bfactors.revocation_signer import UNREADABLE, signs_list
 
 CLOCKS_APART = timedelta(minutes=5)
+
+
+class SeenList(msgspec.Struct, frozen=True, kw_only=True):
+    """What a CA's list said of itself when it was last read; of several (AWS makes partitions), the one due first."""
+
+    number: str | None
+    this_update: datetime
+    next_update: datetime | None
+    seen_at: datetime
 
 
 class RevocationList:
@@ -42,6 +53,18 @@ class RevocationList:
     def is_stale(self, now: datetime) -> bool:
         """Whether its own next date has passed: there should be a newer one."""
         return self.next_update is not None and self.next_update <= now
+
+
+def seen(lists: Iterable[RevocationList], now: datetime) -> SeenList | None:
+    """The list of these that should be replaced first, or else is the oldest."""
+    first = min(
+        lists, key=lambda each: (each.next_update or each.this_update, each.this_update), default=None
+    )
+    if first is None:
+        return None
+    return SeenList(
+        number=first.number, this_update=first.this_update, next_update=first.next_update, seen_at=now
+    )
 
 
 def read_list(encoded: bytes, address: str, issuer: x509.Certificate, now: datetime) -> RevocationList:

@@ -50,8 +50,8 @@ class PostgresCertificateIndex:
             )
         return charger_id
 
-    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+    async def newest_issued(self, purpose: str) -> Sequence[tuple[str, str]]:
         """`bfactors.ports.IssuedSample`."""
         async with unavailable_when_lost():
-            row = await self._pool.fetchrow(_SQL["newest_issued"], purpose)
-        return (row["issuing_ca_id"] or "", row["chain_pem"]) if row is not None else None
+            rows = await self._pool.fetch(_SQL["newest_issued"], purpose)
+        return [(row["arn"], row["chain_pem"]) for row in rows]

@@ -121,7 +121,7 @@ class PublicationActor(Mailbox[Message]):
                 wanted = self._unanswered()
                 self._unlooked -= {effect.effect_id for effect in wanted}
                 self._news.clear()
-                await self._look.at(wanted, await self._lists_of_the_ca())
+                await self._look.at(wanted, await self._lists_of_the_cas())
                 await self._rest(self._next_delay_s())
 
     def _next_delay_s(self) -> float:
@@ -150,15 +150,16 @@ class PublicationActor(Mailbox[Message]):
             sleeping.cancel()
             hearing.cancel()
 
-    async def _lists_of_the_ca(self) -> list[tuple[str, Place]]:
-        """As its latest certificate names them."""
+    async def _lists_of_the_cas(self) -> list[tuple[str, Place]]:
+        """As the latest certificate of each names them."""
         try:
             newest = await self._ports.sample.newest_issued(self._purpose)
         except Unavailable as away:
-            _LOG.info("which lists the CA of %s makes is not known: %s", self._purpose, away)
+            _LOG.info("which lists the CAs of %s make is not known: %s", self._purpose, away)
             return []
-        if newest is None:
-            return []
-        authority_arn, chain_pem = newest
-        issuer_pem = join_chain(split_chain(chain_pem)[1:2])
-        return [(authority_arn, (address, issuer_pem)) for address in sources_in(chain_pem).crl if issuer_pem]
+        found: list[tuple[str, Place]] = []
+        for authority_arn, chain_pem in newest:
+            issuer_pem = join_chain(split_chain(chain_pem)[1:2])
+            if issuer_pem:
+                found += [(authority_arn, (address, issuer_pem)) for address in sources_in(chain_pem).crl]
+        return found

@@ -11,7 +11,7 @@ from bfactors.effect import WatchPublication
 from bfactors.errors import NotFetched, Unavailable
 from bfactors.evidence import RevocationListed, RevocationListStale, RevocationUnlisted
 from bfactors.ocsp import NotBelieved
-from bfactors.revocation_list import RevocationList
+from bfactors.revocation_list import RevocationList, seen
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,6 +89,10 @@ class Look:
         ]
         if fresh_s:
             metrics.gauge("bf_revocation_list_fresh_seconds", min(fresh_s), purpose=self.purpose)
+        for authority_arn in set(arns.values()):
+            of_ca = seen((found for place, found in read.items() if arns.get(place) == authority_arn), now)
+            if of_ca is not None:
+                self.ports.board.note(authority_arn, of_ca)
         for place, found in read.items():
             if found.next_update is None or not found.is_stale(now):
                 continue

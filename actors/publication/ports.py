@@ -5,7 +5,15 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bfactors.ports import Clock, EvidenceLog, ForeignReader, IssuedSample, Metrics, RevocationReader
+from bfactors.ports import (
+    Clock,
+    EvidenceLog,
+    ForeignReader,
+    IssuedSample,
+    ListBoard,
+    Metrics,
+    RevocationReader,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +22,7 @@ class PublicationPorts:
 
     reader: RevocationReader
     sample: IssuedSample
+    board: ListBoard
     evidence: EvidenceLog
     clock: Clock
     metrics: Metrics

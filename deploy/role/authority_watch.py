@@ -17,7 +17,9 @@ from bfactors.ledger_fold import FLEET_KEY
 from bfactors.ledger_row import AggregateRow
 from bfactors.ports import Clock, EvidenceLog, Metrics
 from bfactors.refusal import Refusal
+from bfactors.revocation_list import SeenList
 from deploy.role.authority import CaClients
+from deploy.role.revocation_desk import SeenLists
 from gateways.ca.discovery import register_command
 
 _LOG = logging.getLogger(__name__)
@@ -36,13 +38,20 @@ class AuthorityWatch:
     """I/O lane. Every core node asks; what one says of the same state is the same evidence."""
 
     def __init__(
-        self, reader: FleetReader, ca: CaClients, evidence: EvidenceLog, clock: Clock, metrics: Metrics
+        self,
+        reader: FleetReader,
+        ca: CaClients,
+        evidence: EvidenceLog,
+        clock: Clock,
+        metrics: Metrics,
+        lists: SeenLists,
     ) -> None:
         self._reader = reader
         self._ca = ca
         self._evidence = evidence
         self._clock = clock
         self._metrics = metrics
+        self._lists = lists
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -112,3 +121,7 @@ class AuthorityWatch:
                 "authority-not-active", f"the CA says it is {described.status}", "authority_arn", 409
             )
         return register_command(purpose, described)
+
+    def list_of(self, authority_arn: str) -> SeenList | None:
+        """Of the admin API's `AuthorityDesk` too: how the CA's list stood when this node last read it."""
+        return self._lists.of(authority_arn)

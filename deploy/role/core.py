@@ -31,7 +31,7 @@ from deploy.role.lane_store import LaneStore
 from deploy.role.ledger_tree import CorePorts, PublicationMeans, start_core_actors
 from deploy.role.node_reports import NodeReports
 from deploy.role.notifying import Notifying
-from deploy.role.revocation_desk import RevocationDesk
+from deploy.role.revocation_desk import RevocationDesk, SeenLists
 from deploy.role.runtime import Runtime, cancel
 from deploy.role.server_trust import ServerTrust
 from deploy.role.sweeping import Sweeping
@@ -86,6 +86,7 @@ class CoreRole:
     sweeping: Sweeping = field(init=False)
     revocations: RevocationDesk = field(init=False)
     authorities: AuthorityWatch = field(init=False)
+    lists: SeenLists = field(init=False, default_factory=SeenLists)
 
     def __post_init__(self) -> None:
         self.commands = NatsCommandDoor(self.nats.connection, self.nats.replies)
@@ -107,7 +108,12 @@ class CoreRole:
             self.settings, self.runtime.clock, self.runtime.metrics, self.runtime.io.loop
         )
         self.authorities = AuthorityWatch(
-            self.database.reader, self.ca, self.evidence_log, self.runtime.clock, self.runtime.metrics
+            self.database.reader,
+            self.ca,
+            self.evidence_log,
+            self.runtime.clock,
+            self.runtime.metrics,
+            self.lists,
         )
         self.sweeping = Sweeping(self.database, self.commands, self.runtime.clock, self.runtime.metrics)
         self.notifying = Notifying(
@@ -168,7 +174,7 @@ class CoreRole:
             ocpp_url=self.ocpp_url,
             checkpoints=self._checkpointing(outbox),
             edge=self._nodes.edge,
-            publication=PublicationMeans(self.revocations, index),
+            publication=PublicationMeans(self.revocations, index, self.lists),
             secrets=LaneSecrets(self.database.secrets, self.runtime.io.loop),
             verifiers=self.pepper,
         )

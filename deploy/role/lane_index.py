@@ -33,7 +33,7 @@ class LaneIndex:
     ) -> Sequence[KnownCertificate]:
         return await self._over(self._index.of_purpose(purpose, after, limit))
 
-    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+    async def newest_issued(self, purpose: str) -> Sequence[tuple[str, str]]:
         return await self._over(self._sample.newest_issued(purpose))
 
     async def charger_of_key(self, spki_sha256: str) -> str | None:

@@ -35,6 +35,7 @@ from bfactors.ports import (
     IssuedSample,
     KeyVerifiers,
     LedgerStore,
+    ListBoard,
     Outbox,
     SecretStore,
 )
@@ -54,6 +55,7 @@ class PublicationMeans:
 
     reader: ForeignReader
     sample: IssuedSample
+    board: ListBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,7 @@ def _publication(
             PublicationPorts(
                 reader=means.reader,
                 sample=means.sample,
+                board=means.board,
                 evidence=ports.evidence_log,
                 clock=runtime.clock,
                 metrics=runtime.metrics,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from bfactors.ports import Clock, Metrics
 from bfactors.revocation_answer import RevocationAnswer
-from bfactors.revocation_list import RevocationList
+from bfactors.revocation_list import RevocationList, SeenList
 from bfactors.settings import Settings
 from deploy.role.certificate_desk import issuers_in
 from gateways.egress.egress import HttpEgress
@@ -50,3 +50,17 @@ class RevocationDesk:
     async def stop(self) -> None:
         """Cut what is open."""
         await self._egress.close()
+
+
+class SeenLists:
+    """`bfactors.ports.ListBoard`: what this node's actors read, whichever lane they live on, for whoever asks."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, SeenList] = {}
+
+    def note(self, authority_arn: str, seen: SeenList) -> None:
+        self._seen[authority_arn] = seen
+
+    def of(self, authority_arn: str) -> SeenList | None:
+        """None: this node has read none of that CA since it started."""
+        return self._seen.get(authority_arn)

@@ -21,9 +21,19 @@ from gateways.admin.route import Answer, Call, Route
 State = Literal["incoming", "current", "outgoing", "retired"]
 
 
+class Crl(msgspec.Struct, frozen=True, kw_only=True):
+    """The CA's own revocation list as this node last read it, about once an hour; of several, the one due first."""
+
+    number: str | None
+    this_update: field.Time
+    next_update: field.Time | None
+    age_s: int
+    seen_at: field.Time
+
+
 class AuthorityShape(msgspec.Struct, frozen=True, kw_only=True):
     """An issuing CA. `status` in its own words, as it last said; `certificates` may open a session now or soon, `orders` are
-    with it.
+    with it. `crl` is null while this node has read none of it.
     """
 
     authority_id: str
@@ -36,6 +46,7 @@ class AuthorityShape(msgspec.Struct, frozen=True, kw_only=True):
     not_after: field.Time
     certificates: int
     orders: int
+    crl: Crl | None
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,9 +166,20 @@ class Authorities:
             each["authority_arn"]: each for each in await self._reader.authority_load(arns, self._clock.now())
         }
         return [
-            {**row, **{name: int(load[row["authority_arn"]][name]) for name in ("certificates", "orders")}}
+            {
+                **row,
+                **{name: int(load[row["authority_arn"]][name]) for name in ("certificates", "orders")},
+                "crl": self._crl(row["authority_arn"]),
+            }
             for row in rows
         ]
+
+    def _crl(self, arn: str) -> Body | None:
+        seen = None if self._desk is None else self._desk.list_of(arn)
+        if seen is None:
+            return None
+        age_s = max(0, int((self._clock.now() - seen.this_update).total_seconds()))
+        return {**msgspec.structs.asdict(seen), "age_s": age_s}
 
 
 def everyone(state: FleetState) -> tuple[Authority, ...]:

@@ -15,6 +15,7 @@ from bfactors.incident import Selector
 from bfactors.ledger_row import AggregateRow
 from bfactors.notice import SealedTarget, Subscription
 from bfactors.refusal import Refusal
+from bfactors.revocation_list import SeenList
 from bfactors.server_certificate import Forecast, Presented
 from bfactors.trust_end import TrustEnd
 from bfactors.x509 import Certificate
@@ -58,6 +59,10 @@ class AuthorityDesk(Protocol):
 
     async def described(self, purpose: str, authority_arn: str) -> RegisterAuthority | Refusal:
         """The command that makes it known; a refusal says why it cannot be used. Raises Unavailable."""
+        ...
+
+    def list_of(self, authority_arn: str) -> SeenList | None:
+        """How its revocation list stood when this node last read it; None: it has read none."""
         ...
 
 

@@ -20,7 +20,19 @@ SELECT certificate_id, charger_id, purpose, state, serial_number, not_after, d.i
 SELECT charger.charger_id FROM key_owner JOIN charger USING (managed_identity_id) WHERE key_owner.spki_sha256 = $1 LIMIT 1;
 
 -- name: newest_issued
-SELECT d.issuing_ca_id, d.pem || d.chain_pem AS chain_pem
-  FROM certificate, json_to_record(convert_from(doc, 'UTF8')::json) AS d (issuing_ca_id text, pem text, chain_pem text)
- WHERE purpose = $1 AND mode = 'managed'
- ORDER BY not_after DESC, certificate_id DESC LIMIT 1;
+-- One step through the index for each CA, however many certificates each has.
+WITH RECURSIVE authority AS (
+    SELECT min(issuing_ca_id) AS arn FROM certificate
+     WHERE issuing_ca_id > '' AND state IN ('issued', 'installed', 'active', 'superseded')
+    UNION ALL
+    SELECT (SELECT min(issuing_ca_id) FROM certificate
+             WHERE issuing_ca_id > authority.arn AND state IN ('issued', 'installed', 'active', 'superseded'))
+      FROM authority WHERE authority.arn IS NOT NULL)
+SELECT authority.arn, newest.chain_pem
+  FROM authority CROSS JOIN LATERAL (
+       SELECT d.pem || d.chain_pem AS chain_pem
+         FROM certificate, json_to_record(convert_from(doc, 'UTF8')::json) AS d (pem text, chain_pem text)
+        WHERE issuing_ca_id = authority.arn AND purpose = $1 AND mode = 'managed'
+          AND state IN ('issued', 'installed', 'active', 'superseded') AND state <> 'superseded'
+        ORDER BY not_after DESC, certificate_id DESC LIMIT 1) AS newest
+ ORDER BY authority.arn;

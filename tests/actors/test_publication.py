@@ -17,7 +17,7 @@ from bfactors.effect import WatchPublication
 from bfactors.errors import NotFetched, Unavailable
 from bfactors.ocsp import NotBelieved
 from bfactors.revocation_answer import RevocationAnswer
-from bfactors.revocation_list import RevocationList, read_list
+from bfactors.revocation_list import RevocationList, SeenList, read_list
 from tests.core.test_revocation_list import leaf, point
 from tests.fakes.ca import START, CountedMetrics, ManualTime, settle
 from tests.fakes.revocation import Issuer
@@ -42,7 +42,10 @@ class World:
         self.failure: Exception | None = None
         self.read: list[tuple[float, str]] = []
         self.asked: list[str] = []
-        self.newest: tuple[str, str] | None = None
+        self.newest: list[tuple[str, str]] = []
+        self.noted: dict[str, SeenList] = {}
+        self.numbers: dict[str, int] = {}
+        self.lags: dict[str, timedelta] = {}
         self.store_is_away = False
         self.evidence: dict[str, v.Evidence] = {}
         self.settles = True
@@ -53,6 +56,7 @@ class World:
         ports = PublicationPorts(
             reader=self,
             sample=self,
+            board=self,
             evidence=self,
             clock=self.time,
             metrics=self.metrics,
@@ -63,20 +67,20 @@ class World:
         self.actor.start(lambda _, error, __: self.failures.append(error))
         return self.actor
 
-    # ------------------------------------------------------------ RevocationReader, IssuedSample, EvidenceLog
+    # ------------------------------------------------------------ RevocationReader, IssuedSample, ListBoard, EvidenceLog
 
     async def list_at(self, address: str, issuer_pem: str) -> RevocationList:
         assert issuer_pem == self.issuer_pem
         self.read.append((self.time.elapsed_s, address))
         if self.failure is not None:
             raise self.failure
-        made = self.list_of or self.time.now()
+        made = (self.list_of or self.time.now()) - self.lags.get(address, timedelta())
         builder = x509.CertificateRevocationListBuilder(
             issuer_name=self.issuer.name,
             last_update=made,
             next_update=made + timedelta(days=1),
             revoked_certificates=[x509.RevokedCertificateBuilder(s, START).build() for s in self.revoked],
-        ).add_extension(x509.CRLNumber(9), critical=False)
+        ).add_extension(x509.CRLNumber(self.numbers.get(address, 9)), critical=False)
         encoded = builder.sign(self.issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
         return read_list(encoded, address, self.issuer.certificate, self.time.now())
 
@@ -85,10 +89,13 @@ class World:
         status = self.answers.get(serial_number, "Good")
         return RevocationAnswer(status, self.time.now(), None, START if status == "Revoked" else None)  # type: ignore[arg-type]
 
-    async def newest_issued(self, purpose: str) -> tuple[str, str] | None:
+    async def newest_issued(self, purpose: str) -> list[tuple[str, str]]:
         if self.store_is_away:
             raise Unavailable("PostgreSQL", "away")
         return self.newest
+
+    def note(self, authority_arn: str, seen: SeenList) -> None:
+        self.noted[authority_arn] = seen
 
     async def append(self, evidence: v.Evidence, partition: int | None = None) -> None:
         self.evidence.setdefault(evidence.evidence_id, evidence)
@@ -257,7 +264,7 @@ async def test_what_has_expired_without_being_named_is_given_up() -> None:
 async def test_while_nothing_is_wanted_the_ca_s_list_is_read_once_an_hour() -> None:
     world = World()
     named = leaf(x509.CRLDistributionPoints([point(ADDRESS)])) + world.issuer_pem
-    world.newest = ("arn", named)
+    world.newest = [("arn", named)]
     await world.time.advance(2 * 3600 + 60)
     assert [address for _, address in world.read] == [ADDRESS] * 3
     assert world.metrics.gauges["bf_revocation_list_age_seconds", "charging_station"] == 0
@@ -266,7 +273,7 @@ async def test_while_nothing_is_wanted_the_ca_s_list_is_read_once_an_hour() -> N
 async def test_a_list_that_is_overdue_is_told_of_once() -> None:
     world = World()
     named = leaf(x509.CRLDistributionPoints([point(ADDRESS)])) + world.issuer_pem
-    world.newest = ("arn", named)
+    world.newest = [("arn", named)]
     world.list_of = world.time.now()
     await world.time.advance(20 * 3600)
     assert not world.evidence
@@ -277,6 +284,39 @@ async def test_a_list_that_is_overdue_is_told_of_once() -> None:
     assert world.metrics.gauges["bf_revocation_list_fresh_seconds", "charging_station"] < 0
     (evidence,) = world.evidence.values()
     assert evidence.charger_id == ""
+
+
+async def test_the_list_of_each_ca_is_read_and_noted_as_it_says_of_itself() -> None:
+    world = World()
+    other, partition = "http://crl.example/2.crl", "http://crl.example/3.crl"
+    world.numbers = {ADDRESS: 17, other: 18, partition: 19}
+    world.lags = {partition: timedelta(hours=3)}
+    for arn, addresses in (("old", [ADDRESS]), ("new", [other, partition])):
+        places = x509.CRLDistributionPoints([point(address) for address in addresses])
+        world.newest.append((arn, leaf(places) + world.issuer_pem))
+    await world.time.advance(31)
+    assert {address for _, address in world.read} == {ADDRESS, other, partition}
+    began = START + timedelta(seconds=30)
+    assert world.noted["old"] == SeenList(
+        number="11", this_update=began, next_update=began + timedelta(days=1), seen_at=began
+    )
+    made = began - timedelta(hours=3)
+    assert world.noted["new"] == SeenList(
+        number="13", this_update=made, next_update=made + timedelta(days=1), seen_at=began
+    ), "of two partitions the one that is due first"
+    assert world.metrics.gauges["bf_revocation_list_age_seconds", "charging_station"] == 3 * 3600
+
+
+async def test_a_list_that_cannot_be_read_stays_noted_as_it_was() -> None:
+    world = World()
+    named = leaf(x509.CRLDistributionPoints([point(ADDRESS)])) + world.issuer_pem
+    world.newest = [("arn", named)]
+    await world.time.advance(31)
+    before = world.noted["arn"]
+    world.failure = NotFetched("timeout", "silent")
+    await world.time.advance(3600)
+    assert len(world.read) == 2
+    assert world.noted == {"arn": before}
 
 
 async def test_without_the_store_what_is_wanted_is_looked_for_all_the_same() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bfactors.audit_report import ReportRef
-from bfactors.ledger_row import KeyOwnerRow
+from bfactors.ledger_row import CertificateRow, KeyOwnerRow
 from persistence.ca_desk import PostgresCaDesk
 from persistence.certificate_index import PostgresCertificateIndex
 from persistence.ledger_store import PostgresLedgerStore
@@ -45,6 +45,40 @@ async def test_the_newest_report_is_kept_whoever_comes_last(desk: PostgresCaDesk
     assert await desk.latest("another") is None
 
 
+async def test_the_newest_certificate_in_use_of_each_ca_tells_its_lists(
+    emptied_ledger_database: FreshDatabase, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    lease = await postgres_ledger_store.claim(3, "a", timedelta(minutes=5))
+    assert lease is not None
+
+    def of(name: str, arn: str, days: int, state: str = "active", **fields: str) -> CertificateRow:
+        doc = b'{"pem":"%s","chain_pem":"+CHAIN"}' % name.encode()
+        ends = DAWN + timedelta(days=days)
+        return certificate(name, issuing_ca_id=arn, not_after=ends, state=state, doc=doc, **fields)
+
+    rows = [
+        of("a1", "arn:a", 10),
+        of("a2", "arn:a", 20, "installed"),
+        of("a3", "arn:a", 30, "superseded"),
+        of("a4", "arn:a", 40, "revoked"),
+        of("a5", "arn:a", 50, mode="tracked-only"),
+        of("b1", "arn:b", 5, "superseded"),
+        of("c1", "arn:c", 5, "issued"),
+        of("d1", "arn:d", 5, purpose="contract"),
+        of("x1", "", 90),
+    ]
+    written = batch(lease, 0, certificates=rows, chargers=[charger("CP-1")])
+    await postgres_ledger_store.commit(lease, written, timedelta(minutes=5))
+    index = await PostgresCertificateIndex.reach(emptied_ledger_database.dsn(READER))
+    try:
+        found = await index.newest_issued("charging_station")
+        assert found == [("arn:a", "a2+CHAIN"), ("arn:c", "c1+CHAIN")], "nothing of b's is in use"
+        assert await index.newest_issued("contract") == [("arn:d", "d1+CHAIN")]
+        assert await index.newest_issued("vehicle_vas") == []
+    finally:
+        await index.close()
+
+
 async def test_certificates_are_found_by_serial_purpose_and_key(
     emptied_ledger_database: FreshDatabase, postgres_ledger_store: PostgresLedgerStore
 ) -> None:
@@ -66,8 +100,7 @@ async def test_certificates_are_found_by_serial_purpose_and_key(
         assert seen == ["c0", "c1", "c2"]
         assert await index.of_purpose("contract", None, 2) == []
         newest = await index.newest_issued(rows[0].purpose)
-        assert newest == ("", "PEMCHAIN")
-        assert await index.newest_issued("contract") is None
+        assert newest == [], "whose CA is not known"
         assert await index.charger_of_key("ab" * 32) == "CP-1"
         assert await index.charger_of_key("cd" * 32) is None
     finally:

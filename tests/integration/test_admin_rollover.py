@@ -1,6 +1,7 @@
 """`/api/v1/authorities` and a purpose's rollover over the real decisions: made known, forecast, step by step, given up."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from bfactors.command import CommandEnvelope, RegisterAuthority
 from bfactors.errors import Unavailable
 from bfactors.identity import FLEET
 from bfactors.refusal import Refusal
+from bfactors.revocation_list import SeenList
 from bfactors.x509 import fingerprint_sha256, split_chain
 from tests.core import pki
 from tests.core.rollover_world import described
@@ -30,6 +32,12 @@ class Desk:
         if authority_arn != NEXT_ARN:
             return Refusal("authority-cannot-be-read", "no CA has this ARN", "authority_arn", 409)
         return described(NEXT_ARN)
+
+    def list_of(self, authority_arn: str) -> SeenList | None:
+        if authority_arn != ARN:
+            return None
+        made = BEGIN - timedelta(minutes=90)
+        return SeenList(number="1f", this_update=made, next_update=made + timedelta(days=1), seen_at=BEGIN)
 
 
 @pytest.fixture
@@ -64,6 +72,15 @@ async def test_another_ca_is_made_known_and_listed_beside_the_first(world: Admin
     assert {(each["authority_arn"], each["state"], each["certificates"]) for each in listed} == {
         (ARN, "current", 0),
         (NEXT_ARN, "incoming", 0),
+    }
+    lists = {each["authority_arn"]: each["crl"] for each in listed}
+    assert lists[NEXT_ARN] is None
+    assert lists[ARN].pop("age_s") == 90 * 60
+    assert lists[ARN] == {
+        "number": "1f",
+        "this_update": "2026-03-01T10:30:00Z",
+        "next_update": "2026-03-02T10:30:00Z",
+        "seen_at": "2026-03-01T12:00:00Z",
     }
     assert (await world.ask("GET", f"{PATH}/{authority_id}/holders")).body["items"] == []
     assert (await world.ask("GET", f"{PATH}/{'0' * 16}/holders")).status == 404

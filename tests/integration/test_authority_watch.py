@@ -14,8 +14,10 @@ from bfactors.fleet.state import FleetState
 from bfactors.identity import FLEET
 from bfactors.ledger_row import AggregateRow
 from bfactors.refusal import Refusal
+from bfactors.revocation_list import SeenList
 from deploy.role.authority import CaClients
 from deploy.role.authority_watch import AuthorityWatch
+from deploy.role.revocation_desk import SeenLists
 from gateways.ca.call_limits import CallLimits
 from tests.core.rollover_world import P, described
 from tests.core.world import ARN, NEXT_ARN
@@ -42,7 +44,8 @@ class Desk:
         self.do(described(ARN))
         limits = CallLimits(15, monotonic=self.time.monotonic)
         self.clients = CaClients({P: self.ca}, {P: ARN}, limits)  # type: ignore[dict-item]
-        self.watch = AuthorityWatch(self, self.clients, self.log, self.time, self.metrics)
+        self.lists = SeenLists()
+        self.watch = AuthorityWatch(self, self.clients, self.log, self.time, self.metrics, self.lists)
 
     def do(self, command: fleet.FleetCommand) -> None:
         self.state = fleet.decide_command(self.state, command, "system:start", self.time.now()).state
@@ -118,3 +121,14 @@ def test_a_further_ca_s_audit_reports_go_where_its_realm_s_go() -> None:
     desk.clients.realm_buckets = {"charger-identity": "audit"}
     desk.clients.know(P, NEXT_ARN)
     assert desk.clients.audit_buckets == {NEXT_ARN: "audit"}
+
+
+async def test_how_a_ca_s_list_stood_is_told_as_it_was_noted_last() -> None:
+    desk = Desk()
+    assert desk.watch.list_of(ARN) is None
+    for number in ("1", "2"):
+        now = desk.time.now()
+        noted = SeenList(number=number, this_update=now, next_update=None, seen_at=now)
+        desk.lists.note(ARN, noted)
+    assert desk.watch.list_of(ARN) == noted
+    assert desk.watch.list_of(NEXT_ARN) is None
