@@ -25,6 +25,7 @@ from gateways.ca.discovery import register_command
 _LOG = logging.getLogger(__name__)
 EVERY_S = 900.0
 AGAIN_S = 30.0
+"""Within this a CA that was made known on another node is one whose audit reports can be had here."""
 _STATE = msgspec.json.Decoder(FleetState)
 
 
@@ -55,19 +56,29 @@ class AuthorityWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
+        looks_at_s = self._clock.monotonic()
         while True:
             try:
-                await self.look()
+                if self._clock.monotonic() < looks_at_s:
+                    await self.learn()
+                else:
+                    await self.look()
+                    looks_at_s = self._clock.monotonic() + EVERY_S
             except Unavailable as away:
                 _LOG.info("the CAs are not asked how they stand: %s", away)
-                await asyncio.sleep(AGAIN_S)
-            else:
-                await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(AGAIN_S)
+
+    async def learn(self) -> FleetState:
+        """Which CAs there are, without asking any. Raises Unavailable."""
+        row = await self._reader.aggregate(FLEET, FLEET_KEY)
+        state = FleetState() if row is None else _STATE.decode(row.state)
+        for authority in every(state.facts):
+            self._ca.know(authority.purpose, authority.arn)
+        return state
 
     async def look(self) -> None:
         """Ask each once. Raises Unavailable."""
-        row = await self._reader.aggregate(FLEET, FLEET_KEY)
-        state = FleetState() if row is None else _STATE.decode(row.state)
+        state = await self.learn()
         for authority in every(state.facts):
             await self._ask(authority)
         for rollover in state.facts.rollovers.values():
@@ -80,7 +91,6 @@ class AuthorityWatch:
         self._metrics.gauge(
             "bf_authority_expiry_timestamp_seconds", authority.not_after.timestamp(), **labels
         )
-        self._ca.know(authority.purpose, authority.arn)
         client = self._ca.authorities.get(authority.purpose)
         if client is None:
             return
@@ -120,6 +130,7 @@ class AuthorityWatch:
             return Refusal(
                 "authority-not-active", f"the CA says it is {described.status}", "authority_arn", 409
             )
+        self._ca.know(purpose, authority_arn)
         return register_command(purpose, described)
 
     def list_of(self, authority_arn: str) -> SeenList | None:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.xdist_group("plant")
 
 PURPOSE = "charging_station"
 ROLLOVER = f"/api/v1/authorities/{PURPOSE}/rollover"
+COMPARISON = f"/api/v1/reconciliations/{PURPOSE}"
 WITHIN_S = 60.0
 
 
@@ -88,6 +89,24 @@ async def becomes_used(fleet: Depot, charger_id: str, arn: str) -> None:
         waited += 0.25
 
 
+async def compared(operator: Operator) -> dict[str, tuple[str, int, Body]]:
+    """Of each CA how its comparison ended: state, certificates and differences."""
+    asked = await said(operator, COMPARISON, {"reason": "both of them"}, 202)
+    waited = 0.0
+    while True:
+        _, found = await operator.get("/api/v1/reconciliations")
+        (row,) = [each for each in found["items"] if each["purpose"] == PURPOSE]
+        if (row["run_id"], row["state"]) != (asked["run_id"], "running"):
+            break
+        assert waited < WITHIN_S, row
+        await pause()
+        waited += 0.25
+    return {
+        each["authority_arn"]: (each["state"], each["certificates"], each["counts"])
+        for each in row["authorities"]
+    }
+
+
 async def holders(operator: Operator, authority_id: str) -> list[str]:
     found = await operator.items(f"/api/v1/authorities/{authority_id}/holders")
     return sorted({each["charger_id"] for each in found})
@@ -142,6 +161,8 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
         assert await holders(operator, known["outgoing"]["authority_id"]) == [absent]
         _, shown = await operator.get(ROLLOVER)
         assert (shown["step"], shown["certificates"]) == ("renewal", 1)
+
+        assert await compared(operator) == {second: ("done", 2, {}), first: ("done", 3, {})}
 
         await fleet.fleet.charger(absent).start()  # with its certificate of the first CA: it is let in
         await becomes_used(fleet, absent, second)

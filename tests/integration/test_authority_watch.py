@@ -132,3 +132,21 @@ async def test_how_a_ca_s_list_stood_is_told_as_it_was_noted_last() -> None:
         desk.lists.note(ARN, noted)
     assert desk.watch.list_of(ARN) == noted
     assert desk.watch.list_of(NEXT_ARN) is None
+
+
+async def test_a_ca_that_was_made_known_elsewhere_can_be_asked_for_reports_before_it_is_asked_how_it_stands() -> (
+    None
+):
+    desk = Desk()
+    desk.clients.realm_buckets = {"charger-identity": "audit"}
+    desk.do(described(NEXT_ARN))
+    await desk.watch.learn()
+    assert desk.clients.audit_buckets == {ARN: "audit", NEXT_ARN: "audit"}
+    assert desk.ca.calls == []
+
+
+async def test_a_ca_that_was_made_known_here_can_be_asked_for_reports_at_once() -> None:
+    desk = Desk()
+    desk.clients.realm_buckets = {"charger-identity": "audit"}
+    assert not isinstance(await desk.watch.described(P, ARN), Refusal)
+    assert desk.clients.audit_buckets == {ARN: "audit"}
