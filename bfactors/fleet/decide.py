@@ -1,6 +1,5 @@
 """The fleet partition's decisions: authorities, trust anchor bundles, policies, pauses, connect nodes."""
 
-import hashlib
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -14,6 +13,7 @@ from bfactors.approval import body as approval_body
 from bfactors.fleet import (
     approval,
     authority,
+    bundle,
     clock,
     family,
     incident,
@@ -23,13 +23,13 @@ from bfactors.fleet import (
     retention,
     rollover,
     subscription,
+    supervisor,
     waiver,
 )
-from bfactors.fleet.state import Bundle, FleetState, NodeTrust, SupervisorPause
-from bfactors.purpose import purposes
+from bfactors.fleet.evolve import evolve
+from bfactors.fleet.state import Bundle, FleetState
 from bfactors.refusal import Refusal
 from bfactors.retention import KINDS as RETENTION_KINDS
-from bfactors.x509 import Certificate, HashName, MalformedX509, hash_data, is_root, parse_certificate, pem_of
 
 DirectCommand = (
     c.RegisterAuthority
@@ -53,9 +53,6 @@ DirectCommand = (
     | c.RequestReconciliation
 )
 FleetCommand = DirectCommand | c.DecideFleetApproval
-_PAST_KEPT = 16
-_ALGORITHMS: tuple[HashName, ...] = ("SHA256", "SHA384", "SHA512")
-_STATES = {"pause": "paused", "resume": "running", "drain": "draining"}
 _KEPT_HERE = (
     e.SecurityEventRecorded,
     e.EvidenceQuarantined,
@@ -72,7 +69,6 @@ _KEPT_HERE = (
     reconciliation.ReconciliationEvent,
 )
 """What changes nothing that another partition decides by."""
-_KINDS = ("family", "cohort", "purpose", "scheme", "ledger")
 
 
 class FleetDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,107 +276,6 @@ def decide_evidence(state: FleetState, evidence: v.Evidence, now: datetime) -> F
             return FleetDecision(state=state)
 
 
-def evolve(state: FleetState, event: e.FleetEvent, now: datetime) -> FleetState:
-    """The state after one event."""
-    replace = msgspec.structs.replace
-    facts = state.facts
-    history = state.history
-    subscriptions = state.subscriptions
-    reconciliations = state.reconciliations
-    approvals = state.approvals
-    waivers = state.waivers
-    match event:
-        case e.AuthorityRegistered():
-            facts = authority.put(facts, authority.of_event(event))
-        case e.AuthorityStatusChanged() | e.AuthorityExpiryEscalated():
-            facts = authority.noted(facts, event)
-        case e.TrustAnchorBundleCreated():
-            bundle = Bundle(
-                bundle_id=event.bundle_id,
-                purpose=event.purpose,
-                version=event.version,
-                anchors=event.anchors,
-                note=event.note,
-                created_at=now,
-            )
-            history = {**history, event.bundle_id: bundle}
-            bundles = {**facts.bundles, event.purpose: bundle}
-            facts = replace(facts, bundles=bundles, past=_past(bundles, history))
-        case e.SupervisorStateSet():
-            pauses = {
-                key: value for key, value in facts.pauses.items() if key != f"{event.kind}/{event.name}"
-            }
-            if event.state != "running":
-                pauses[f"{event.kind}/{event.name}"] = SupervisorPause(
-                    kind=event.kind,
-                    name=event.name,
-                    state=event.state,
-                    reason=event.reason,
-                    by=event.by,
-                    at=event.at,
-                )
-            facts = replace(facts, pauses=pauses)
-        case e.PolicySetChanged():
-            facts = replace(facts, policies=policy.changed(facts.policies, event.override, event.version))
-        case e.NodeTrustRecorded():
-            trust = NodeTrust(
-                node=event.node,
-                incarnation=event.incarnation,
-                fingerprints=frozenset(event.fingerprints),
-                server_anchors=frozenset(event.server_anchors),
-            )
-            facts = replace(facts, nodes={**facts.nodes, event.incarnation: trust})
-        case e.IncidentOpened() | e.IncidentChanged() | e.IncidentEnded():
-            facts = replace(facts, incidents=incident.changed(facts.incidents, event, now))
-        case e.FamilyFactsSet() | e.FamilyQualified() | e.FamilyFactoryAnchorsSet():
-            facts = replace(facts, families={**facts.families, event.family: family.known(facts, event)})
-        case e.NotificationSubscriptionSet() | e.NotificationSubscriptionRemoved():
-            subscriptions = subscription.changed(state.subscriptions, event, now)
-        case e.NodeForgotten():
-            nodes = {key: node for key, node in facts.nodes.items() if key != event.incarnation}
-            facts = replace(facts, nodes=nodes)
-        case (
-            e.ReconciliationRequested()
-            | e.AuthorityReconciled()
-            | e.ReconciliationFailed()
-            | e.UnexplainedCertificateFound()
-            | e.UnexplainedCertificateRevoked()
-        ):
-            reconciliations = reconciliation.evolve(reconciliations, event, now)
-        case e.ApprovalRequested() | e.ApprovalDecided():
-            approvals = approval.changed(approvals, event, now)
-        case (
-            e.WaiverRequested() | e.WaiverGranted() | e.WaiverRejected() | e.WaiverEnding() | e.WaiverEnded()
-        ):
-            waivers = waiver.changed(waivers, event, now)
-            facts = replace(facts, waivers=waiver.in_force(waivers))
-        case (
-            e.CaRolloverStarted()
-            | e.CaRolloverAdvanced()
-            | e.CaRolloverCompleted()
-            | e.CaRolloverAborted()
-            | e.CaRolloverStalled()
-        ):
-            state = rollover.evolve(state, event, now)
-            facts, reconciliations = state.facts, state.reconciliations
-        case e.RetentionSet() | e.RetentionSwept():
-            state = retention.evolve(state, event, now)
-        case e.SecurityEventRecorded() | e.EvidenceQuarantined() | e.RevocationListOverdue():
-            pass
-        case _:
-            assert_never(event)
-    return replace(
-        state,
-        facts=facts,
-        history=history,
-        subscriptions=subscriptions,
-        reconciliations=reconciliations,
-        approvals=approvals,
-        waivers=waivers,
-        revision=state.revision + 1,
-    )
-
-
 def _of_incident(
     state: FleetState, incident_id: str, event: incident.Event | Refusal | None, now: datetime
 ) -> FleetDecision:
@@ -399,18 +294,6 @@ def _of_retention(
     decided = FleetDecision(state=state) if event is None else _decided(state, now, event)
     shown = retention.body(decided.state, kind) if kind in RETENTION_KINDS else None
     return msgspec.structs.replace(decided, result=shown)
-
-
-def _past(current: dict[str, Bundle], history: dict[str, Bundle]) -> tuple[Bundle, ...]:
-    """Every anchor that once was in a bundle and is in none now, under the newest of its bundles."""
-    known = {anchor.fingerprint_sha256 for bundle in current.values() for anchor in bundle.anchors}
-    found: list[Bundle] = []
-    for bundle in reversed(history.values()):
-        anchors = tuple(anchor for anchor in bundle.anchors if anchor.fingerprint_sha256 not in known)
-        known |= {anchor.fingerprint_sha256 for anchor in anchors}
-        if anchors:
-            found.append(msgspec.structs.replace(bundle, anchors=anchors))
-    return tuple(found[:_PAST_KEPT])
 
 
 def with_sequence(state: FleetState, sequence: int) -> FleetState:
@@ -465,104 +348,23 @@ def _rolled(
 
 
 def _create_bundle(state: FleetState, command: c.CreateTrustAnchorBundle, now: datetime) -> FleetDecision:
-    spec = purposes().get(command.purpose)
-    if spec is None:
-        return FleetDecision(
-            state=state,
-            refusal=Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose"),
-        )
-    if not command.anchors_pem:
-        return FleetDecision(
-            state=state, refusal=Refusal("empty-bundle", "a bundle needs an anchor", "anchors")
-        )
-    anchors: dict[str, e.Anchor] = {}
-    for pem in command.anchors_pem:
-        try:
-            certificate = parse_certificate(pem)
-        except MalformedX509 as problem:
-            return FleetDecision(
-                state=state, refusal=Refusal("malformed-certificate", str(problem), "anchors")
-            )
-        if not certificate.is_ca or not is_root(certificate):
-            message = (
-                f"{certificate.subject!r} is not a self-signed CA certificate; a charger could never list it"
-            )
-            return FleetDecision(state=state, refusal=Refusal("not-a-root", message, "anchors"))
-        anchors[certificate.fingerprint_sha256] = _anchor(certificate)
-    current = state.facts.bundles.get(command.purpose)
-    if current is not None and {a.fingerprint_sha256 for a in current.anchors} == set(anchors):
-        return FleetDecision(state=state, result=bundle_body(current))
-    earlier = state.history.get(command.bundle_id)
-    if earlier is not None:
-        if (earlier.purpose, {a.fingerprint_sha256 for a in earlier.anchors}) == (
-            command.purpose,
-            set(anchors),
-        ):
-            return FleetDecision(state=state, result=bundle_body(earlier))  # the same command, said late
-        message = "a bundle of this id exists with other anchors; a bundle never changes"
-        return FleetDecision(state=state, refusal=Refusal("bundle-exists", message, "bundle_id", 409))
-    version = 1 + max((b.version for b in state.history.values() if b.purpose == command.purpose), default=0)
-    ordered = tuple(anchors[key] for key in sorted(anchors))
-    event = e.TrustAnchorBundleCreated(
-        bundle_id=command.bundle_id,
-        purpose=command.purpose,
-        version=version,
-        anchors=ordered,
-        note=command.note,
-    )
-    decided = _decided(state, now, event)
-    return msgspec.structs.replace(decided, result=bundle_body(decided.state.history[command.bundle_id]))
-
-
-def _anchor(certificate: Certificate) -> e.Anchor:
-    return e.Anchor(
-        fingerprint_sha256=certificate.fingerprint_sha256,
-        subject=certificate.subject,
-        not_after=certificate.not_after,
-        pem=pem_of(certificate.der),
-        hash_data=tuple(hash_data(certificate, certificate, algorithm) for algorithm in _ALGORITHMS),
-    )
-
-
-def bundle_body(bundle: Bundle) -> dict[str, Any]:
-    """A bundle as the API shows it; its cohorts come with the campaigns."""
-    return {
-        "bundle_id": bundle.bundle_id,
-        "purpose": bundle.purpose,
-        "realm": purposes()[bundle.purpose].realm,
-        "version": bundle.version,
-        "note": bundle.note,
-        "anchors": [
-            {"fingerprint_sha256": a.fingerprint_sha256, "subject": a.subject, "not_after": a.not_after}
-            for a in bundle.anchors
-        ],
-        "cohorts": [],
-    }
+    said = bundle.created(state, command)
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    if isinstance(said, Bundle):
+        return FleetDecision(state=state, result=bundle.body(said))
+    decided = _decided(state, now, said)
+    return msgspec.structs.replace(decided, result=bundle.body(decided.state.history[said.bundle_id]))
 
 
 def _set_supervisor(
     state: FleetState, command: c.SetSupervisorState, actor: str, now: datetime
 ) -> FleetDecision:
-    if command.kind not in _KINDS:
-        return FleetDecision(
-            state=state,
-            refusal=Refusal("unknown-supervisor", f"no supervisor is a {command.kind!r}", "kind", 404),
-        )
-    if command.action not in _STATES:
-        return FleetDecision(
-            state=state, refusal=Refusal("invalid-value", "pause, resume or drain", "action")
-        )
-    if not command.reason.strip():
-        return FleetDecision(state=state, refusal=Refusal("reason-missing", "say why", "reason"))
-    wanted = _STATES[command.action]
-    known = state.facts.pauses.get(f"{command.kind}/{command.name}")
-    body = {"kind": command.kind, "name": command.name, "state": wanted, "reason": command.reason}
-    if (known.state if known is not None else "running") == wanted:
-        return FleetDecision(state=state, result=body)
-    event = e.SupervisorStateSet(
-        kind=command.kind, name=command.name, state=wanted, reason=command.reason, by=actor, at=now
-    )
-    return _decided(state, now, event, result=body)
+    said = supervisor.told(state.facts, command, actor, now)
+    if isinstance(said, Refusal):
+        return FleetDecision(state=state, refusal=said)
+    decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
+    return msgspec.structs.replace(decided, result=supervisor.body(command))
 
 
 def _set_policy(state: FleetState, command: c.SetPolicy, now: datetime) -> FleetDecision:
@@ -626,9 +428,3 @@ def _of_family(
         return FleetDecision(state=state, refusal=said)
     decided = FleetDecision(state=state) if said is None else _decided(state, now, said)
     return msgspec.structs.replace(decided, result=family.body(decided.state.facts.families[name]))
-
-
-def default_bundle_id(purpose: str, anchors_pem: tuple[str, ...]) -> str:
-    """The id a bundle made by the system itself has: the same anchors, the same id."""
-    digest = hashlib.sha256("\x1f".join((purpose, *sorted(anchors_pem))).encode()).hexdigest()
-    return f"{purpose}-{digest[:12]}"

@@ -12,7 +12,7 @@ from typing import Any
 from bfactors.command import Command, CommandEnvelope, CreateTrustAnchorBundle, RegisterAuthority, SetPolicy
 from bfactors.errors import SettingsError, Unavailable
 from bfactors.evidence import evidence_id
-from bfactors.fleet.decide import default_bundle_id
+from bfactors.fleet.bundle import default_bundle_id
 from bfactors.fleet.policy import changed, refusal_of
 from bfactors.fleet.state import FleetFacts
 from bfactors.identity import FLEET

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bfactors.command import CreateTrustAnchorBundle
-from bfactors.fleet.decide import bundle_body
+from bfactors.fleet.bundle import body as bundle_body
 from bfactors.fleet.state import Bundle, FleetState
 from bfactors.purpose import purposes
 from gateways.admin import field, shape

@@ -9,7 +9,8 @@ from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.effect import ReconcileAuthority, RevokeCertificate
-from bfactors.fleet import decide, reconciliation
+from bfactors.fleet import reconciliation
+from bfactors.fleet.evolve import evolve
 from bfactors.fleet.reconciliation_view import body, item_bodies, known_of
 from bfactors.fleet.state import FleetState, authority_id_of
 from tests.core.rollover_world import ARN, NEXT_ARN, P, RollingFleet, described
@@ -265,7 +266,7 @@ def test_a_revocation_recorded_by_an_older_version_names_no_ca() -> None:
     ask(world, "a")
     compared(world, "a", ARN, SERIAL)
     event = e.UnexplainedCertificateRevoked(purpose=P, serial_number=SERIAL)
-    assert owed(decide.evolve(world.state, event, world.now), RevokeCertificate) == []
+    assert owed(evolve(world.state, event, world.now), RevokeCertificate) == []
 
 
 def test_a_revocation_that_is_accepted_meanwhile_takes_no_ca_its_turn() -> None:
