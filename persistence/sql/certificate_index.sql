@@ -20,7 +20,8 @@ SELECT certificate_id, charger_id, purpose, state, serial_number, not_after, d.i
 SELECT charger.charger_id FROM key_owner JOIN charger USING (managed_identity_id) WHERE key_owner.spki_sha256 = $1 LIMIT 1;
 
 -- name: newest_issued
--- One step through the index for each CA, however many certificates each has.
+-- One step through the index for each CA, however many certificates each has. The range, not the equal sign: else the
+-- planner may walk all certificates by their end, looking for the one that an old CA has left.
 WITH RECURSIVE authority AS (
     SELECT min(issuing_ca_id) AS arn FROM certificate
      WHERE issuing_ca_id > '' AND state IN ('issued', 'installed', 'active', 'superseded')
@@ -32,7 +33,7 @@ SELECT authority.arn, newest.chain_pem
   FROM authority CROSS JOIN LATERAL (
        SELECT d.pem || d.chain_pem AS chain_pem
          FROM certificate, json_to_record(convert_from(doc, 'UTF8')::json) AS d (pem text, chain_pem text)
-        WHERE issuing_ca_id = authority.arn AND purpose = $1 AND mode = 'managed'
+        WHERE issuing_ca_id >= authority.arn AND issuing_ca_id <= authority.arn AND purpose = $1 AND mode = 'managed'
           AND state IN ('issued', 'installed', 'active', 'superseded') AND state <> 'superseded'
-        ORDER BY not_after DESC, certificate_id DESC LIMIT 1) AS newest
+        ORDER BY issuing_ca_id DESC, not_after DESC LIMIT 1) AS newest
  ORDER BY authority.arn;
