@@ -29,17 +29,14 @@ AUTHORITIES = Listing(
 )
 HOLDERS = Listing(
     AUTHORITIES.path,
-    ("charger", "family", "cohort", "connected", "certificate", "state", "ends"),
+    ("charger", "certificate", "state", "ends"),
     lambda body: (
         body["charger_id"],
-        body["family"],
-        body["cohort"],
-        cell.text(body["connected"]),
         body["certificate_id"],
-        body["state"],
+        body["state"] + ("" if body["connected"] else ", away"),
         cell.day(body["not_after"]),
     ),
-    frozenset({0, 6}),
+    frozenset({0, 1, 3}),
 )
 
 

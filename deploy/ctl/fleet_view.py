@@ -8,7 +8,6 @@ from deploy.ctl.listing import Listing, limit_of, limit_option, listing_command
 THINGS = (
     Thing("security-events", "list what chargers and gateways reported", ("security-event",)),
     Thing("purposes", "list what certificates can be for", ("purpose",)),
-    Thing("bundles", "list trust anchor bundles", ("bundle",)),
     Thing("notifications", "list what people were told, and who is told", ("notification",)),
 )
 
@@ -21,18 +20,6 @@ def _security_event(body: Body) -> tuple[str, ...]:
         cell.text(body["charger_id"]),
         body["kind"],
         cell.text(f"{times}{critical}{body['detail']}".removesuffix(": ")),
-    )
-
-
-def _bundle(body: Body) -> tuple[str, ...]:
-    ends = [anchor["not_after"] for anchor in body["anchors"]]
-    return (
-        body["bundle_id"],
-        body["purpose"],
-        str(body["version"]),
-        cell.text(body.get("current")),
-        str(len(ends)),
-        cell.day(min(ends)) if ends else "-",
     )
 
 
@@ -93,17 +80,6 @@ COMMANDS = (
         Listing("/api/v1/purposes", ("purpose", "realm", "modes", "bundle", "active when"), _purpose),
         says="list what certificates can be for",
         example="purposes",
-    ),
-    listing_command(
-        "bundles",
-        Listing(
-            "/api/v1/trust-anchor-bundles",
-            ("bundle", "purpose", "version", "current", "anchors", "first ends"),
-            _bundle,
-        ),
-        (option("--purpose", metavar="NAME"), option("--cohort", metavar="NAME")),
-        says="list trust anchor bundles, newest version first",
-        example="bundles --purpose backend_server",
     ),
     listing_command(
         "notifications",

@@ -1,4 +1,4 @@
-"""Incidents: certificates that must go; what it would mean is shown first, and every step is taken only with `--yes`."""
+"""Incidents: certificates that must go; what it would mean is shown first, and done only with `--yes`."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from deploy.ctl import cell
 from deploy.ctl.approval import told_if_held
 from deploy.ctl.certificate import REVOCATION_REASONS
 from deploy.ctl.client import Body, in_path
-from deploy.ctl.command import Argument, Command, Desk, Given, Thing, Work, option, word
+from deploy.ctl.command import Argument, Command, Desk, Given, Thing, option, word
 from deploy.ctl.follow import KEY, REASON, key_of
 from deploy.ctl.listing import Listing, limit_of, limit_option, listing_command, query_of
 from deploy.ctl.qualification import PURPOSE
@@ -119,27 +119,27 @@ async def _open(desk: Desk, given: Given) -> int:
         return 0
     answer = await desk.client.post(INCIDENTS.path, body, key_of(given))
     held = told_if_held(desk, answer)
-    return _told(desk, answer) if held is None else held
+    return told(desk, answer) if held is None else held
 
 
 # ---------------------------------------------------------------- on its way
 
 
-async def _found(desk: Desk, given: Given) -> Body:
+async def found(desk: Desk, given: Given) -> Body:
     return await desk.client.get(f"{INCIDENTS.path}/{in_path(given.incident)}")
 
 
 async def _show(desk: Desk, given: Given) -> int:
-    return _told(desk, await _found(desk, given))
+    return told(desk, await found(desk, given))
 
 
-def _told(desk: Desk, incident: Body) -> int:
+def told(desk: Desk, incident: Body) -> int:
     desk.paper.document(incident)
-    _say(desk, incident)
+    say(desk, incident)
     return 0
 
 
-def _say(desk: Desk, incident: Body) -> None:
+def say(desk: Desk, incident: Body) -> None:
     for label, text in _facts(incident):
         desk.paper.say(wrapped(f"{label:<14}", text, desk.paper.columns))
 
@@ -169,22 +169,6 @@ async def _targets(desk: Desk, given: Given) -> int:
     return 0
 
 
-def _changing(action: str, *fields: str) -> Work:
-    async def change(desk: Desk, given: Given) -> int:
-        body = {"reason": given.reason} | {name: getattr(given, name) for name in fields}
-        if given.yes:
-            path = f"{INCIDENTS.path}/{in_path(given.incident)}/{action}"
-            return _told(desk, await desk.client.post(path, body, key_of(given)))
-        incident = await _found(desk, given)
-        desk.paper.document({"dry_run": True, "action": action, "request": body, "incident": incident})
-        _say(desk, incident)
-        more = "".join(f", {name} {cell.text(body[name])}" for name in fields)
-        desk.paper.line(f"nothing was done. The same command with --yes does it: {action}{more}")
-        return 0
-
-    return change
-
-
 # ---------------------------------------------------------------- the table
 
 
@@ -204,21 +188,7 @@ _SELECTION = (
     option("--issued-from", metavar="TIME", help="2027-01-31T00:00:00Z"),
     option("--issued-before", metavar="TIME"),
 )
-_INCIDENT = word("incident", help="its id")
-_YES = option("--yes", action="store_true", help="do it; without it nothing is done")
-
-
-def _change(action: str, text: str, *arguments: Argument, example: str = "", more: str = "") -> Command:
-    fields = tuple(each.names[0].removeprefix("--") for each in arguments)
-    return Command(
-        thing=THING.name,
-        action=action,
-        help=text,
-        example=example or f"incidents {action} INCIDENT_ID --reason 'depot closed' --yes",
-        run=_changing(action, *fields),
-        arguments=(_INCIDENT, *arguments, _YES, REASON, KEY),
-        more=more,
-    )
+INCIDENT_WORD = word("incident", help="its id")
 
 
 COMMANDS = (
@@ -267,7 +237,7 @@ COMMANDS = (
         help="show one incident and how far its certificates have come",
         example="incidents show INCIDENT_ID",
         run=_show,
-        arguments=(_INCIDENT,),
+        arguments=(INCIDENT_WORD,),
     ),
     Command(
         thing=THING.name,
@@ -276,22 +246,9 @@ COMMANDS = (
         example="incidents targets INCIDENT_ID --state waiting",
         run=_targets,
         arguments=(
-            _INCIDENT,
+            INCIDENT_WORD,
             option("--state", choices=("waiting", "denied", "replacing", "revoking", "revoked", "ended")),
             limit_option(),
         ),
-    ),
-    _change(
-        "advance",
-        "begin its next stage",
-        option("--percent", required=True, type=int, metavar="N", help="of the chargers, from now on"),
-        example="incidents advance INCIDENT_ID --percent 50 --reason x --yes",
-    ),
-    _change("pause", "begin nothing new for it; what is refused stays refused"),
-    _change("resume", "go on with it"),
-    _change(
-        "end",
-        "do nothing further for it",
-        option("--lift", action="store_true", help="let in again what is refused and not revoked"),
     ),
 )

@@ -26,7 +26,7 @@ def values_of(words: list[str], built_in: Body, before: Body) -> Body:
         name, is_pair, text = each.partition("=")
         if not is_pair or name not in built_in:
             known = f"; there are: {', '.join(sorted(built_in))}" if is_pair else ""
-            raise SettingsError(f"{each} is no FIELD=VALUE of a policy{known}")
+            raise SettingsError(f"{each} is no FIELD=VALUE{known}")
         if text:
             values[name] = _read(name, text, built_in[name])
         else:

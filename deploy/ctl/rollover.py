@@ -37,12 +37,13 @@ async def _forecast(desk: Desk, given: Given) -> int:
 async def _forecasted(desk: Desk, given: Given, reason: str) -> Body:
     body = _start_body(given, reason, dry_run=True)
     found = await desk.client.post(_path(given), body, f"ctl-{uuid.uuid4().hex}")
-    blind = cell.text(found["blind_gateways"])
+    blind = found["blind_gateways"]
+    gateways = f"do not trust the new CA yet: {cell.text(blind)}" if blind else "all trust the new CA"
     _say(
         desk,
         (
             ("rollover", f"of {found['purpose']}, from {found['leaving_id']} to {found['to_id']}"),
-            ("gateways", f"do not trust the new CA yet: {blind}"),
+            ("gateways", gateways),
             *_anchors(found),
             ("renewals", f"{found['renewals']} at most, in {found['minutes']} minutes at the usual pace"),
         ),

@@ -334,11 +334,6 @@ async def test_an_incident_is_forecast_and_held_and_the_ca_names_who_hangs_on_it
         found = (await tool("incidents", "forecast", *chosen, "--json")).body
         assert (found["certificates"], found["locked_out"]) == (1, 1)
         assert "LOCKED OUT: 1 chargers" in (await tool("incidents", "forecast", *chosen)).out
-        opening = ("incidents", "open", "--name", "a look", *chosen, "--reason", "x")
-        assert "nothing was opened" in (await tool(*opening)).out
-        held = await tool(*opening, "--yes", "--json")
-        assert (held.status, held.body["kind"]) == (3, "incident"), held
-        assert (await tool("incidents", "--json")).body["items"] == []
         nobody = await tool("incidents", "forecast", "--mode", "revoke")
         assert (nobody.status, "at least one criterion" in nobody.err) == (2, True)
         current = [
@@ -349,8 +344,66 @@ async def test_an_incident_is_forecast_and_held_and_the_ca_names_who_hangs_on_it
         assert len(current) == 1
         assert "ACTIVE" in (await tool("authorities", "show", *current)).out
         assert charger_id in (await tool("authorities", "holders", *current)).out
+        opening = ("incidents", "open", "--name", "a look", *chosen, "--reason", "x")
+        assert "nothing was opened" in (await tool(*opening)).out
+        held = await tool(*opening, "--yes", "--json")
+        assert (held.status, held.body["kind"]) == (3, "incident"), held
+        assert (await tool("incidents", "--json")).body["items"] == []
+        word = {"content_hash": held.body["content_hash"], "reason": "agreed"}
+        await plane.second_person().post(f"/api/v1/approvals/{held.body['approval_id']}/approve", word)
+        (opened,) = (await tool("incidents", "--json")).body["items"]
+        incident_id = opened["incident_id"]
+        assert certificate_id in (await tool("incidents", "targets", incident_id)).out
+        assert "incidents" not in (await tool("incidents", "show", incident_id)).err
+        for step in (("pause",), ("resume",), ("advance", "--percent", "100"), ("end",)):
+            words = ("incidents", step[0], incident_id, *step[1:], "--reason", "x")
+            assert "nothing was done" in (await tool(*words)).out
+            done = await tool(*words, "--yes", "--json")
+            assert done.status == 0, done
+        assert done.body["state"] == "ended"
         none = await tool("rollover", "show", "charging_station")
         assert none.status == 2, none
+
+
+async def test_a_vehicle_is_registered_found_forgotten_and_retired(
+    tool: Callable[..., Awaitable[ToolSaid]], tmp_path: Path
+) -> None:
+    vin = "WDB2030461A123456"
+    file = tmp_path / "vin.txt"
+    file.write_text(vin + "\n")
+    made = await tool("identities", "register", "vehicle", f"vin=@{file}", "--cohort", "buses", "--json")
+    assert made.status == 0, made
+    identity_id = made.body["identity_id"]
+    assert vin not in made.out
+    found = await tool("identities", "--vin", f"@{file}", "--json")
+    assert [row["identity_id"] for row in found.body["items"]] == [identity_id]
+    erased = await tool("identities", "erase", identity_id, "--reason", "asked for")
+    assert (erased.status, "vin erased" in erased.out) == (0, True), erased
+    for _ in range(2):
+        retired = await tool("identities", "retire", identity_id, "--json")
+        assert (retired.status, retired.body["state"]) == (0, "retired"), retired
+    again = await tool("identities", "register", "vehicle", "vin=not-a-vin")
+    assert again.status == 2, again
+
+
+async def test_a_bundle_and_a_family_are_shown_first(
+    plane: ControlPlane, tool: Callable[..., Awaitable[ToolSaid]], tmp_path: Path
+) -> None:
+    async with fleet_of(plane, "2.0.1", "facts") as (charger,):
+        await plane.until_charger(charger.configuration.charger_id, lambda seen: seen["session"])
+        family = (await plane.charger(charger.configuration.charger_id))["family"]
+        change = ("families", "set", family, "csr_wait_s=77", "--note", "bulletin 7")
+        assert "Nothing was saved" in (await tool(*change)).out
+        assert "csr_wait_s 77" in (await tool(*change, "--yes")).out
+        assert "bulletin 7" in (await tool("families", "set", family, "csr_wait_s=", "--yes")).out
+        assert "csr_wait_s" not in (await tool("families", "show", family)).out
+    rows = (await tool("bundles", "--json")).body["items"]
+    current = next(row for row in rows if row["current"])
+    shown = (await tool("bundles", "show", current["bundle_id"], "--json")).body
+    file = tmp_path / "anchors.pem"
+    file.write_text("".join(anchor["pem"] for anchor in shown["anchors"]))
+    same = await tool("bundles", "create", shown["purpose"], str(file))
+    assert "it would change nothing" in same.out, same
 
 
 async def test_a_trace_shows_what_a_charger_and_we_say(plane: ControlPlane) -> None:

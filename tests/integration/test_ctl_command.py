@@ -183,6 +183,8 @@ class Wide(dict[str, Any]):
             return {} if name in ("counts", "capabilities") else []
         if name == "waits_for":
             return Wide()
+        if name == "external_ids":
+            return {"vin": "x\x1b[31m\n" * 40}
         return 10**90 if name in ("count", "size") else "x\x1b[31m\n" * 40
 
     def get(self, name: str, default: Any = None) -> Any:

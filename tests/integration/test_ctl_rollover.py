@@ -108,7 +108,7 @@ async def test_what_hangs_on_a_ca_is_named(api: Api, ctl: Ctl) -> None:
     api.says("GET", f"{PATH}/{OLD}/holders", {"items": [holder], "next_cursor": None})
     said = await ctl("authorities", "holders", OLD)
     assert said.status == 0
-    assert "depot-7-bay-2" in said.out
+    assert "depot-7-bay-2  c1           active, away  2026-06-01" in said.out
 
 
 async def test_a_ca_is_made_known_only_with_a_yes(api: Api, ctl: Ctl, tmp_path: Path) -> None:
@@ -136,6 +136,8 @@ async def test_a_rollover_is_a_dry_run_until_it_is_said_yes_to(api: Api, ctl: Ct
             assert part in " ".join(said.out.split()), part
     assert [sent["dry_run"] for sent in api.sent("POST", ROLLOVER)] == [True, True]
     assert (await ctl("rollover", "forecast", *way, "--json")).body == FORECAST
+    api.answers["POST", ROLLOVER] = [(200, FORECAST | {"blind_gateways": []})]
+    assert "all trust the new CA" in (await ctl("rollover", "forecast", *way)).out
     api.answers["POST", ROLLOVER] = [(202, STANDING)]
     begun = await ctl("rollover", "start", *way, "--reason", "old", "--leaving", OLD, "--yes")
     assert "STALLED" in begun.out
