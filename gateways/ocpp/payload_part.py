@@ -79,9 +79,10 @@ def said_at(action: str, payload: Payload) -> datetime | None:
 
 def transaction(action: str, payload: Payload) -> tuple[str, bool] | None:
     """What a TransactionEvent says of its transaction: whether it runs."""
-    if action != "TransactionEvent":
+    named = payload.get("transactionInfo", {}).get("transactionId")
+    if action != "TransactionEvent" or named is None:
         return None
-    return payload["transactionInfo"]["transactionId"], payload["eventType"] != "Ended"
+    return named, payload.get("eventType") != "Ended"
 
 
 def security_event(payload: Payload) -> SecurityEventNotified:
