@@ -49,6 +49,10 @@ class RunningPeer:
     _store: sqlite3.Connection
     _lock: int
 
+    async def settle(self) -> None:
+        """Wait until no report is being written, which takes a disk its own time whatever the clock says."""
+        await self._reports.settle()
+
     async def close(self) -> None:
         """Stop answering, finish reports under way, release the state directory."""
         await self._runner.cleanup()
