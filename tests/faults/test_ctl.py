@@ -353,6 +353,8 @@ async def test_an_incident_is_forecast_and_held_and_the_ca_names_who_hangs_on_it
         await plane.second_person().post(f"/api/v1/approvals/{held.body['approval_id']}/approve", word)
         (opened,) = (await tool("incidents", "--json")).body["items"]
         incident_id = opened["incident_id"]
+        # the charger's partition hears of it a moment after its approval
+        await plane.until_items(f"/api/v1/incidents/{incident_id}/targets", lambda targets: len(targets) == 1)
         assert certificate_id in (await tool("incidents", "targets", incident_id)).out
         assert "incidents" not in (await tool("incidents", "show", incident_id)).err
         for step in (("pause",), ("resume",), ("advance", "--percent", "100"), ("end",)):
