@@ -235,6 +235,42 @@ def test_a_ca_that_stays_away_makes_the_job_overdue() -> None:
     assert world.charger.jobs["leave"].overdue
 
 
+@pytest.mark.parametrize("leave", [decommission, replace])
+def test_what_was_ordered_for_no_job_is_ordered_no_more(leave: object) -> None:
+    world = World(**REGISTERED)
+    world.tells_settings = True
+    world.to_active()
+    world.wait(days=40)
+    assert world.charger.instructions
+    leave(world)  # type: ignore[operator]
+    assert not world.charger.instructions
+
+
+def test_a_way_back_in_force_ends_with_the_charger() -> None:
+    world = World(**REGISTERED)
+    world.to_active()
+    back = c.OpenMigration(
+        job_id="back",
+        charger_id="CP-1",
+        target_profile=2,
+        reason="broken TLS stack",
+        ends_at=world.now + timedelta(days=3),
+        approval_id="a1",
+    )
+    world.command(back)
+    asked = world.charger.approvals["a1"]
+    world.actor = "somebody else"
+    agreed = c.DecideApproval(
+        charger_id="CP-1", approval_id="a1", verdict="approve", content_hash=asked.content_hash, reason="yes"
+    )
+    assert world.command(agreed).refusal is None
+    assert world.charger.way_back is not None
+    decommission(world)
+    assert world.charger.way_back is None
+    ca_revokes(world)
+    assert next_due(world.charger, world.facts, world.now) is None
+
+
 # ---------------------------------------------------------------- another unit
 
 

@@ -57,6 +57,7 @@ def outcome(leaf: object = LEAF, **changes: object) -> str:
             paths=PathCheck(),
             verify_key=lambda verifier, password: False,
             credential=PresentedCredential(leaf.der),  # type: ignore[attr-defined]
+            forgive_expired_leaf=record.expired_admitted_until is not None,
         )
     )
     if isinstance(decided, AdmissionRefused):
@@ -178,6 +179,38 @@ def test_then_it_goes_the_whole_way() -> None:
     assert slot.current == own.certificate_id
     factory = next(one for one in world.charger.certificates.values() if one.fingerprint_sha256 == name)
     assert factory.state == "superseded"
+
+
+@pytest.mark.parametrize("action", ["revoke", "deactivate"])
+def test_what_was_taken_from_a_charger_does_not_come_back_as_its_factorys(action: str) -> None:
+    """A stolen charger still has the leaf its factory gave it."""
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    world.request()
+    arrived(world)
+    world.confirm_trust()
+    world.carry_out()
+    world.present_csr()
+    own = world.ca_issues()
+    world.carry_out()
+    world.connect(3, own.fingerprint_sha256)
+    world.request(action, certificate_id=own.certificate_id, revocation_reason="key_compromise")
+    assert world.charger.slots["charging_station/default"].current is None
+    assert outgoing.admission(world.charger).factory_anchors == ()
+
+
+def test_the_unit_that_takes_its_place_has_a_first_contact_of_its_own() -> None:
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    arrived(world)
+    replaced = c.ReplaceUnit(
+        job_id="swap",
+        charger_id="CP-1",
+        managed_identity_id="unit-2",
+        serial_number="SN-2",
+        reason="burnt out",
+        security_profile=3,
+    )
+    assert world.command(replaced).refusal is None
+    assert outgoing.admission(world.charger).factory_anchors
 
 
 def test_where_policy_only_tracks_nothing_is_ordered() -> None:

@@ -239,6 +239,25 @@ def test_lifted_what_was_only_refused_is_let_in_again() -> None:
     assert certificate(world, active).is_usable
 
 
+def test_lifted_where_another_took_its_place_it_has_the_grace_of_one_that_was_replaced() -> None:
+    world, active = enrolled()
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(none_yet))
+    world.connect(2)  # by a way back, say: it is given another
+    world.request()
+    world.carry_out()
+    world.present_csr()
+    other = world.ca_issues()
+    world.carry_out()
+    world.connect(3, other.fingerprint_sha256)
+    struck(world, replace(incident(none_yet), state="ended", is_lifted=True))
+    lifted = certificate(world, active)
+    assert (lifted.state, lifted.is_denied) == ("superseded", False)
+    assert lifted.admit_until is not None
+    assert world.charger.slots["charging_station/default"].current == other.certificate_id
+
+
 def test_what_is_revoked_is_let_in_by_nothing() -> None:
     world, _ = enrolled()
     struck(world, incident())
