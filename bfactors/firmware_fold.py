@@ -15,14 +15,16 @@ from bfactors.certificate_hash import HashData
 from bfactors.charger.state import ChargerState
 from bfactors.firmware import decide
 from bfactors.firmware.command import FirmwareChargerCommand, FirmwareCommand, RecordFirmwareAnchor
+from bfactors.firmware.comparison import in_both
 from bfactors.firmware.event import FirmwareAnchorRecorded, FirmwareEvent
 from bfactors.firmware.separation import Overlap, overlaps
 from bfactors.firmware.state import FLEET_KEY, FirmwareCharger, FirmwareFleet, charger_key, is_work
 from bfactors.firmware.update import SECURITY_EVENTS
 from bfactors.fleet.state import FleetFacts, FleetState
 from bfactors.identity import FLEET
-from bfactors.inventory.store import FIRMWARE_STORE, store_of
+from bfactors.inventory.store import FIRMWARE_STORE, SERVER_STORE, store_of
 from bfactors.ledger_row import AggregateRow
+from bfactors.ocpp import Answered, Outcome
 from bfactors.refusal import Refusal
 from bfactors.x509 import Certificate, MalformedX509, parse_certificates
 
@@ -98,7 +100,7 @@ class FirmwareFold:
         self._take(of_charger, envelope.actor, envelope.command_id, state)
         return c.CommandAnswer(result=_encode(of_charger.result))
 
-    def evidence(self, evidence: v.Evidence, state: ChargerState) -> bool:
+    def evidence(self, evidence: v.Evidence, state: ChargerState, facts: FleetFacts) -> bool:
         """Fold what a fact says of firmware. Whether it concerns firmware alone, and nobody else is to decide on it."""
         body, cause = evidence.body, evidence.evidence_id
         if not concerns(body):
@@ -111,6 +113,7 @@ class FirmwareFold:
                     body.instruction_id,
                     body.decision,
                     body.outcome,
+                    shared=_listed_twice(body.outcome, facts),
                     cause=cause,
                     now=self._now,
                 )
@@ -250,6 +253,18 @@ def _readable(texts: Iterable[str]) -> list[Certificate]:
         except MalformedX509:
             continue
     return found
+
+
+def _listed_twice(outcome: Outcome, facts: FleetFacts) -> tuple[HashData, ...]:
+    """The roots of an answer that sit in the manufacturers' store and in the central system's."""
+    if not isinstance(outcome, Answered):
+        return ()
+    held = {
+        store: [entry.hash_data for entry in outcome.listed if store_of(entry.use) == store]
+        for store in (FIRMWARE_STORE, SERVER_STORE)
+    }
+    known = [anchor.hash_data for bundle in facts.bundles.values() for anchor in bundle.anchors]
+    return in_both(held[FIRMWARE_STORE], held[SERVER_STORE], known)
 
 
 def _operational_names(facts: FleetFacts, state: ChargerState) -> list[HashData]:

@@ -157,6 +157,10 @@ class ListFirmwareRoots(_Kind, frozen=True, tag="list-firmware-roots"):
     """Ask which manufacturer roots the charger holds. Of firmware trust alone."""
 
 
+class CompareRootStores(_Kind, frozen=True, tag="compare-root-stores"):
+    """Ask in one request for manufacturer roots and central system roots: none may be in both. Of firmware trust alone."""
+
+
 class DeleteFirmwareRoot(_Kind, frozen=True, tag="delete-firmware-root"):
     """Delete one manufacturer's root, named by the charger's own hash data. Of firmware trust alone."""
 
@@ -174,7 +178,9 @@ class UpdateFirmware(_Kind, frozen=True, tag="update-firmware"):
     install_at: str | None = None
 
 
-FirmwareKind = InstallFirmwareRoot | ListFirmwareRoots | DeleteFirmwareRoot | UpdateFirmware
+FirmwareKind = (
+    InstallFirmwareRoot | ListFirmwareRoots | CompareRootStores | DeleteFirmwareRoot | UpdateFirmware
+)
 """What no operational state, event or job can hold: their types end at `OperationalKind`."""
 
 OperationalKind = (
@@ -218,6 +224,7 @@ RESEND: dict[type[_Kind], ResendRule] = {
     CallAction: "once-per-decision",
     InstallFirmwareRoot: "repeat",
     ListFirmwareRoots: "repeat",
+    CompareRootStores: "repeat",
     DeleteFirmwareRoot: "repeat-not-found-is-success",
     UpdateFirmware: "once-per-decision",
 }

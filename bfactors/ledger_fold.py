@@ -220,7 +220,7 @@ class Fold:
         if state is None:
             self._unregistered(evidence)
             return
-        if self.firmware.evidence(evidence, state):
+        if self.firmware.evidence(evidence, state, self.facts):
             return
         decision = charger_decide.decide_evidence(state, evidence, context)
         if isinstance(evidence.body, v.DeadlinePassed):

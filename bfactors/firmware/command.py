@@ -43,6 +43,14 @@ class ListFirmwareAnchors(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class CompareRootStores(_Command, frozen=True, kw_only=True):
+    """Ask a charger whether a root sits in both its stores: the manufacturers' and the central system's."""
+
+    work_id: str
+    charger_id: str
+    reason: str
+
+
 class DeleteFirmwareAnchor(_Command, frozen=True, kw_only=True):
     """Have a charger delete a root: any of `names` that its last list held."""
 
@@ -79,6 +87,7 @@ FirmwareFleetCommand = RecordFirmwareAnchor | WithdrawFirmwareAnchor
 FirmwareChargerCommand = (
     InstallFirmwareAnchor
     | ListFirmwareAnchors
+    | CompareRootStores
     | DeleteFirmwareAnchor
     | OrderFirmwareUpdate
     | CancelFirmwareWork

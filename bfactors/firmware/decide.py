@@ -15,6 +15,7 @@ from bfactors.firmware.signer import readable_root, shared_with
 from bfactors.firmware.state import FirmwareCharger, FirmwareFleet, FirmwareWork, work_id
 from bfactors.firmware.view import anchor_body, work_body
 from bfactors.instruction import (
+    CompareRootStores,
     DeleteFirmwareRoot,
     InstallFirmwareRoot,
     ListFirmwareRoots,
@@ -161,6 +162,10 @@ def decide_charger(
             event = e.FirmwareListRequested(
                 charger_id=command.charger_id, work_id=command.work_id, reason=command.reason, by=by
             )
+        case c.CompareRootStores():
+            event = e.FirmwareListComparisonRequested(
+                charger_id=command.charger_id, work_id=command.work_id, reason=command.reason, by=by
+            )
         case c.DeleteFirmwareAnchor():
             event = _delete(state, command, operational_names, by)
         case c.OrderFirmwareUpdate():
@@ -235,9 +240,19 @@ def _cancel(state: FirmwareCharger, command: c.CancelFirmwareWork, by: str, now:
 
 
 def answered(
-    state: FirmwareCharger, instruction_id: str, decision: int, outcome: Outcome, *, cause: str, now: datetime
+    state: FirmwareCharger,
+    instruction_id: str,
+    decision: int,
+    outcome: Outcome,
+    *,
+    shared: tuple[HashData, ...] = (),
+    cause: str,
+    now: datetime,
 ) -> ChargerDecision:
-    """The call of one piece of work ended. Each decision is settled once; a later answer to it changes nothing."""
+    """The call of one piece of work ended. Each decision is settled once; a later answer to it changes nothing.
+
+    `shared` are the roots that the answer lists for operations as well.
+    """
     work = state.work.get(instruction_id)
     if work is None or work.state != "open" or work.decision != decision:
         return ChargerDecision(state=state)
@@ -258,13 +273,13 @@ def answered(
             detail = f"{outcome.code} {outcome.description}".strip()[:200]
             return _recorded(state, now, _failed(state, work, "firmware-call-error", detail, cause))
         case Answered():
-            return _recorded(state, now, *_settled(state, work, outcome, cause))
+            return _recorded(state, now, *_settled(state, work, outcome, shared, cause))
         case _:
             assert_never(outcome)
 
 
 def _settled(
-    state: FirmwareCharger, work: FirmwareWork, outcome: Answered, cause: str
+    state: FirmwareCharger, work: FirmwareWork, outcome: Answered, shared: tuple[HashData, ...], cause: str
 ) -> tuple[e.FirmwareChargerEvent, ...]:
     charger_id, status = state.charger_id, outcome.status
     match work.body:
@@ -284,6 +299,11 @@ def _settled(
                     charger_id=charger_id, work_id=work.work_id, held=held, evidence_ref=cause
                 ),
             )
+        case CompareRootStores() if status in ("Accepted", "NotFound"):
+            compared = e.FirmwareListsCompared(
+                charger_id=charger_id, work_id=work.work_id, shared=shared, evidence_ref=cause
+            )
+            return (compared,)
         case UpdateFirmware() if status in update.BEGUN:
             return (update.accepted(state, work, work.body, status, cause),)
         case DeleteFirmwareRoot(hash_data=name) if status in ("Accepted", "NotFound"):

@@ -77,6 +77,27 @@ class FirmwareListReported(_Event, frozen=True, kw_only=True):
     evidence_ref: str
 
 
+class FirmwareListComparisonRequested(_Event, frozen=True, kw_only=True):
+    """A charger is to be asked whether a root sits in both its stores, the manufacturers' and the central system's."""
+
+    charger_id: str
+    work_id: str
+    reason: str
+    by: str
+
+
+class FirmwareListsCompared(_Event, frozen=True, kw_only=True):
+    """The roots that the charger lists in both stores, as its manufacturers' store names them; none is as it should be.
+
+    What else it listed is not kept: firmware trust has no business with the central system's roots.
+    """
+
+    charger_id: str
+    work_id: str
+    shared: tuple[HashData, ...]
+    evidence_ref: str
+
+
 class FirmwareAnchorDeletionRequested(_Event, frozen=True, kw_only=True):
     """A charger is to delete a manufacturer's root, named by the charger's own hash data."""
 
@@ -170,6 +191,8 @@ FirmwareChargerEvent = (
     | FirmwareAnchorInstalled
     | FirmwareListRequested
     | FirmwareListReported
+    | FirmwareListComparisonRequested
+    | FirmwareListsCompared
     | FirmwareAnchorDeletionRequested
     | FirmwareAnchorDeleted
     | FirmwareWorkRepeated

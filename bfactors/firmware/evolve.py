@@ -16,6 +16,7 @@ from bfactors.firmware.state import (
     WorkState,
 )
 from bfactors.instruction import (
+    CompareRootStores,
     DeleteFirmwareRoot,
     FirmwareKind,
     InstallFirmwareRoot,
@@ -31,6 +32,7 @@ _replace = msgspec.structs.replace
 _Requested = (
     e.FirmwareAnchorInstallRequested
     | e.FirmwareListRequested
+    | e.FirmwareListComparisonRequested
     | e.FirmwareAnchorDeletionRequested
     | e.FirmwareUpdateRequested
 )
@@ -72,6 +74,11 @@ def _changed(state: FirmwareCharger, event: e.FirmwareChargerEvent, now: datetim
             return _opened(state, event, root, now, event.anchor_id)
         case e.FirmwareListRequested():
             return _opened(state, event, ListFirmwareRoots(), now)
+        case e.FirmwareListComparisonRequested():
+            return _opened(state, event, CompareRootStores(), now)
+        case e.FirmwareListsCompared():
+            state = _replace(state, shared=event.shared, compared_at=now)
+            return _ended(state, event.work_id, "succeeded", now)
         case e.FirmwareAnchorDeletionRequested():
             return _opened(state, event, DeleteFirmwareRoot(event.hash_data), now)
         case e.FirmwareAnchorInstalled():

@@ -7,6 +7,7 @@ import msgspec
 
 from bfactors.certificate_hash import HashData
 from bfactors.instruction import (
+    CompareRootStores,
     DeleteFirmwareRoot,
     FirmwareKind,
     InstallFirmwareRoot,
@@ -82,13 +83,15 @@ class FirmwareWork(msgspec.Struct, frozen=True, kw_only=True):
     reason_message: str | None = None
 
     @property
-    def action(self) -> Literal["install", "list", "delete", "update"]:
+    def action(self) -> Literal["install", "list", "compare", "delete", "update"]:
         """In one word."""
         match self.body:
             case InstallFirmwareRoot():
                 return "install"
             case ListFirmwareRoots():
                 return "list"
+            case CompareRootStores():
+                return "compare"
             case DeleteFirmwareRoot():
                 return "delete"
             case UpdateFirmware():
@@ -115,6 +118,9 @@ class FirmwareCharger(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[HashData, ...] | None = None
     """As the charger names them; None: it was never asked."""
     held_at: datetime | None = None
+    shared: tuple[HashData, ...] | None = None
+    """Roots it listed in the manufacturers' and the central system's store alike; None: the two were never compared."""
+    compared_at: datetime | None = None
     accepted: dict[str, str] = {}
     updates: tuple[FirmwareUpdate, ...] = ()
     last_request_id: int = 1000

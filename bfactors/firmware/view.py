@@ -1,5 +1,6 @@
 """Firmware trust as its API shows it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from bfactors.certificate_hash import HashData
@@ -49,6 +50,8 @@ def charger_body(state: FirmwareCharger, fleet: FirmwareFleet) -> dict[str, Any]
         "charger_id": state.charger_id,
         "roots": _roots(state, fleet),
         "listed_at": state.held_at,
+        "shared_roots": _listed(state.shared or (), fleet),
+        "compared_at": state.compared_at,
         "work": [work_body(work) for work in reversed(state.work.values())],
         "updates": [
             {
@@ -64,19 +67,23 @@ def charger_body(state: FirmwareCharger, fleet: FirmwareFleet) -> dict[str, Any]
 
 def _roots(state: FirmwareCharger, fleet: FirmwareFleet) -> list[dict[str, Any]]:
     """What it lists, with the anchor that it is; then what it accepted and has not listed yet."""
+    rows = _listed(state.held or (), fleet)
+    for anchor_id in state.accepted.values():
+        rows.append(_root("accepted", fleet.anchors.get(anchor_id), None))
+    return rows
+
+
+def _listed(names: Iterable[HashData], fleet: FirmwareFleet) -> list[dict[str, Any]]:
     by_reading = {
         reading: anchor
         for anchor in fleet.anchors.values()
         for name in anchor.hash_data
         for reading in name.readings()
     }
-    rows = []
-    for name in state.held or ():
-        anchor = next((by_reading[r] for r in name.readings() if r in by_reading), None)
-        rows.append(_root("listed", anchor, name))
-    for anchor_id in state.accepted.values():
-        rows.append(_root("accepted", fleet.anchors.get(anchor_id), None))
-    return rows
+    return [
+        _root("listed", next((by_reading[r] for r in name.readings() if r in by_reading), None), name)
+        for name in names
+    ]
 
 
 def _root(seen: str, anchor: FirmwareAnchor | None, name: HashData | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from bfactors.certificate_hash import HashData
 from bfactors.firmware import event as e
 from bfactors.firmware.command import (
     CancelFirmwareWork,
+    CompareRootStores,
     DeleteFirmwareAnchor,
     InstallFirmwareAnchor,
     ListFirmwareAnchors,
@@ -40,7 +41,13 @@ from gateways.admin.trail import LedgerEvent
 _FLEET = msgspec.json.Decoder(FirmwareFleet)
 _CHARGER = msgspec.json.Decoder(FirmwareCharger)
 _ROOT = "/api/v1/firmware-trust"
-_WorkCommand = InstallFirmwareAnchor | ListFirmwareAnchors | DeleteFirmwareAnchor | OrderFirmwareUpdate
+_WorkCommand = (
+    InstallFirmwareAnchor
+    | ListFirmwareAnchors
+    | CompareRootStores
+    | DeleteFirmwareAnchor
+    | OrderFirmwareUpdate
+)
 _EVENT_NAMES = tuple(sorted(kind.__name__ for kind in get_args(e.FirmwareEvent)))
 
 
@@ -168,6 +175,11 @@ class FirmwareTrust:
             ),
             self._work_route("install", "Install a recorded root, then have it listed", InstallBody),
             self._work_route("list", "Ask which manufacturer roots the charger holds", ReasonBody),
+            self._work_route(
+                "compare",
+                "Ask, in one request, whether a root sits in the manufacturers' store and the central system's",
+                ReasonBody,
+            ),
             self._work_route("delete", "Delete a manufacturer's root that the charger lists", DeleteBody),
             self._work_route(
                 "update", "Have the charger install firmware a recorded root vouches for", UpdateBody
@@ -271,6 +283,11 @@ class FirmwareTrust:
     async def list(self, call: Call, body: ReasonBody) -> Answer:
         charger_id = call.path["charger_id"]
         command = ListFirmwareAnchors(work_id=self._work_id(call), charger_id=charger_id, reason=body.reason)
+        return await self._ask(call, command)
+
+    async def compare(self, call: Call, body: ReasonBody) -> Answer:
+        charger_id = call.path["charger_id"]
+        command = CompareRootStores(work_id=self._work_id(call), charger_id=charger_id, reason=body.reason)
         return await self._ask(call, command)
 
     async def delete(self, call: Call, body: DeleteBody) -> Answer:

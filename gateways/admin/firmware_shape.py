@@ -45,7 +45,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wanted of a charger; open until it answers, however long it stays away."""
 
     work_id: str
-    action: Literal["install", "list", "delete", "update"]
+    action: Literal["install", "list", "compare", "delete", "update"]
     anchor_id: str | None
     state: Literal["open", "succeeded", "failed", "cancelled"]
     tries: int
@@ -83,10 +83,15 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargerFirmware(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger's firmware trust; `listed_at` null: it was never asked. Newest work and updates first."""
+    """A charger's firmware trust; `listed_at` null: it was never asked. Newest work and updates first.
+
+    `shared_roots` sat in the central system's store as well at `compared_at` (null: never compared); there should be none.
+    """
 
     charger_id: str
     roots: list[Root]
     listed_at: datetime | None
+    shared_roots: list[Root]
+    compared_at: datetime | None
     work: list[Work]
     updates: list[Update]

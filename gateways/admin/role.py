@@ -139,6 +139,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "firmware_trust.charger": _FIRMWARE,
     "firmware_trust.install": _FIRMWARE,
     "firmware_trust.list": _FIRMWARE,
+    "firmware_trust.compare": _FIRMWARE,
     "firmware_trust.delete": _FIRMWARE,
     "firmware_trust.update": _FIRMWARE,
     "firmware_trust.cancel": _FIRMWARE,

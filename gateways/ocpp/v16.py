@@ -20,6 +20,7 @@ from bfactors.instruction import (
     CallAction,
     CloseSession,
     CollectLog,
+    CompareRootStores,
     DeleteCertificate,
     DeleteFirmwareRoot,
     InstallAnchor,
@@ -221,6 +222,8 @@ class Ocpp16:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 return "GetInstalledCertificateIds", {"certificateType": _FIRMWARE_STORE}
+            case CompareRootStores():
+                raise NotSendable("OCPP 1.6 asks for one store at a time")
             case UpdateFirmware():
                 return "SignedUpdateFirmware", payload_part.firmware_update(instruction)
             case Reboot():

@@ -17,6 +17,7 @@ from bfactors.instruction import (
     CallAction,
     CloseSession,
     CollectLog,
+    CompareRootStores,
     DeleteCertificate,
     DeleteFirmwareRoot,
     InstallAnchor,
@@ -70,6 +71,7 @@ _TRIGGER: Mapping[str, Payload] = {
 }
 _FIRMWARE_STORE = "ManufacturerRootCertificate"
 """Of firmware trust alone: no purpose leads to it."""
+_OPERATIONAL_STORE = "CSMSRootCertificate"
 _BOTH_WAYS = frozenset({"DataTransfer"})
 
 
@@ -77,8 +79,8 @@ NAMES = CertificateNames(
     use_of_realm={"charger-identity": "ChargingStationCertificate", "iso15118": "V2GCertificate"},
     use_of_purpose={"secc_iso15118_20": None},
     store_of_realm={
-        "backend-server": "CSMSRootCertificate",
-        "charger-identity": "CSMSRootCertificate",
+        "backend-server": _OPERATIONAL_STORE,
+        "charger-identity": _OPERATIONAL_STORE,
         "iso15118": "V2GRootCertificate",
     },
     store_of_purpose={"contract": "MORootCertificate", "oem_provisioning": None},
@@ -206,6 +208,11 @@ class Ocpp201:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 return "GetInstalledCertificateIds", {"certificateType": [_FIRMWARE_STORE]}
+            case CompareRootStores():
+                if capabilities.cannot_list:
+                    raise NotSendable("this charger cannot list its certificates")
+                both = [_OPERATIONAL_STORE, _FIRMWARE_STORE]
+                return "GetInstalledCertificateIds", {"certificateType": both}
             case UpdateFirmware():
                 return "UpdateFirmware", payload_part.firmware_update(instruction)
             case SetNetworkProfile():
@@ -285,7 +292,7 @@ class Ocpp201:
                 entries = payload.get("certificateHashDataChain", ())
                 listed = tuple(payload_part.reported(entry) for entry in entries)
                 return payload_part.verbatim(payload, listed)
-            case ListCertificates() | ListFirmwareRoots():
+            case ListCertificates() | ListFirmwareRoots() | CompareRootStores():
                 entries = payload.get("certificateHashDataChain", ())
                 listed = tuple(payload_part.reported(entry) for entry in entries)
                 return payload_part.answered(payload, listed=listed)

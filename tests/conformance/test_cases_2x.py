@@ -26,10 +26,6 @@ STATION_CERTIFICATE = "ChargingStationCertificate"
 LOG_URL = "https://logs.example/upload/"
 
 NO_SECC_YET = "comes with ISO 15118: it takes the SECC's own identity (its SECCID), a V2G CA and its anchors; refused till then"
-LISTED_APART = (
-    "by decision: the admin API's contract keeps ManufacturerRootCertificate out of calls by hand, and firmware trust lists it "
-    "alone; certification does not ask for the case"
-)
 
 # ---------------------------------------------------------------- A: keys and certificates
 
@@ -180,14 +176,6 @@ async def test_TC_M_15_list_the_v2g_certificate_chain(system: ControlPlane, tmp_
 async def test_TC_M_16_list_mobility_operators_roots(system: ControlPlane, tmp_path: Path) -> None:
     """GetInstalledCertificateIds asks for MORootCertificate."""
     await listing(system, tmp_path, ["MORootCertificate"], held_in("MORootCertificate"))
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=LISTED_APART)
-@IN_BOTH_VERSIONS
-async def test_TC_M_17_list_two_types_at_once(system: ControlPlane, tmp_path: Path) -> None:
-    """Two types travel in one request; manufacturer roots among them belong to firmware trust."""
-    stores = ["CSMSRootCertificate", "ManufacturerRootCertificate"]
-    await listing(system, tmp_path, stores, *(held_in(store) for store in stores))
 
 
 @IN_BOTH_VERSIONS

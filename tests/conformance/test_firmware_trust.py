@@ -166,6 +166,33 @@ async def test_TC_M_13_list_manufacturer_roots(system: ControlPlane, tmp_path: P
         await admin._until(lambda: admin._ask("GET", path_of(charger), None), is_followed)
 
 
+@IN_BOTH_VERSIONS
+async def test_TC_M_17_list_two_types_at_once(system: ControlPlane, tmp_path: Path) -> None:
+    """Firmware trust asks for CSMSRootCertificate and ManufacturerRootCertificate in one request: no root may be in both."""
+    admin = firmware_admin(system)
+    charger = await Charger.registered(system, tmp_path)
+    work = await admin.post(f"{path_of(charger)}/compare", {"reason": "TC"})
+    stores = ["CSMSRootCertificate", STORE]
+    root = {
+        "hashAlgorithm": "SHA256",
+        "issuerNameHash": "a" * 64,
+        "issuerKeyHash": "b" * 64,
+        "serialNumber": "01",
+    }
+    entries = [{"certificateType": store, "certificateHashData": root} for store in stores]
+    async with charger.connected(authorization=charger.basic()) as session:
+        await charger.boot(session)
+        call = await session.expect("GetInstalledCertificateIds")
+        assert call.payload == {"certificateType": stores}
+        await session.answer(call, {"status": "Accepted", "certificateHashDataChain": entries})
+        shown = await until(admin, charger, work["work_id"])
+        assert [found["hash_data"]["serial_number"] for found in shown["shared_roots"]] == ["01"]
+        assert (await system.get(f"/api/v1/chargers/{charger.charger_id}"))["reported_certificates"] == []
+        by_hand = f"/api/v1/chargers/{charger.charger_id}/ocpp/GetInstalledCertificateIds"
+        with pytest.raises(AssertionError, match="other-realm"):
+            await system.post(by_hand, {"certificateType": stores})
+
+
 async def test_TC_075_1_install_a_manufacturer_root(system: ControlPlane, tmp_path: Path) -> None:
     """Through firmware trust alone: installed as ManufacturerRootCertificate, listed, and deleted again."""
     point = await ChargePoint.registered(system, tmp_path)

@@ -20,6 +20,7 @@ from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.event import ChargerEvent, FleetEvent, InstructionOpened
 from bfactors.firmware.command import (
     CancelFirmwareWork,
+    CompareRootStores,
     DeleteFirmwareAnchor,
     FirmwareCommand,
     InstallFirmwareAnchor,
@@ -50,6 +51,7 @@ INSTALL = InstallFirmwareAnchor(
     work_id="firmware-i", charger_id="CP-1", anchor_id="maker-1", pem=MAKER.root_pem, reason="new hall"
 )
 LIST = ListFirmwareAnchors(work_id="firmware-l", charger_id="CP-1", reason="audit")
+COMPARE = CompareRootStores(work_id="firmware-c", charger_id="CP-1", reason="audit")
 DELETE = DeleteFirmwareAnchor(work_id="firmware-d", charger_id="CP-1", names=(NAME,), reason="key leaked")
 
 
@@ -73,6 +75,10 @@ class World(Partition):
     @property
     def charger(self) -> FirmwareCharger:
         return self.firmware["CP-1"]
+
+    def charger_or_none(self) -> FirmwareCharger:
+        """As its API has it before anything was asked of it."""
+        return self.firmware.get("CP-1", FirmwareCharger(charger_id="CP-1"))
 
     def sent(self) -> list[i.InstructionKind]:
         return [each.body for each in orders(self.charger, "s1")]
@@ -213,6 +219,78 @@ def test_a_refusal_ends_the_work_with_its_reason(outcome: Outcome, code: str) ->
     work = world.charger.work["firmware-i"]
     assert (work.state, work.reason_code) == ("failed", code)
     assert world.sent() == []
+
+
+# ---------------------------------------------------------------- the two stores of one charger
+
+OPERATIONAL_STORE = "CSMSRootCertificate"
+OTHER = HashData("SHA256", "c" * 64, "d" * 64, "77")
+
+
+def shouted(name: HashData) -> HashData:
+    return HashData(
+        name.algorithm, name.issuer_name_hash.upper(), name.issuer_key_hash.upper(), "00" + name.serial_number
+    )
+
+
+def compared(world: World, *listed: ReportedCertificate) -> list[dict[str, Any]]:
+    """What the API shows of shared roots once the charger has listed these."""
+    world.order(COMPARE)
+    assert world.sent() == [i.CompareRootStores()]
+    answer = Answered("Accepted" if listed else "NotFound", listed=listed)
+    assert world.answer("firmware-c", answer) == ["FirmwareListsCompared"]
+    assert world.charger.work["firmware-c"].state == "succeeded"
+    shown = charger_body(world.charger, world.firmware_fleet)
+    assert shown["compared_at"] == world.now
+    return list(shown["shared_roots"])
+
+
+def test_a_root_in_both_stores_is_found_as_the_manufacturers_store_names_it() -> None:
+    world = World()
+    assert charger_body(world.charger_or_none(), world.firmware_fleet)["compared_at"] is None
+    (found,) = compared(
+        world,
+        ReportedCertificate(OPERATIONAL_STORE, shouted(NAME)),
+        ReportedCertificate(OPERATIONAL_STORE, OTHER),
+        ReportedCertificate(STORE, NAME),
+        ReportedCertificate(STORE, HashData("SHA256", "e" * 64, "f" * 64, "78")),
+    )
+    assert found["hash_data"] == NAME
+
+
+def test_stores_that_share_nothing_are_found_to_share_nothing() -> None:
+    world = World()
+    twice_in_one_store = [ReportedCertificate(STORE, NAME)] * 2
+    assert compared(world, *twice_in_one_store, ReportedCertificate(OPERATIONAL_STORE, OTHER)) == []
+    assert compared(World()) == []
+
+
+def test_a_root_that_is_hashed_differently_in_each_store_is_found_if_it_is_an_anchor_of_ours() -> None:
+    root = parse_certificate(pki.ca().root_pem)
+    world = World()
+    (found,) = compared(
+        world,
+        ReportedCertificate(STORE, hash_data_of(root, root, "SHA256")),
+        ReportedCertificate(OPERATIONAL_STORE, hash_data_of(root, root, "SHA384")),
+    )
+    assert found["hash_data"].algorithm == "SHA256"
+
+
+def test_what_the_central_system_s_store_holds_is_kept_nowhere_in_firmware_trust() -> None:
+    world = World()
+    operations = world.states["CP-1"]
+    compared(world, ReportedCertificate(OPERATIONAL_STORE, OTHER), ReportedCertificate(STORE, NAME))
+    assert OTHER.issuer_name_hash not in msgspec.json.encode(world.charger).decode()
+    assert not any(OTHER.issuer_name_hash in str(row) for row in world.rows)
+    assert world.charger.held is None, "nor is it the list of manufacturers' roots"
+    assert world.states["CP-1"] is operations
+
+
+def test_a_charger_that_refuses_to_be_compared_is_not_said_to_be_clean() -> None:
+    world = World()
+    world.order(COMPARE)
+    assert world.answer("firmware-c", Answered("Rejected")) == ["FirmwareWorkFailed"]
+    assert (world.charger.shared, world.charger.compared_at) == (None, None)
 
 
 def test_silence_is_asked_again_and_then_given_up() -> None:
@@ -506,6 +584,9 @@ def test_firmware_events_are_named_and_published_apart() -> None:
 
 
 def test_no_operational_instruction_can_be_a_firmware_one() -> None:
+    both = msgspec.json.encode({"kind": "compare-root-stores"})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(both, type=i.OperationalKind)
     kinds = msgspec.json.encode({"kind": "list-firmware-roots"})
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(kinds, type=i.OperationalKind)

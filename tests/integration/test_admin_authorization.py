@@ -135,6 +135,7 @@ EXPECTED = {
     "firmware_trust.charger": "f",
     "firmware_trust.install": "f",
     "firmware_trust.list": "f",
+    "firmware_trust.compare": "f",
     "firmware_trust.delete": "f",
     "firmware_trust.update": "f",
     "firmware_trust.cancel": "f",

@@ -89,6 +89,25 @@ async def test_operations_do_not_see_it_in_their_own_views(world: AdminWorld) ->
     assert (await world.ask("GET", "/api/v1/chargers/CP-1")).body == before
 
 
+async def test_a_root_in_both_stores_of_a_charger_is_shown_to_firmware_admins(world: AdminWorld) -> None:
+    anchor_id = (await recorded(world)).body["anchor_id"]
+    before = (await world.ask("GET", "/api/v1/chargers/CP-1")).body
+    work = await ask(world, "POST", f"{CHARGER}/compare", {"reason": "audit"}, key="compare")
+    assert (work.status, work.body["action"], work.body["state"]) == (202, "compare", "open")
+    stores = ("CSMSRootCertificate", "ManufacturerRootCertificate")
+    listed = tuple(ReportedCertificate(store, NAME) for store in stores)
+    await answer(world, work.body["work_id"], Answered("Accepted", listed=listed))
+    shown = (await ask(world, "GET", CHARGER)).body
+    assert [(root["anchor_id"], root["manufacturer"]) for root in shown["shared_roots"]] == [
+        (anchor_id, "Maker")
+    ]
+    assert shown["compared_at"] is not None
+    trail = await ask(world, "GET", f"{ROOT}/events?event=FirmwareListsCompared&charger_id=CP-1")
+    (event,) = trail.body["items"]
+    assert len(event["payload"]["shared"]) == 1
+    assert (await world.ask("GET", "/api/v1/chargers/CP-1")).body == before, "operations were told nothing"
+
+
 async def test_a_shared_root_is_refused_from_either_side(world: AdminWorld) -> None:
     assert (await recorded(world)).status == 201
     bundle = {"purpose": "backend_server", "anchors": [MAKER]}

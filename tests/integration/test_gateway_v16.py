@@ -21,6 +21,7 @@ from bfactors.instruction import (
     CallAction,
     CloseSession,
     CollectLog,
+    CompareRootStores,
     DeleteCertificate,
     InstallAnchor,
     InstallLeaf,
@@ -196,6 +197,7 @@ def test_an_instruction_becomes_its_call_and_keeps_the_schema(
     ("instruction", "secret"),
     [
         (ObtainCsr("backend_server"), None),
+        (CompareRootStores(), None),
         (ObtainCsr("nonsense"), None),
         (InstallLeaf("backend_server", "c", "f", PEM), None),
         (InstallAnchor("nonsense", "", ""), None),
