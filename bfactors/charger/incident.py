@@ -20,13 +20,13 @@ def follow(draft: Draft) -> None:
     facts = draft.context.facts
     if not facts.incidents:
         return
+    for certificate in list(_lifted(draft.state, facts)):
+        _lift(draft, certificate)  # first: another incident may only want it replaced
     for incident, certificate in list(_members(draft.state, facts, draft.now)):
         if not _is_marked(incident, certificate):
             _mark(draft, incident, certificate)
         if incident.state == "running" and has_turn(incident, draft.state.charger_id):
             _carry_out(draft, incident, draft.state.certificates[certificate.certificate_id])
-    for certificate in list(_lifted(draft.state, facts)):
-        _lift(draft, certificate)
 
 
 def _lift(draft: Draft, certificate: CertificateRecord) -> None:
@@ -51,9 +51,16 @@ def is_concerned(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
         return True
     return any(
         not _is_marked(incident, certificate)
-        or (incident.state == "running" and has_turn(incident, state.charger_id))
+        or (
+            incident.state == "running" and has_turn(incident, state.charger_id) and not _is_over(certificate)
+        )
         for incident, certificate in _members(state, facts, now)
     )
+
+
+def _is_over(certificate: CertificateRecord) -> bool:
+    """Whether it is ended as far as we can: what somebody else issued is deactivated, and only they can revoke it."""
+    return certificate.mode != "managed" and certificate.state in ("inactive", "rejected")
 
 
 def target_state(certificate: CertificateRecord) -> TargetState | None:
@@ -62,7 +69,7 @@ def target_state(certificate: CertificateRecord) -> TargetState | None:
         return None
     if certificate.state == "revoked":
         return "revoked"
-    if certificate.state in ("expired", "deleted"):
+    if certificate.state in ("expired", "deleted") or _is_over(certificate):
         return "ended"
     if certificate.revocation_requested_at is not None:
         return "revoking"
@@ -143,7 +150,7 @@ def _carry_out(draft: Draft, incident: Incident, certificate: CertificateRecord)
     if incident.mode == "replace" and _holds_its_slot(draft.state, certificate):
         _replace(draft, incident, certificate)
     elif certificate.mode != "managed":
-        if certificate.is_denied or certificate.is_usable:
+        if not _is_over(certificate):
             _ask(draft, incident, certificate, "deactivate")
     else:
         _ask(draft, incident, certificate, "revoke")

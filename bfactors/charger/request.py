@@ -240,8 +240,10 @@ def _open_install(draft: Draft, command: c.RequestJob) -> Refusal | str:
 
 
 def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) -> Refusal | str:
-    if not certificate.is_usable and certificate.state != "superseded":
-        return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
+    is_going = certificate.revocation_requested_at is not None
+    if is_going or certificate.state not in ("issued", "installed", "active", "superseded"):
+        state = "being revoked" if is_going else certificate.state
+        return Refusal("certificate-ended", f"the certificate is {state}", "certificate_id", 409)
     ask(draft, command, certificate.certificate_id)
     draft.record(
         e.CertificateDeactivated(

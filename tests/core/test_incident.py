@@ -19,6 +19,7 @@ from bfactors.fleet.state import FleetState
 from bfactors.incident import Incident, Selector, Subject, has_turn, selects
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
+from tests.core.test_first_contact import allowing, arrived
 from tests.core.world import ARN, World, fleet_facts
 
 OPENED = pki.BEGIN + timedelta(days=20)
@@ -256,6 +257,51 @@ def test_lifted_where_another_took_its_place_it_has_the_grace_of_one_that_was_re
     assert (lifted.state, lifted.is_denied) == ("superseded", False)
     assert lifted.admit_until is not None
     assert world.charger.slots["charging_station/default"].current == other.certificate_id
+
+
+def test_lifted_what_a_second_incident_only_wants_replaced_is_let_in_and_replaced() -> None:
+    world, active = enrolled()
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    world.now = OPENED + timedelta(hours=1)
+    second = replace(incident(mode="replace"), incident_id="incident-2")
+    first = incident(none_yet)
+    world.facts = replace(world.facts, incidents={"incident-1": first, "incident-2": second})
+    world.tell(v.DeadlinePassed(at=world.now))
+    assert outgoing.admission(world.charger).credentials[0].state == "inactive"
+    lifted = replace(first, state="ended", is_lifted=True)
+    world.facts = replace(world.facts, incidents={"incident-1": lifted, "incident-2": second})
+    assert plan.is_behind(world.charger, world.facts, world.now)
+    world.tell(v.DeadlinePassed(at=world.now))
+    assert outgoing.admission(world.charger).credentials[0].state == "active"
+    assert not effects(world, RevokeCertificate)
+    assert target_state(certificate(world, active)) == "replacing"
+
+
+def test_a_leaf_of_the_factory_that_an_incident_refuses_is_deactivated() -> None:
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    arrived(world)
+    [adopted] = world.charger.certificates.values()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(certificate_ids=(adopted.certificate_id,)))
+    assert certificate(world, adopted).state == "inactive"
+    assert target_state(certificate(world, adopted)) == "ended"
+    assert not plan.is_behind(world.charger, world.facts, world.now)
+
+
+def test_a_leaf_of_the_factory_is_deactivated_once_another_has_taken_its_place() -> None:
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    arrived(world)
+    [adopted] = world.charger.certificates.values()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(mode="replace", certificate_ids=(adopted.certificate_id,)))
+    world.confirm_trust()
+    for _ in through_a_replacement(world):
+        assert certificate(world, adopted).is_usable
+    slot = world.charger.slots["charging_station/default"]
+    world.connect(3, world.charger.certificates[slot.next or ""].fingerprint_sha256)
+    known = {one.certificate_id: one.state for one in outgoing.admission(world.charger).credentials}
+    assert known[adopted.certificate_id] == "inactive", "and on no grace"
+    assert not plan.is_behind(world.charger, world.facts, world.now)
 
 
 def test_what_is_revoked_is_let_in_by_nothing() -> None:
