@@ -228,7 +228,7 @@ def _credential_unknown(upgrade: Upgrade) -> Problem | None:
 def _credential_state(upgrade: Upgrade) -> Problem | None:
     known = known_credential(upgrade)
     if known is None:
-        return _controller_state(upgrade)
+        return _controller_state(upgrade) or _revoked_elsewhere(upgrade)
     if known.state == "expired" and upgrade.forgive_expired_leaf:
         return None
     return credential_problem(known, upgrade.now)
@@ -247,6 +247,17 @@ def _controller_state(upgrade: Upgrade) -> Problem | None:
     spoken = speaker(upgrade)
     state = upgrade.ended.get(spoken.fingerprint_sha256) if spoken is not None else None
     return ended_problem(state) if state is not None else None
+
+
+def _revoked_elsewhere(upgrade: Upgrade) -> Problem | None:
+    """A factory's leaf that was revoked where its unit stood before is revoked where it stands now.
+
+    One that was only deactivated there is not: its unit may have been moved.
+    """
+    credential = upgrade.credential
+    if credential is None or upgrade.ended.get(fingerprint_sha256(credential.leaf_der)) != "revoked":
+        return None
+    return Problem("credential-revoked", "the client certificate has been revoked")
 
 
 def ended_problem(state: str) -> Problem:

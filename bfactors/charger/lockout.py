@@ -137,9 +137,12 @@ def _admitted(own: list[CertificateRecord]) -> Iterator[Lockout]:
 
 
 def _is_in_grace(each: CertificateRecord) -> bool:
-    return (
-        each.state == "superseded" and each.admit_until is not None and each.revocation_requested_at is None
-    )
+    return each.state == "superseded" and each.admit_until is not None and not _is_refused(each)
+
+
+def _is_refused(each: CertificateRecord) -> bool:
+    """Whatever its state lets it do: its revocation was asked for, or an incident refuses it."""
+    return each.is_denied or each.revocation_requested_at is not None
 
 
 def _admitted_expired(state: ChargerState, own: list[CertificateRecord]) -> Iterator[Lockout]:
@@ -147,7 +150,7 @@ def _admitted_expired(state: ChargerState, own: list[CertificateRecord]) -> Iter
     if state.expired_admission is None:
         return
     for each in own:
-        if each.state in (*_ON_CHARGER, "expired") and each.revocation_requested_at is None:
+        if each.state in (*_ON_CHARGER, "expired") and not _is_refused(each):
             yield Lockout(
                 at=state.expired_admission.until,
                 cause="expired-admission-end",

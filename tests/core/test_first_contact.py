@@ -43,7 +43,7 @@ RECORD = AdmissionRecord(
 )
 
 
-def outcome(leaf: object = LEAF, **changes: object) -> str:
+def outcome(leaf: object = LEAF, ended: dict[str, str] | None = None, **changes: object) -> str:
     """What the edge decides, in short."""
     record = replace(RECORD, **changes)
     decided = admit(
@@ -57,6 +57,7 @@ def outcome(leaf: object = LEAF, **changes: object) -> str:
             paths=PathCheck(),
             verify_key=lambda verifier, password: False,
             credential=PresentedCredential(leaf.der),  # type: ignore[attr-defined]
+            ended=ended or {},
             forgive_expired_leaf=record.expired_admitted_until is not None,
         )
     )
@@ -80,6 +81,12 @@ def test_nobody_else_is() -> None:
     assert outcome(mode="refused") == "charger-refused"
     speaker = Speaker("controller", LEAF.fingerprint)
     assert outcome(spoken_for_by=(speaker,)).startswith("2 via-local-controller")
+
+
+def test_a_unit_that_was_moved_does_not_come_back_under_a_leaf_that_was_revoked_where_it_stood() -> None:
+    assert outcome(ended={LEAF.fingerprint: "revoked"}) == "credential-revoked"
+    assert outcome(ended={LEAF.fingerprint: "inactive"}) == f"3 {FACTORY_FLAG}", "it left its old place"
+    assert outcome(ended={"0" * 64: "revoked"}) == f"3 {FACTORY_FLAG}"
 
 
 def test_an_expired_leaf_of_the_factory_is_forgiven_nobody() -> None:

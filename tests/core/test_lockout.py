@@ -10,8 +10,10 @@ from bfactors import event as e
 from bfactors.admission import KeyVerifier, Speaker
 from bfactors.charger import clock
 from bfactors.charger.lockout import lockout, trust_bundle, whole_lockout
+from bfactors.charger.outgoing import admission
 from bfactors.charger.pending_key import PendingKey
 from bfactors.charger.project import charger_row
+from bfactors.charger.state import ChargerState
 from bfactors.instruction import ObtainCsr
 from bfactors.lockout import CAUSES, PREVENTED_BY, Lockout, body_of
 from bfactors.notice import notice_of
@@ -124,6 +126,36 @@ def test_what_only_a_grace_lets_in_is_locked_out_with_the_grace() -> None:
     assert end_of(world).certificate_id == second
     world.request("deactivate", certificate_id=second)
     assert end_of(world) == Lockout(at=until, cause="grace-end", certificate_id=first)
+
+
+def test_what_an_incident_refuses_is_no_way_in_on_a_grace_either() -> None:
+    world, first, second = renewing()
+    world.carry_out()
+    world.connect(3, world.charger.certificates[second].fingerprint_sha256)
+    world.request("deactivate", certificate_id=second)
+    assert end_of(world).cause == "grace-end"
+    struck = refused_by_incident(world.charger, first)
+    assert {one.state for one in admission(struck).credentials} == {"inactive"}
+    found = lockout(struck)
+    assert found is not None
+    assert found.cause == "certificate-ended"
+
+
+def test_what_an_incident_refuses_is_no_way_in_by_a_permission_for_the_expired_either() -> None:
+    world, _ = expired()
+    [only] = world.charger.certificates
+    admit(world, 7)
+    assert end_of(world).cause == "expired-admission-end"
+    struck = refused_by_incident(world.charger, only)
+    assert [one.state for one in admission(struck).credentials] == ["inactive"]
+    found = lockout(struck)
+    assert found is not None
+    assert found.at < world.now
+
+
+def refused_by_incident(state: ChargerState, certificate_id: str) -> ChargerState:
+    struck = replace(state.certificates[certificate_id], is_denied=True, incident_id="incident-1")
+    return replace(state, certificates={**state.certificates, certificate_id: struck})
 
 
 def test_an_expired_certificate_that_is_let_in_locks_out_when_the_permission_ends() -> None:
