@@ -24,7 +24,8 @@ RevocationReason = Literal[
 ]
 MOST_NAMED = 500
 """Values of one criterion."""
-_OVER = ("revoked", "expired", "deleted")
+_OVER = ("revoked", "expired")
+"""One that the charger has deleted is still good at its CA."""
 
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

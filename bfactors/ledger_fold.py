@@ -75,6 +75,8 @@ class Loaded(msgspec.Struct, kw_only=True):
     serial_owners: dict[str, str] = {}
     firmware: FirmwareLoaded = FirmwareLoaded()
     identities: IdentitiesLoaded = IdentitiesLoaded()
+    recalled: Mapping[str, tuple[e.CertificateRecalled, ...]] = {}
+    """By charger, older certificates that the messages are about."""
 
 
 class Fold:
@@ -87,6 +89,7 @@ class Fold:
         self._before = dict(loaded.states)
         self._key_owners = dict(loaded.key_owners)
         self._serial_owners = dict(loaded.serial_owners)
+        self._recalled = loaded.recalled
         self._ocpp_url = ocpp_url
         self._hash = lease.head_hash
         self._sequence = lease.sequence
@@ -203,7 +206,7 @@ class Fold:
 
     # ------------------------------------------------------------ chargers
 
-    def _context(self, cause: str, actor: str, serial_number: str | None = None) -> Context:
+    def _context(self, charger_id: str, cause: str, actor: str, serial_number: str | None = None) -> Context:
         return Context(
             now=self.now,
             cause=cause,
@@ -212,11 +215,12 @@ class Fold:
             ocpp_url=self._ocpp_url,
             key_owners=self._key_owners,
             serial_owner=self._serial_owners.get(serial_number) if serial_number is not None else None,
+            recalled=self._recalled.get(charger_id, ()),
         )
 
     def _charger_evidence(self, evidence: v.Evidence, charger_id: str) -> None:
         state = self.states.get(charger_id)
-        context = self._context(evidence.evidence_id, evidence.source)
+        context = self._context(charger_id, evidence.evidence_id, evidence.source)
         if state is None:
             self._unregistered(evidence)
             return
@@ -246,7 +250,7 @@ class Fold:
         self, envelope: c.CommandEnvelope, body: charger_decide.ChargerCommand
     ) -> c.CommandAnswer:
         serial = body.serial_number if isinstance(body, c.RegisterCharger | c.ReplaceUnit) else None
-        context = self._context(envelope.command_id, envelope.actor, serial)
+        context = self._context(body.charger_id, envelope.command_id, envelope.actor, serial)
         decision = charger_decide.decide_command(self.states.get(body.charger_id), body, context)
         self._take(decision, envelope.actor, envelope.command_id)
         if decision.refusal is not None or decision.state is None:

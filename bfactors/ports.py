@@ -11,6 +11,7 @@ from bfactors.audit_report import AuditEntry, ReportRef
 from bfactors.authorization_key import AuthorizationKey, Version
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder
 from bfactors.call_bucket import BucketSize, Grant
+from bfactors.charger.former import Former
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.disclosed import Disclosed
 from bfactors.evidence import Evidence
@@ -218,6 +219,15 @@ class LedgerStore(Protocol):
         ...
 
     async def key_owner(self, spki_sha256: Sequence[str]) -> Mapping[str, str]: ...
+    async def former_certificates(
+        self, partition: int, charger_ids: Sequence[str], now: datetime
+    ) -> Sequence[Former]:
+        """Of these chargers, the managed certificates that have ended and are valid at their CA until after `now`."""
+        ...
+
+    async def certificate_docs(
+        self, partition: int, certificate_ids: Sequence[str]
+    ) -> Mapping[str, bytes]: ...
     async def serial_owner(self, serial_number: str) -> str | None:
         """The charger_id of the live charger with this serial number."""
         ...

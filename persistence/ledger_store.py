@@ -6,6 +6,7 @@ from typing import Self
 
 import asyncpg
 
+from bfactors.charger.former import ENDED, Former, spki_of
 from bfactors.errors import EvidenceKnown, Fenced, Overtaken
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from persistence.commit_rows import require_continuation, rows_of
@@ -170,6 +171,20 @@ class PostgresLedgerStore:
             rows = await self._pool.fetch(_LOAD["key_owner"], [bytes.fromhex(text) for text in spki_sha256])
         return {row["spki_sha256"].hex(): row["managed_identity_id"] for row in rows}
 
+    async def former_certificates(
+        self, partition: int, charger_ids: Sequence[str], now: datetime
+    ) -> Sequence[Former]:
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(
+                _LOAD["former_certificates"], partition, charger_ids, list(ENDED), now
+            )
+        return [_former(row) for row in rows]
+
+    async def certificate_docs(self, partition: int, certificate_ids: Sequence[str]) -> Mapping[str, bytes]:
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_LOAD["certificate_docs"], partition, certificate_ids)
+        return {row["certificate_id"]: row["doc"] for row in rows}
+
     async def serial_owner(self, serial_number: str) -> str | None:
         async with unavailable_when_lost():
             owner: str | None = await self._pool.fetchval(_LOAD["serial_owner"], serial_number)
@@ -205,6 +220,12 @@ def event_row(record: asyncpg.Record) -> EventRow:
     fields["previous_hash"] = fields["previous_hash"].hex()
     fields["hash"] = fields["hash"].hex()
     return EventRow(**fields)
+
+
+def _former(row: asyncpg.Record) -> Former:
+    fields = dict(row)
+    doc = fields.pop("doc")
+    return Former(**fields) if doc is None else Former(**{**fields, "spki_sha256": spki_of(doc)})
 
 
 def _lease(partition: int, owner: str, row: asyncpg.Record) -> Lease:

@@ -19,6 +19,7 @@ from actors.ledger.announcement import Announcer
 from actors.ledger.checkpoint import Checkpointer
 from actors.ledger.commit import Memory, commit, load_states, recall
 from actors.ledger.firmware import outstanding_in
+from actors.ledger.former import concerned
 from actors.ledger.isolation import set_aside
 from actors.ledger.item import Asked, Fact, Item, Rang
 from actors.ledger.message import (
@@ -38,7 +39,7 @@ from actors.ledger.outgoing_event import EventPublisher
 from actors.ledger.ports import Ports
 from actors.ledger.term import Term, answer, ask_again
 from actors.mailbox import Mailbox, MailboxState
-from bfactors.charger import clock, outgoing, plan
+from bfactors.charger import clock, former, outgoing, plan
 from bfactors.charger.state import ChargerState
 from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.effect import Effect
@@ -346,6 +347,8 @@ class LedgerActor(Mailbox[Message]):
             memory.keep(after)
             term.note_jobs(after)
             term.announcer.tell(after, admission=_admission_differs(before, after), facts=memory.facts)
+            if former.is_to_go_on(before, after):
+                term.pending.append(Rang(after.charger_id, fold.now))
         for firmware in fold.firmware.touched():
             state = fold.states[firmware.charger_id]
             assert state is not None
@@ -456,15 +459,17 @@ class LedgerActor(Mailbox[Message]):
     async def _scan(self, term: Term) -> None:
         after = ""
         while True:
+            store, memory, now = self._ports.store, term.memory, self._ports.clock.now()
             try:
-                rows = await self._ports.store.aggregates_after(self._partition, after, SCAN_PAGE)
+                rows = await store.aggregates_after(self._partition, after, SCAN_PAGE)
+                states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
+                asked = await concerned(store, self._partition, states, memory.facts, now)
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
             is_last = len(rows) < SCAN_PAGE
-            states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
-            firmware = await self._with_their_chargers(term.memory, outstanding_in(rows))
-            await self.deliver(Scanned(term.number, states, is_last, firmware))
+            firmware = await self._with_their_chargers(memory, outstanding_in(rows))
+            await self.deliver(Scanned(term.number, states, is_last, firmware, asked))
             if is_last:
                 return
             after = rows[-1].key
@@ -494,7 +499,8 @@ class LedgerActor(Mailbox[Message]):
             term.note_jobs(state)
             term.announcer.tell(state, admission=True, facts=facts)
             term.timers.set(charger_key(state.charger_id), clock.next_due(state, facts, now))
-            if state.jobs or plan.is_behind(state, facts, now):
+            is_concerned = state.charger_id in scanned.concerned
+            if is_concerned or state.jobs or plan.is_behind(state, facts, now):
                 term.pending.append(Rang(state.charger_id, now))
         for firmware, stored in scanned.firmware:
             state = term.memory.states.get(stored.charger_id, stored)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from actors.ledger.firmware import load_firmware
+from actors.ledger.former import load_former
 from actors.ledger.identity import load_identities
 from actors.ledger.item import Asked, Fact, Item
 from bfactors import command as c
@@ -111,6 +112,7 @@ async def commit(
     loaded = Loaded(facts=memory.facts, states=states, fleet=memory.fleet)
     loaded.firmware = await load_firmware(store, lease.partition, items)
     loaded.identities = await load_identities(store, lease.partition, items)
+    loaded.recalled = await load_former(store, lease.partition, items, states, memory.facts, clock.now())
     await _look_up(store, items, loaded)
     earlier = await _earlier_answers(store, items)
     now = clock.now()

@@ -69,6 +69,8 @@ class Scanned:
     is_last: bool
     firmware: Sequence[tuple[FirmwareCharger, ChargerState]] = ()
     """Whose firmware work is outstanding."""
+    concerned: frozenset[str] = frozenset()
+    """Who has an older certificate to be recalled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from bfactors.charger import (
     delivery,
     departure,
     foreign,
+    former,
     issuance,
     key_rotation,
     log_collection,
@@ -90,6 +91,7 @@ def decide_command(state: ChargerState | None, command: ChargerCommand, context:
     ):
         return Decision(state=state, refusal=departure.out_of_service(state))
     draft = Draft(state, context)
+    former.take_back(draft)
     job_id: str | None = None
     outcome: Refusal | str | None
     held: Refusal | str | None = None
@@ -146,6 +148,7 @@ def decide_evidence(state: ChargerState | None, evidence: v.Evidence, context: C
     if state is None:
         return Decision(state=None)
     draft = Draft(state, context)
+    former.take_back(draft)
     displaced = _apply(draft, evidence.body)
     plan.plan(draft)
     return _finished(draft, displaced=displaced)

@@ -138,7 +138,10 @@ def refused_by_ca(draft: Draft, code: str, message: str) -> None:
 
 
 def _pursue(draft: Draft, job: JobState) -> None:
-    if not any(_awaits_ca(draft.state, certificate, draft.now) for certificate in _all(draft.state)):
+    is_left = draft.state.recalls_more or any(
+        _awaits_ca(draft.state, certificate, draft.now) for certificate in _all(draft.state)
+    )
+    if not is_left:
         draft.record(e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=None))
     elif job.waiting_for != "operator":
         draft.stage(job, "revoking", waiting_for="ca")

@@ -30,6 +30,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     ocpp_url: str
     key_owners: Mapping[str, str] = {}
     serial_owner: str | None = None
+    recalled: tuple[e.CertificateRecalled, ...] = ()
+    """Older certificates of the charger that this message, or an incident, is about."""
 
 
 class Draft:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bfactors import event as e
 from bfactors.charger import evolve_departure
-from bfactors.charger.evolve_certificate import certificate_changed, found_at_ca, issued
+from bfactors.charger.evolve_certificate import certificate_changed, found_at_ca, issued, recalled
 from bfactors.charger.evolve_inventory import adopted, asked_to_list, carried_out, deleted, listed, strangers
 from bfactors.charger.evolve_job import job_changed
 from bfactors.charger.evolve_key import displaced, key_changed, rebooted, shown, told
@@ -226,6 +226,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return issued(state, event, now)
         case e.CertificateFoundAtCa():
             return found_at_ca(state, event)
+        case e.CertificateRecalled():
+            return recalled(state, event)
         case e.CertificateMissingAtCa():
             return state
         case (

@@ -30,7 +30,8 @@ ChangeEvent = (
 )
 _ENDED = ("superseded", "inactive", "expired", "revoked", "rejected", "deleted")
 _ENDED_KEPT = 6
-"""How many ended certificates the state keeps; older ones live in the projection."""
+"""How many ended certificates the state keeps. Older ones are rows only, and come back when something is to be done with
+them (`bfactors.charger.former`)."""
 
 
 def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> ChargerState:
@@ -92,6 +93,42 @@ def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa) -> ChargerSt
     return replace(state, certificates={**state.certificates, event.certificate_id: certificate})
 
 
+def recalled(state: ChargerState, event: e.CertificateRecalled) -> ChargerState:
+    """One more of the charger's, in no slot and admitted to nothing."""
+    certificate = CertificateRecord(
+        certificate_id=event.certificate_id,
+        purpose=event.purpose,
+        variant=event.variant,
+        state=event.state,
+        fingerprint_sha256=event.fingerprint_sha256,
+        serial_number=event.serial_number,
+        subject=event.subject,
+        issuer=event.issuer,
+        issuing_ca_id=event.issuing_ca_id,
+        external_ref=event.external_ref,
+        spki_sha256=event.spki_sha256,
+        not_before=event.not_before,
+        not_after=event.not_after,
+        chain_pem=event.chain_pem,
+        issued_at=event.issued_at,
+        installed_at=event.installed_at,
+        activated_at=event.activated_at,
+        revoked_at=event.revoked_at,
+        revocation_requested_at=event.revocation_requested_at,
+        mode=event.mode,
+        authority=event.authority,
+        former_identity_id=""
+        if event.managed_identity_id == state.managed_identity_id
+        else event.managed_identity_id,
+        is_recalled=True,
+    )
+    return replace(
+        state,
+        certificates={**state.certificates, event.certificate_id: certificate},
+        recalls_more=event.has_more,
+    )
+
+
 def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) -> ChargerState:
     """The state after an event of a certificate; one that is not remembered any more stays forgotten."""
     certificate_id = event.certificate_id
@@ -115,7 +152,7 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             certificate = replace(certificate, state="rejected")
             slot = _without(slot, certificate_id)
         case e.CertificateDeactivated():
-            certificate = replace(certificate, state="inactive")
+            certificate = replace(certificate, state="inactive", is_recalled=False)
             slot = _without(slot, certificate_id)
         case e.CertificateRevocationRequested():
             certificate = replace(
@@ -177,7 +214,7 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             certificate = replace(certificate, renewal_due=True, due_since=certificate.due_since or now)
         case _:
             assert_never(event)
-    certificates = {**state.certificates, certificate_id: certificate}
+    certificates = {**state.certificates, certificate_id: replace(certificate, changed_at=now)}
     return replace(state, certificates=_pruned(state, certificates, now), slots={**state.slots, key: slot})
 
 
@@ -219,4 +256,8 @@ def _still_counts(state: ChargerState, certificate: CertificateRecord, now: date
         return True
     if certificate.admit_until is not None and certificate.admit_until > now:
         return True
+    if certificate.changed_at is not None and certificate.changed_at >= now:
+        return True  # its row is yet to say so
+    if certificate.is_recalled and certificate.state != "revoked" and certificate.not_after > now:
+        return True  # what it was recalled for is yet to be done
     return state.session is not None and state.session.fingerprint_sha256 == certificate.fingerprint_sha256

@@ -53,6 +53,7 @@ def replaced(state: ChargerState, event: e.ChargerReplaced, now: datetime) -> Ch
             certificate_id: replace(certificate, former_identity_id=certificate.former_identity_id or former)
             for certificate_id, certificate in state.certificates.items()
         },
+        recalls_more=state.recalls_more,
         jobs=state.jobs,
         ended_jobs=tuple(
             replace(ended, former_identity_id=ended.former_identity_id or former)

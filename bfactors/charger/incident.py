@@ -60,7 +60,7 @@ def is_concerned(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
 
 def _is_over(certificate: CertificateRecord) -> bool:
     """Whether it is ended as far as we can: what somebody else issued is deactivated, and only they can revoke it."""
-    return certificate.mode != "managed" and certificate.state in ("inactive", "rejected")
+    return certificate.mode != "managed" and certificate.state in ("inactive", "rejected", "deleted")
 
 
 def target_state(certificate: CertificateRecord) -> TargetState | None:
@@ -69,7 +69,7 @@ def target_state(certificate: CertificateRecord) -> TargetState | None:
         return None
     if certificate.state == "revoked":
         return "revoked"
-    if certificate.state in ("expired", "deleted") or _is_over(certificate):
+    if certificate.state == "expired" or _is_over(certificate):
         return "ended"
     if certificate.revocation_requested_at is not None:
         return "revoking"

@@ -36,7 +36,7 @@ def opened(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) 
             if job.action == "revoke" and job.certificate_id == certificate.certificate_id:
                 return job.job_id
         return Refusal("already-revoked", "the certificate is revoked already", "certificate_id", 409)
-    if certificate.state in ("expired", "deleted"):
+    if certificate.state == "expired":
         return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
     could_connect = not _is_locked_out(draft)
     ask(draft, command, certificate.certificate_id)
@@ -66,7 +66,7 @@ def _end_key(draft: Draft, command: c.RequestJob, compromised: CertificateRecord
     for other in list(draft.state.certificates.values()):
         if other.spki_sha256 != compromised.spki_sha256:
             continue
-        if other.is_usable:
+        if other.is_usable or _is_good_at_ca(draft, other):
             _request(draft, command.job_id, other, "key_compromise", "it holds the same key")
         elif other.admit_until is not None:
             draft.record(
@@ -84,6 +84,12 @@ def _end_key(draft: Draft, command: c.RequestJob, compromised: CertificateRecord
             certificate = draft.state.certificates.get(job.certificate_id)
             if certificate is not None and certificate.spki_sha256 == compromised.spki_sha256:
                 draft.fail(job, "certificate-ended", "the certificate is being revoked")
+
+
+def _is_good_at_ca(draft: Draft, certificate: CertificateRecord) -> bool:
+    """Whether it has ended here, and its CA, which is ours, would still vouch for it."""
+    is_over = certificate.state in ("revoked", "expired") or certificate.not_after <= draft.now
+    return certificate.mode == "managed" and certificate.revocation_requested_at is None and not is_over
 
 
 def compromised_keys(state: ChargerState) -> frozenset[str]:

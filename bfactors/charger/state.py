@@ -119,6 +119,10 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """For that incident a job to replace it was opened."""
     former_identity_id: str = ""
     """The unit it belonged to, which has left; empty: the one that is here."""
+    is_recalled: bool = False
+    """The state had let go of it, and holds it again because something is to be done with it."""
+    changed_at: datetime | None = None
+    """When it last changed: it is let go of by a later commit than the one that writes that."""
     delivery_in_doubt: bool = False
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
     refused_in_doubt: bool = False
@@ -428,6 +432,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     boot: BootFact | None = None
     slots: dict[str, Slot] = {}
     certificates: dict[str, CertificateRecord] = {}
+    recalls_more: bool = False
+    """Older certificates than these wait to be recalled when some of these are done with."""
     jobs: dict[str, JobState] = {}
     ended_jobs: tuple[EndedJob, ...] = ()
     """The latest jobs that ended: their ids open no second job."""

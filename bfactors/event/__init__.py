@@ -29,6 +29,7 @@ from bfactors.event.certificate import (
     CertificateExpiryEscalated,
     CertificateInstalled,
     CertificateInstallRequested,
+    CertificateRecalled,
     CertificateRejected,
     CertificateRenewalDue,
     CertificateRevocationRequested,
@@ -234,6 +235,7 @@ __all__ = [
     "CertificateJobStageChanged",
     "CertificateJobSucceeded",
     "CertificateMissingAtCa",
+    "CertificateRecalled",
     "CertificateRefusedAtEdge",
     "CertificateRejected",
     "CertificateRenewalDue",
@@ -423,6 +425,7 @@ ChargerEvent = (
     | IssuanceLapsed
     | CertificateIssued
     | CertificateFoundAtCa
+    | CertificateRecalled
     | CertificateMissingAtCa
     | RevocationContradicted
     | CertificateInstallRequested

@@ -13,6 +13,37 @@ class RevocationContradicted(LedgerRecord, frozen=True, kw_only=True):
     report_ref: str
 
 
+class CertificateRecalled(LedgerRecord, frozen=True, kw_only=True):
+    """An older certificate of a charger, which its state had let go of, is held again, because something is to be done with
+    it. `hasMore`: others of the charger wait until this one is done with.
+    """
+
+    certificate_id: str
+    managed_identity_id: str
+    charger_id: str
+    purpose: str
+    variant: str
+    mode: str
+    authority: str
+    state: str
+    issuing_ca_id: str
+    external_ref: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+    serial_number: str
+    subject: str
+    issuer: str
+    spki_sha256: str
+    chain_pem: str
+    issued_at: datetime
+    installed_at: datetime | None
+    activated_at: datetime | None
+    revoked_at: datetime | None
+    revocation_requested_at: datetime | None
+    has_more: bool
+
+
 class CertificateInstallRequested(LedgerRecord, frozen=True, kw_only=True):
     """The leaf is to be delivered."""
 

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from bfactors.charger.former import Former
 from bfactors.ledger_row import AggregateRow, Batch, EffectRow, EventRow, Lease
 from bfactors.ports import LedgerStore
 from gateways.nats.lanes import run_on
@@ -49,6 +50,14 @@ class LaneStore:
 
     async def key_owner(self, spki_sha256: Sequence[str]) -> Mapping[str, str]:
         return await self._over(self._store.key_owner(spki_sha256))
+
+    async def former_certificates(
+        self, partition: int, charger_ids: Sequence[str], now: datetime
+    ) -> Sequence[Former]:
+        return await self._over(self._store.former_certificates(partition, charger_ids, now))
+
+    async def certificate_docs(self, partition: int, certificate_ids: Sequence[str]) -> Mapping[str, bytes]:
+        return await self._over(self._store.certificate_docs(partition, certificate_ids))
 
     async def serial_owner(self, serial_number: str) -> str | None:
         return await self._over(self._store.serial_owner(serial_number))

@@ -18,6 +18,17 @@ SELECT request_hash, answer FROM idempotency WHERE key = $1;
 -- name: key_owner
 SELECT spki_sha256, managed_identity_id FROM key_owner WHERE spki_sha256 = ANY ($1::bytea[]);
 
+-- name: former_certificates
+-- Rows from before keys had a column say theirs in `doc` only.
+SELECT certificate_id, charger_id, managed_identity_id, purpose, state, issuing_ca_id, coalesce(spki_sha256, '') AS spki_sha256,
+       coalesce(issued_at, not_before) AS issued_at, not_after, CASE WHEN spki_sha256 IS NULL THEN doc END AS doc
+  FROM certificate
+ WHERE partition = $1 AND charger_id = ANY ($2::text[]) AND state = ANY ($3::text[]) AND not_after > $4 AND mode = 'managed'
+ ORDER BY charger_id, issued_at, certificate_id;
+
+-- name: certificate_docs
+SELECT certificate_id, doc FROM certificate WHERE partition = $1 AND certificate_id = ANY ($2::text[]);
+
 -- name: serial_owner
 SELECT charger_id FROM charger WHERE serial_number = $1 AND NOT decommissioned;
 

@@ -412,7 +412,7 @@ SELECT family, cohort, rung, count(*) AS count, (array_agg(charger_id ORDER BY c
 WITH chosen AS MATERIALIZED (
     SELECT certificate_id, certificate.charger_id, certificate.state, family, cohort, connected, security_profile
       FROM certificate JOIN charger USING (charger_id)
-     WHERE purpose = $1 AND certificate.state NOT IN ('revoked', 'expired', 'deleted') AND not_after > $2::timestamptz
+     WHERE purpose = $1 AND certificate.state NOT IN ('revoked', 'expired') AND not_after > $2::timestamptz
        AND ($3::text[] = '{}' OR issuing_ca_id = ANY ($3)) AND ($4::text[] = '{}' OR spki_sha256 = ANY ($4))
        AND ($5::text[] = '{}' OR certificate_id = ANY ($5)) AND ($6::text[] = '{}' OR family = ANY ($6))
        AND ($7::text[] = '{}' OR site = ANY ($7)) AND ($8::text[] = '{}' OR cohort = ANY ($8))

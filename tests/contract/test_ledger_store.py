@@ -20,7 +20,9 @@ from bfactors.ledger_row import (
     TimerRow,
 )
 from bfactors.ports import LedgerStore
+from bfactors.x509 import parse_certificate
 from persistence.ledger_store import PostgresLedgerStore
+from tests.core import pki
 from tests.fakes.ledger_row import DAWN, aggregate, batch, certificate, chain, charger, event, job
 from tests.fakes.ledger_store import FakeLedgerStore
 
@@ -279,6 +281,56 @@ async def test_aggregates_belong_to_their_partition(store: Store) -> None:
     assert await store.load(4, ["a"]) == {}
     assert [row.key for row in await store.aggregates_after(3, "a", 10)] == ["b", "c"]
     assert [row.key for row in await store.aggregates_after(3, "", 2)] == ["a", "b"]
+
+
+async def test_older_certificates_are_those_that_ended_here_and_are_valid_at_their_ca(store: Store) -> None:
+    lease = await claimed(store)
+    later = DAWN + timedelta(days=1)
+    rows = [
+        certificate("a", state="superseded", spki_sha256="k1", issued_at=DAWN + LONG, issuing_ca_id="ca1"),
+        certificate("b", state="deleted", spki_sha256="k1", issued_at=DAWN),
+        certificate("c", state="active", spki_sha256="k1"),
+        certificate("d", state="revoked", spki_sha256="k1"),
+        certificate("e", state="inactive", spki_sha256="k1", not_after=later),
+        certificate("f", state="rejected", spki_sha256="k1", mode="tracked-only"),
+        certificate("g", state="rejected", spki_sha256="k1", charger_id="another"),
+        certificate("h", state="rejected", spki_sha256="k1", charger_id="third"),
+    ]
+    await store.commit(lease, batch(lease, certificates=rows), LONG)
+    found = await store.former_certificates(3, ["CH 1.*>", "another"], later)
+    assert [one.certificate_id for one in found] == ["b", "a", "g"]
+    assert (found[1].charger_id, found[1].issuing_ca_id, found[1].spki_sha256, found[1].issued_at) == (
+        "CH 1.*>",
+        "ca1",
+        "k1",
+        DAWN + LONG,
+    )
+    assert await store.former_certificates(4, ["CH 1.*>"], later) == []
+    assert await store.certificate_docs(3, ["a", "c", "nobody"]) == {"a": rows[0].doc, "c": rows[2].doc}
+    assert await store.certificate_docs(4, ["a"]) == {}
+
+
+async def test_the_key_of_a_row_from_before_it_had_a_column_is_read_from_its_certificate(
+    store: Store,
+) -> None:
+    lease = await claimed(store)
+    end = DAWN + timedelta(days=180)
+    pem = pki.ca().sign(pki.csr("SN-1"), DAWN, end)
+    body = {
+        **dict.fromkeys(("managed_identity_id", "charger_id", "purpose", "variant", "mode", "state"), "x"),
+        **dict.fromkeys(("authority", "fingerprint_sha256", "serial_number", "subject", "issuer"), "x"),
+        **dict.fromkeys(("not_before", "not_after", "issued_at"), DAWN),
+        "certificate_id": "a",
+        "external_ref": None,
+        "issuing_ca_id": None,
+        "pem": pem,
+        "chain_pem": "",
+    }
+    row = certificate("a", state="superseded", doc=msgspec.json.encode(body))
+    await store.commit(lease, batch(lease, certificates=[row]), LONG)
+    [found] = await store.former_certificates(3, ["CH 1.*>"], DAWN)
+    assert found.spki_sha256 == parse_certificate(pem).spki_sha256
+    assert found.issued_at == DAWN
 
 
 async def test_timers_come_soonest_first_and_can_be_moved_and_cleared(store: Store) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from bfactors.charger.former import ENDED, Former, spki_of
 from bfactors.disclosed import Disclosed
 from bfactors.errors import EvidenceKnown, Fenced, LedgerCorrupt, Overtaken, Unavailable
 from bfactors.identity import PARTITIONS
@@ -63,6 +64,7 @@ class FakeLedgerStore:
         self.inbox: set[tuple[int, str]] = set()
         self.chargers: dict[str, ChargerRow] = {}
         self._charger_partition: dict[str, int] = {}
+        self._certificate_partition: dict[str, int] = {}
         self.certificates: dict[str, CertificateRow] = {}
         self.jobs: dict[str, JobRow] = {}
         self.instructions: dict[str, InstructionRow] = {}
@@ -122,6 +124,9 @@ class FakeLedgerStore:
         if batch.events:
             row.sequence, row.head_hash = batch.events[-1].sequence, batch.events[-1].hash
         self.chargers, self.certificates = chargers, certificates
+        self._certificate_partition.update(
+            (row.certificate_id, lease.partition) for row in batch.certificates
+        )
         self._charger_partition.update((row.charger_id, lease.partition) for row in batch.chargers)
         self._write(lease.partition, batch)
         if self.fail_next_commit == "after":
@@ -165,6 +170,40 @@ class FakeLedgerStore:
     async def key_owner(self, spki_sha256: Sequence[str]) -> Mapping[str, str]:
         self._require_available()
         return {name: self.key_owners[name] for name in spki_sha256 if name in self.key_owners}
+
+    async def former_certificates(
+        self, partition: int, charger_ids: Sequence[str], now: datetime
+    ) -> Sequence[Former]:
+        self._require_available()
+        found = [
+            Former(
+                certificate_id=row.certificate_id,
+                charger_id=row.charger_id,
+                managed_identity_id=row.managed_identity_id,
+                purpose=row.purpose,
+                state=row.state,
+                issuing_ca_id=row.issuing_ca_id,
+                spki_sha256=row.spki_sha256 if row.spki_sha256 is not None else spki_of(row.doc),
+                issued_at=row.issued_at or row.not_before,
+                not_after=row.not_after,
+            )
+            for row in self.certificates.values()
+            if row.charger_id is not None
+            and row.charger_id in charger_ids
+            and self._certificate_partition[row.certificate_id] == partition
+            and row.mode == "managed"
+            and row.state in ENDED
+            and row.not_after > now
+        ]
+        return sorted(found, key=lambda one: (one.charger_id, one.issued_at, one.certificate_id))
+
+    async def certificate_docs(self, partition: int, certificate_ids: Sequence[str]) -> Mapping[str, bytes]:
+        self._require_available()
+        return {
+            name: self.certificates[name].doc
+            for name in certificate_ids
+            if name in self.certificates and self._certificate_partition[name] == partition
+        }
 
     async def serial_owner(self, serial_number: str) -> str | None:
         self._require_available()
