@@ -92,11 +92,15 @@ class AdminClient:
         """Raises Refused, Unavailable."""
         return await self._asked("PUT", path, body, "")
 
+    async def patch(self, path: str, body: Body) -> Body:
+        """What is named changes; the same again changes nothing. Raises Refused, Unavailable."""
+        return await self._asked("PATCH", path, body, "")
+
     async def delete(self, path: str) -> Body:
         """What became of it; repeated while the answer is lost. Raises Refused, Unavailable."""
         return await self._asked("DELETE", path, None, "")
 
-    async def post(self, path: str, body: Body, key: str) -> Body:
+    async def post(self, path: str, body: Body | None, key: str) -> Body:
         """Raises Refused, Unavailable. Repeated under `key` while the answer is lost or asks to come again."""
         return await self._asked("POST", path, body, key)
 

@@ -10,7 +10,7 @@ from deploy.ctl.qualification import has_passed, record_facts, record_outcome, w
 from deploy.ctl.report import Step, step_lines, wrapped
 from deploy.ctl.walk import Walk
 
-THING = Thing("families", "charger families: list, show, set, qualify", ("family",))
+THING = Thing("families", "charger families: list, show, set, qualify, factory CAs", ("family",))
 STEP_WITHIN_S = 120.0
 _FIRMWARE_MAX_CHARS = 64
 

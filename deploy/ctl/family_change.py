@@ -19,10 +19,20 @@ _FORMS: dict[Any, Any] = {
     tuple[str, ...]: [],
     tuple[int, ...]: [0],
 }
-_LIKE: Body = {name: _FORMS[hint] for name, hint in get_type_hints(Capabilities).items()}
-"""Each capability's form."""
+CAPABILITIES: Body = {name: _FORMS[hint] for name, hint in get_type_hints(Capabilities).items()}
+"""Each capability with its form."""
 _UNSAID: tuple[Any, ...] = (None, False, [])
 _AS_SPECIFIED = "(as specified)"
+
+
+def said_of(capabilities: Body) -> Body:
+    """Those capabilities that differ from a charger that follows the specification."""
+    return {name: value for name, value in capabilities.items() if value not in _UNSAID}
+
+
+def values_of_capabilities(words: list[str], before: Body) -> Body:
+    """What is said after these words, in place of `before`. Raises SettingsError."""
+    return values_of(words, CAPABILITIES, before)
 
 
 async def _show(desk: Desk, given: Given) -> int:
@@ -31,8 +41,8 @@ async def _show(desk: Desk, given: Given) -> int:
 
 async def _set(desk: Desk, given: Given) -> int:
     family = await desk.client.get(_path(given))
-    before: Body = {name: value for name, value in family["capabilities"].items() if value not in _UNSAID}
-    values = values_of(given.values, _LIKE, before)
+    before = said_of(family["capabilities"])
+    values = values_of_capabilities(given.values, before)
     body = {"capabilities": values, "note": family["note"] if given.note is None else given.note}
     if given.yes:
         return _told(desk, await desk.client.put(_path(given), body))
@@ -115,6 +125,6 @@ COMMANDS = (
             option("--note", metavar="TEXT", help="for people; the present one stays without it"),
             option("--yes", action="store_true", help="save it"),
         ),
-        more="Names that are not given stay as they are: " + ", ".join(_LIKE) + ".",
+        more="Names that are not given stay as they are: " + ", ".join(CAPABILITIES) + ".",
     ),
 )

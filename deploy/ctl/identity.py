@@ -3,9 +3,7 @@
 A VIN, an EMAID or a PCID may be read from a file, so that it stands in no shell's history and in no list of processes.
 """
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from bfactors.errors import SettingsError
 from deploy.ctl import cell
@@ -14,12 +12,12 @@ from deploy.ctl.command import Command, Desk, Given, Thing, option, word
 from deploy.ctl.follow import KEY, REASON, key_of
 from deploy.ctl.listing import Listing, limit_of, limit_option, query_of
 from deploy.ctl.report import wrapped
+from deploy.ctl.secret_text import FROM_FILE, text_of
 
-THING = Thing("identities", "what certificates are bound to; register, retire, forget", ("identity",))
+THING = Thing("identities", "what certificates are bound to; register, change, retire, forget", ("identity",))
 KINDS = ("evse", "vehicle", "contract", "server")
 _PERSONAL = ("vin", "emaid", "pcid")
 _FILTERS = ("kind", "state", "family", "site", "cohort", "charger_id", "evse_id", "host_name", "q")
-_FROM_FILE = "itself, @FILE, or - for standard input"
 
 
 def _called(body: Body) -> str:
@@ -43,21 +41,9 @@ IDENTITIES = Listing(
 )
 
 
-def name_of(text: str) -> str:
-    """An external id: itself, the first line of `@FILE`, or of standard input for `-`. Raises SettingsError."""
-    try:
-        if text == "-":
-            text = sys.stdin.readline()
-        elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"an external id cannot be read: {problem}") from problem
-    return text.strip()
-
-
 async def _list(desk: Desk, given: Given) -> int:
     query = query_of(given, _FILTERS)
-    query |= {name: name_of(text) for name, text in query_of(given, _PERSONAL).items()}
+    query |= {name: text_of(text) for name, text in query_of(given, _PERSONAL).items()}
     IDENTITIES.show(desk, await IDENTITIES.rows(desk.client, query, limit_of(given)))
     return 0
 
@@ -76,7 +62,16 @@ def _named(text: str) -> tuple[str, str]:
     scheme, _, value = text.partition("=")
     if not scheme or not value:
         raise SettingsError("an external id is given as SCHEME=VALUE, as in evse_id=DE*ABC*E17")
-    return scheme, name_of(value)
+    return scheme, text_of(value)
+
+
+async def _change(desk: Desk, given: Given) -> int:
+    body: Body = dict(query_of(given, ("family", "site", "cohort")))
+    if given.names:
+        body["external_ids"] = dict(_named(each) for each in given.names)
+    if not body:
+        raise SettingsError("nothing to change: name external ids, or a place")
+    return _told(desk, await desk.client.patch(_path(given), body))
 
 
 async def _retire(desk: Desk, given: Given) -> int:
@@ -131,9 +126,9 @@ COMMANDS = (
             option("--site", metavar="NAME"),
             option("--cohort", metavar="NAME"),
             option("--charger-id", metavar="ID"),
-            option("--vin", metavar="VIN", help=_FROM_FILE),
-            option("--emaid", metavar="EMAID", help=_FROM_FILE),
-            option("--pcid", metavar="PCID", help=_FROM_FILE),
+            option("--vin", metavar="VIN", help=FROM_FILE),
+            option("--emaid", metavar="EMAID", help=FROM_FILE),
+            option("--pcid", metavar="PCID", help=FROM_FILE),
             option("--evse-id", metavar="ID"),
             option("--host-name", metavar="NAME"),
             option("--q", metavar="TEXT", help="part of an id, or a whole external id"),
@@ -160,7 +155,7 @@ COMMANDS = (
                 "names",
                 nargs="+",
                 metavar="SCHEME=VALUE",
-                help=f"vin, pcid; emaid; evse_id, secc_id; host_name; VALUE {_FROM_FILE}",
+                help=f"vin, pcid; emaid; evse_id, secc_id; host_name; VALUE {FROM_FILE}",
             ),
             option("--family", metavar="NAME"),
             option("--site", metavar="NAME"),
@@ -170,6 +165,26 @@ COMMANDS = (
         ),
         more="A VIN, an EMAID or a PCID is kept sealed, and the ledger knows it by a pseudonym only. Give it "
         "from a file, so that it does not stay in your shell's history.",
+    ),
+    Command(
+        thing=THING.name,
+        action="change",
+        help="change where one identity belongs, or what it is called outside",
+        example="identities change IDENTITY_ID --cohort buses",
+        run=_change,
+        arguments=(
+            _IDENTITY,
+            word(
+                "names",
+                nargs="*",
+                metavar="SCHEME=VALUE",
+                help=f"all of its external ids, in place of those it has; VALUE {FROM_FILE}",
+            ),
+            option("--family", metavar="NAME"),
+            option("--site", metavar="NAME"),
+            option("--cohort", metavar="NAME"),
+        ),
+        more="What is not given stays. Given again, external ids that were erased are known again.",
     ),
     Command(
         thing=THING.name,

@@ -181,7 +181,7 @@ class Wide(dict[str, Any]):
             return None
         if name in ("slots", "anchors", "states", "kinds", "cohorts", "modes", "capabilities", "counts"):
             return {} if name in ("counts", "capabilities") else []
-        if name == "waits_for":
+        if name in ("waits_for", "set", "last_swept"):
             return Wide()
         if name == "external_ids":
             return {"vin": "x\x1b[31m\n" * 40}
