@@ -92,6 +92,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     refusal_reason: str | None = None
     capabilities: Capabilities = NO_CAPABILITIES
     """Its family's capabilities, overlaid by its own."""
+    part_purposes: tuple[str, ...] = ()
+    """Of its parts, such as SECCs: the purposes for which a CSR of the charger is taken."""
     trace: TraceOrder | None = None
     """What of its traffic is to be written down, for people; over when its time is, whether or not it still stands here."""
     revision: int = 0

@@ -79,7 +79,7 @@ class Duty:
 
 
 _EVERYWHERE = frozenset({"charger-identity", "vehicle-vas", "iso15118", "backend-server"})
-_TODAY = frozenset({"charger-identity", "backend-server"})
+_TODAY = frozenset({"charger-identity", "backend-server", "iso15118"})
 
 DUTIES: Final[Mapping[str, Duty]] = {
     duty.name: duty
@@ -88,6 +88,7 @@ DUTIES: Final[Mapping[str, Duty]] = {
             name="charger-issuer", realms=frozenset({"charger-identity"}), templates=(CLIENT, WITHOUT_USAGE)
         ),
         Duty(name="vehicle-issuer", realms=frozenset({"vehicle-vas"}), templates=(CLIENT,)),
+        Duty(name="v2g-issuer", realms=frozenset({"iso15118"}), templates=(WITHOUT_USAGE,)),
         Duty(name="server-certs", realms=frozenset({"backend-server"}), templates=(SERVER,)),
         Duty(name="revoker", realms=_EVERYWHERE, revokes=True),
         Duty(name="auditor", realms=_EVERYWHERE),

@@ -101,6 +101,8 @@ class SigningOrder(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     call_before: datetime
+    key_usage: tuple[str, ...] = ("digital_signature",)
+    """For a template that sets none itself."""
     urgency: Urgency = Urgency.ROUTINE
 
 

@@ -151,6 +151,8 @@ class RequestJob(_Command, frozen=True, kw_only=True):
     due_reason: str | None = None
     reported_ref: HashData | None = None
     fingerprint_sha256: str | None = None
+    managed_identity_id: str | None = None
+    """The part of the charger it is for; None: the charger itself, or the only one whose purpose it is."""
     replace: bool = False
     """With revoke: order another certificate at once."""
     delete: bool = False

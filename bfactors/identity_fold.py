@@ -5,12 +5,14 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.charger.part import Part
 from bfactors.charger.state import ChargerState
 from bfactors.identity_record import view
 from bfactors.identity_record.command import IdentityCommand
 from bfactors.identity_record.decide import decide
 from bfactors.identity_record.evolve import IdentityEvent
-from bfactors.identity_record.state import IdentityState, identity_key
+from bfactors.identity_record.scheme import AT_A_CHARGER
+from bfactors.identity_record.state import IdentityState, identity_key, part_of
 from bfactors.ledger_row import AggregateRow, Batch
 from bfactors.refusal import Refusal
 
@@ -52,6 +54,13 @@ class IdentityFold:
             self._states[after.identity_id] = after
             self._note_holders(before, after)
         return _encode(view.body(after))
+
+    def part(self, identity_id: str, charger_id: str) -> Part | None:
+        """What that charger must know of an identity; None: it is no part of it."""
+        state = self._states.get(identity_id)
+        if state is None or state.kind not in AT_A_CHARGER or state.charger_id != charger_id:
+            return None
+        return part_of(state)
 
     def write(self, batch: Batch) -> None:
         """Add the rows of what changed."""

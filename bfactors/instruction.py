@@ -18,9 +18,10 @@ class _Kind(msgspec.Struct, frozen=True, tag_field="kind"):
 
 
 class ObtainCsr(_Kind, frozen=True, tag="obtain-csr"):
-    """Trigger the charger to make a key and send a CSR for `purpose`."""
+    """Trigger the charger to make a key and send a CSR for `purpose`; `evse` names one of several SECCs by its EVSE."""
 
     purpose: str
+    evse: int | None = None
 
 
 class InstallLeaf(_Kind, frozen=True, tag="install-leaf"):
@@ -46,9 +47,10 @@ class InstallAnchor(_Kind, frozen=True, tag="install-anchor"):
 
 
 class ListCertificates(_Kind, frozen=True, tag="list-certificates"):
-    """Ask what the charger holds in the store of `purpose`; empty means everything."""
+    """Ask what the charger holds in the store of `purpose`, and of its leaves if `with_leaves`; empty means everything."""
 
     purpose: str = ""
+    with_leaves: bool = False
 
 
 class SetNetworkProfile(_Kind, frozen=True, tag="set-network-profile"):

@@ -283,10 +283,16 @@ class Fold:
             self._append(event, actor, cause, state, jobs)
 
     def _identity_command(self, envelope: c.CommandEnvelope, body: IdentityCommand) -> c.CommandAnswer:
-        charger = self.states.get(getattr(body, "charger_id", None) or "")
+        charger = self.states.get(body.charger_id or "")
         told = self.identities.command(body, charger, by=envelope.actor, cause=envelope.command_id)
         if isinstance(told, Refusal):
             return c.CommandAnswer(refusal=told)
+        part = self.identities.part(body.identity_id, charger.charger_id) if charger is not None else None
+        if part is not None and charger is not None:
+            context = self._context(charger.charger_id, envelope.command_id, envelope.actor)
+            self._take(
+                charger_decide.decide_part(charger, part, context), envelope.actor, envelope.command_id
+            )
         return c.CommandAnswer(result=told)
 
     # ------------------------------------------------------------ the fleet
@@ -397,7 +403,7 @@ class Fold:
             )
         )
         if isinstance(event, e.CSRValidated) and state is not None:
-            self._own_key(event.spki_sha256, state.managed_identity_id)
+            self._own_key(event.spki_sha256, identity or state.managed_identity_id)
         given = owned_key(event)
         if given is not None:
             self._own_key(*given)
@@ -465,12 +471,14 @@ def _columns(
     charger_id: str | None = getattr(event, "charger_id", None)
     identity: str | None = getattr(event, "managed_identity_id", None)
     if state is not None:
-        charger_id, identity = state.charger_id, state.managed_identity_id
+        charger_id = state.charger_id
+        identity = identity if identity in state.parts else state.managed_identity_id
         if purpose is None:
             certificate = state.certificates.get(certificate_id) if certificate_id else None
+            about = certificate or state.jobs.get(job_id or "") or (jobs or _NO_JOBS).get(job_id or "")
             if certificate is not None and certificate.former_identity_id:
                 identity = certificate.former_identity_id
-            about = certificate or state.jobs.get(job_id or "") or (jobs or _NO_JOBS).get(job_id or "")
             if about is not None:
+                identity = about.part or identity
                 purpose, variant = about.purpose, about.variant
     return charger_id, identity, purpose, variant, job_id, certificate_id

@@ -13,9 +13,12 @@ from bfactors import blackout
 from bfactors.approval import KIND_NAMES as APPROVAL_KINDS
 from bfactors.approval import ROLLBACK
 from bfactors.policy_scope import scopes_of
+from bfactors.purpose import purposes
 
 BUILT_IN = "built-in"
 KEY_ALGORITHMS = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
+FURTHER_KEY_ALGORITHMS = ("ec-secp521r1",)
+"""What single purposes may have beside those."""
 KEY_ROTATION_TRIGGERS = (
     "schedule",
     "suspected-leak",
@@ -160,6 +163,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     overrides: tuple[PolicyOverride, ...] = ()
 
 
+_ALL_KEYS = (*KEY_ALGORITHMS, *FURTHER_KEY_ALGORITHMS)
 _NOT_NEGATIVE = (
     "renew_before_days",
     "renewal_spread_days",
@@ -221,8 +225,8 @@ def problems(policy: Policy) -> list[tuple[str, str]]:
     for name in _NOT_NEGATIVE:
         if getattr(policy, name) < 0:
             found.append((name, "must not be negative"))
-    if not policy.key_algorithms or not set(policy.key_algorithms) <= set(KEY_ALGORITHMS):
-        found.append(("key_algorithms", f"must name some of {', '.join(KEY_ALGORITHMS)}"))
+    if not policy.key_algorithms or not set(policy.key_algorithms) <= set(_ALL_KEYS):
+        found.append(("key_algorithms", f"must name some of {', '.join(_ALL_KEYS)}"))
     for name in _POSITIVE:
         if getattr(policy, name) < 1:
             found.append((name, "must be at least 1"))
@@ -258,14 +262,17 @@ def effective(
     cohort: str,
     waived: tuple[PolicyOverride, ...] = (),
 ) -> Policy:
-    """The policy of a charger for `purpose`: cohort over family over purpose over built-in, field by field.
+    """The policy of a charger for `purpose`: cohort over family over purpose over built-in, field by field. What is built in
+    may be the purpose's own.
 
     `waived` values stand above them all, a later one above an earlier. Cheap enough to be asked in every decision. Raises as
     `effective_with_origin`.
     """
-    if not policies.overrides and not waived:
+    spec = purposes().get(purpose)
+    own = spec.policy if spec is not None else {}
+    if not policies.overrides and not waived and not own:
         return _DEFAULT
-    values: dict[str, object] = {}
+    values: dict[str, object] = {**own}
     for override in _in_force(policies, scopes_of(purpose=purpose, family=family, cohort=cohort)):
         values |= override.values
     for override in waived:

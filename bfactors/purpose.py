@@ -17,6 +17,9 @@ Realm = Literal["charger-identity", "vehicle-vas", "iso15118", "backend-server"]
 """The realm of firmware signing is not among them: no purpose can have it, so no bundle, job or campaign can name it."""
 Rung = Literal["issued", "installed", "listed", "seen-live"]
 IdentityKind = Literal["charger", "evse", "vehicle", "contract", "server"]
+PARTS_OF_CHARGER: frozenset[IdentityKind] = frozenset({"evse"})
+"""Kinds of identities that are a part of a charger: they live with it, and it speaks for them over OCPP."""
+KeyUsage = Literal["digital_signature", "key_agreement"]
 
 
 class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +28,7 @@ class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
     `anchor_bundle` names the purpose whose trust anchor bundle must be confirmed on the endpoint before a leaf of this
     purpose is delivered (None: no gate). `active_rung` is the evidence that makes a leaf active; `seen-live` means a
     session opened with the leaf. `subject_fields` lists what the CSR's subject must carry, as names of identity facts.
+    `name_scheme` is the scheme of the external id that the CN must be; None: what the inventory expects of the charger.
     """
 
     name: str
@@ -42,11 +46,26 @@ class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The one for a leaf without an extended key usage, as OCPP prefers it (A00.FR.514); None: it must have one."""
     key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
     subject_fields: tuple[Literal["common_name", "organization"], ...] = ("common_name", "organization")
+    name_scheme: str | None = None
+    key_usage: tuple[KeyUsage, ...] = ("digital_signature",)
+    """What a leaf without an extended key usage may do with its key."""
     client_auth: bool = True
     server_auth: bool = False
     is_session_credential: bool = False
     """The leaf opens the charger's own session: admission, grace, migration and cutting apply."""
     variants: tuple[str, ...] = ("default",)
+    policy: Mapping[str, object] = {}
+    """Where its built-in policy differs from everybody's; overrides stand above."""
+
+    @property
+    def is_of_part(self) -> bool:
+        """Its certificates are a part's of a charger, not the charger's own."""
+        return self.identity_kind in PARTS_OF_CHARGER
+
+    @property
+    def is_at_charger(self) -> bool:
+        """A charger asks for its certificates and is sent them, for itself or for a part of it."""
+        return self.identity_kind == "charger" or self.is_of_part
 
 
 def _load(package: ModuleType) -> Mapping[str, PurposeSpec]:

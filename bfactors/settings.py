@@ -141,6 +141,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One role per duty (`charger-issuer`, `server-certs`, `revoker`, ...); a duty not named uses `aws_role_arn`."""
     aws_charging_station_ca_arn: str = ""
     aws_backend_server_ca_arn: str = ""
+    aws_secc_iso15118_2_ca_arn: str = ""
+    aws_secc_iso15118_20_ca_arn: str = ""
     acm_certificate_arns: tuple[str, ...] = ()
     """Certificates in ACM that load balancers show: imports are kept equal to what the charger port shows."""
     ca_calls_per_s: float = 20.0

@@ -31,6 +31,7 @@ from bfactors.evidence import (
     IssuanceRefused,
     IssuanceRequested,
 )
+from bfactors.purpose import purpose
 
 _LOG = logging.getLogger(__name__)
 
@@ -203,5 +204,6 @@ def order_of(effect: IssueCertificate, now: datetime) -> SigningOrder:
         not_before=effect.not_before,
         not_after=effect.not_after,
         call_before=effect.call_before,
+        key_usage=purpose(effect.purpose).key_usage,
         urgency=urgency_of_effect(effect, now),
     )

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import CertificateRecord, may_be_on_charger
+from bfactors.charger.state import CertificateRecord, may_be_on_charger, slot_of
 from bfactors.purpose import Rung, purpose
 
 
@@ -26,7 +26,7 @@ def activate(draft: Draft, certificate_id: str, at: datetime) -> None:
     for other in list(draft.state.certificates.values()):
         if other.certificate_id == certificate_id:
             break  # in the order they were issued: what follows is newer and still on its way
-        if (other.purpose, other.variant) == (certificate.purpose, certificate.variant) and other.is_usable:
+        if slot_of(other) == slot_of(certificate) and other.is_usable:
             supersede(draft, other, by=certificate_id, reason="renewed")
 
 

@@ -148,7 +148,7 @@ def _escalate(draft: Draft, certificate: CertificateRecord, policy: Policy) -> N
 
 
 def _is_being_replaced(state: ChargerState, certificate: CertificateRecord) -> bool:
-    return open_issue(state, certificate.purpose) is not None
+    return open_issue(state, certificate.purpose, certificate.part) is not None
 
 
 def _renew_now(draft: Draft, certificate: CertificateRecord) -> None:
@@ -177,7 +177,9 @@ def renewal_at(state: ChargerState, certificate: CertificateRecord, policy: Poli
     """When a certificate's renewal starts: inside the window, spread over the fleet by a hash of the identity; after
     one that came to nothing, not before its rest is over.
     """
-    digest = hashlib.sha256(f"{state.managed_identity_id}/{certificate.purpose}".encode()).digest()
+    digest = hashlib.sha256(
+        f"{certificate.part or state.managed_identity_id}/{certificate.purpose}".encode()
+    ).digest()
     share = int.from_bytes(digest[:4], "big") / 2**32
     lifetime = certificate.not_after - certificate.not_before
     window = min(

@@ -24,6 +24,7 @@ from bfactors.charger import (
     log_collection,
     migration,
     operator_call,
+    part_place,
     plan,
     reconciliation,
     report,
@@ -34,6 +35,7 @@ from bfactors.charger import (
     tracing,
 )
 from bfactors.charger.draft import Context, Draft
+from bfactors.charger.part import Part
 from bfactors.charger.state import ChargerState, JobState, SessionFact
 from bfactors.refusal import Refusal
 
@@ -152,6 +154,14 @@ def decide_evidence(state: ChargerState | None, evidence: v.Evidence, context: C
     displaced = _apply(draft, evidence.body)
     plan.plan(draft)
     return _finished(draft, displaced=displaced)
+
+
+def decide_part(state: ChargerState, part: Part, context: Context) -> Decision:
+    """What follows from a part of the charger being so: who decided it has looked at `part_place.problem`."""
+    draft = Draft(state, context)
+    part_place.placed(draft, part)
+    plan.plan(draft)
+    return _finished(draft)
 
 
 def _finished(draft: Draft, *, job_id: str | None = None, displaced: SessionFact | None = None) -> Decision:

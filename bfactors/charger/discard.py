@@ -14,7 +14,7 @@ from bfactors import evidence as v
 from bfactors.charger import activation
 from bfactors.charger.draft import Draft
 from bfactors.charger.reconnect import taken_leaf
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState, Slot, open_issue, slot_key
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState, Slot, open_issue, slot_of
 from bfactors.instruction import InstallLeaf
 from bfactors.policy import Policy
 
@@ -99,12 +99,12 @@ def seen_after_all(draft: Draft, certificate: CertificateRecord, at: datetime) -
     until = certificate.admit_until
     if certificate.activated_at is not None or until is None or until <= draft.now:
         return
-    slot = state.slots.get(slot_key(certificate.purpose, certificate.variant), Slot())
+    slot = state.slots.get(slot_of(certificate), Slot())
     order = list(state.certificates)  # as they were issued
     if slot.current is not None and order.index(slot.current) > order.index(certificate.certificate_id):
         return
     activation.activate(draft, certificate.certificate_id, at)
-    job = open_issue(draft.state, certificate.purpose)
+    job = open_issue(draft.state, certificate.purpose, certificate.part)
     if job is None or job.certificate_id is not None or job.attempt is not None:
         return
     if job.created_at <= certificate.issued_at:

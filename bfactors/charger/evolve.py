@@ -15,6 +15,7 @@ from bfactors.charger.evolve_log import log_changed
 from bfactors.charger.evolve_migration import migration_changed, offered, profile_reached, step_settled
 from bfactors.charger.evolve_report import reported
 from bfactors.charger.evolve_rollback import rollback_changed
+from bfactors.charger.part import Part
 from bfactors.charger.pending_key import ROTATE_KEY
 from bfactors.charger.state import (
     BootFact,
@@ -30,6 +31,7 @@ from bfactors.instruction import DeleteCertificate, InstallLeaf, is_reset
 
 NODE_LOST = "node-lost"
 """Why a session ended that its node may still hold, cut off from us for a while."""
+_RETIRED_PARTS_KEPT = 16
 
 
 def evolve(state: ChargerState | None, event: e.ChargerEvent, now: datetime) -> ChargerState:
@@ -65,6 +67,22 @@ def _registered(event: e.ChargerRegistered, now: datetime) -> ChargerState:
         key_weakness=event.key_weakness,
         revision=1,
     )
+
+
+def _with_part(state: ChargerState, event: e.ChargerPartChanged) -> ChargerState:
+    part = Part(
+        identity_id=event.managed_identity_id,
+        kind=event.kind,
+        names=event.external_ids,
+        evses=event.evses,
+        is_retired=event.is_retired,
+    )
+    parts = {**state.parts, part.identity_id: part}
+    retired = [one.identity_id for one in parts.values() if one.is_retired]
+    for identity_id in retired[:-_RETIRED_PARTS_KEPT]:
+        if not any(each.part == identity_id for each in state.certificates.values()):
+            del parts[identity_id]
+    return replace(state, parts=parts)
 
 
 def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> ChargerState:
@@ -128,6 +146,8 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return state
         case e.EvidenceQuarantined():
             return replace(state, paused_reason=f"evidence {event.evidence_id} is quarantined: {event.error}")
+        case e.ChargerPartChanged():
+            return _with_part(state, event)
         case e.SpokenForSet():
             return replace(state, spoken_for_by=event.speakers)
         case e.ExpiredCertificateAdmitted():

@@ -6,7 +6,14 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bfactors import event as e
-from bfactors.charger.state import CertificateRecord, ChargerState, Publication, Slot, slot_key
+from bfactors.charger.state import (
+    CertificateRecord,
+    ChargerState,
+    Publication,
+    Slot,
+    is_of_this_unit,
+    slot_of,
+)
 
 ChangeEvent = (
     e.CertificateInstalled
@@ -36,6 +43,7 @@ them (`bfactors.charger.former`)."""
 
 def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> ChargerState:
     """A new certificate is the slot's next, and its job's, if that waited for it."""
+    part = _part_of(state, event.managed_identity_id)
     certificate = CertificateRecord(
         certificate_id=event.certificate_id,
         purpose=event.purpose,
@@ -53,10 +61,11 @@ def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> Ch
         chain_pem=event.chain_pem,
         issued_at=now,
         former_identity_id=""
-        if event.managed_identity_id == state.managed_identity_id
+        if event.managed_identity_id in (state.managed_identity_id, part)
         else event.managed_identity_id,
+        part=part,
     )
-    key = slot_key(event.purpose, event.variant)
+    key = slot_of(certificate)
     slot = state.slots.get(key, Slot())
     jobs = state.jobs
     job = jobs.get(event.job_id)
@@ -89,12 +98,17 @@ def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa) -> ChargerSt
         chain_pem=event.chain_pem,
         issued_at=event.issued_at,
         admit_until=event.admit_until,
+        part=_part_of(state, event.managed_identity_id),
     )
     return replace(state, certificates={**state.certificates, event.certificate_id: certificate})
 
 
 def recalled(state: ChargerState, event: e.CertificateRecalled) -> ChargerState:
     """One more of the charger's, in no slot and admitted to nothing."""
+    part = _part_of(state, event.managed_identity_id)
+    is_present = event.managed_identity_id == state.managed_identity_id or (
+        bool(part) and is_of_this_unit(state, event.issued_at)
+    )
     certificate = CertificateRecord(
         certificate_id=event.certificate_id,
         purpose=event.purpose,
@@ -117,9 +131,8 @@ def recalled(state: ChargerState, event: e.CertificateRecalled) -> ChargerState:
         revocation_requested_at=event.revocation_requested_at,
         mode=event.mode,
         authority=event.authority,
-        former_identity_id=""
-        if event.managed_identity_id == state.managed_identity_id
-        else event.managed_identity_id,
+        former_identity_id="" if is_present else event.managed_identity_id,
+        part=part,
         is_recalled=True,
     )
     return replace(
@@ -129,13 +142,17 @@ def recalled(state: ChargerState, event: e.CertificateRecalled) -> ChargerState:
     )
 
 
+def _part_of(state: ChargerState, identity_id: str) -> str:
+    return identity_id if identity_id in state.parts else ""
+
+
 def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) -> ChargerState:
     """The state after an event of a certificate; one that is not remembered any more stays forgotten."""
     certificate_id = event.certificate_id
     certificate = state.certificates.get(certificate_id)
     if certificate is None:
         return state
-    key = slot_key(certificate.purpose, certificate.variant)
+    key = slot_of(certificate)
     slot = state.slots.get(key, Slot())
     match event:
         case e.CertificateInstalled():

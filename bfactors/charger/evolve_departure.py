@@ -67,5 +67,6 @@ def replaced(state: ChargerState, event: e.ChargerReplaced, now: datetime) -> Ch
         logs=state.logs,
         last_request_id=state.last_request_id,
         spoken_for_by=state.spoken_for_by,
+        parts=state.parts,
         revision=state.revision,
     )

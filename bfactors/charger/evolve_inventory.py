@@ -12,6 +12,7 @@ from bfactors.charger.state import (
     Slot,
     certificate_by_fingerprint,
     slot_key,
+    slot_of,
 )
 from bfactors.instruction import ListCertificates
 
@@ -54,7 +55,7 @@ def deleted(state: ChargerState, event: e.CertificateDeleted) -> ChargerState:
     certificate = state.certificates.get(event.certificate_id or "")
     if certificate is None:
         return state
-    key = slot_key(certificate.purpose, certificate.variant)
+    key = slot_of(certificate)
     slot = state.slots.get(key, Slot())
     slot = Slot(
         current=None if slot.current == certificate.certificate_id else slot.current,

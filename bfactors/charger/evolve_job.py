@@ -14,7 +14,7 @@ from bfactors.charger.state import (
     ChargerState,
     EndedJob,
     JobState,
-    slot_key,
+    slot_of,
 )
 
 JobEvent = (
@@ -52,7 +52,7 @@ _KEY_RESTS = timedelta(days=1)
 def job_changed(state: ChargerState, event: JobEvent, now: datetime) -> ChargerState:
     """The state after one of a job's events; an event of a job that is not open changes nothing."""
     if isinstance(event, e.CertificateRequested):
-        return replace(state, jobs={**state.jobs, event.job_id: _opened(event, now, state.revision)})
+        return replace(state, jobs={**state.jobs, event.job_id: _opened(state, event, now)})
     job = state.jobs.get(event.job_id)
     if job is None:
         return state
@@ -102,7 +102,7 @@ def _from_the_beginning(job: JobState) -> JobState:
     return replace(job, certificate_id=None, ladder=(), ladder_at=None, old_reconnects=0)
 
 
-def _opened(event: e.CertificateRequested, now: datetime, revision: int) -> JobState:
+def _opened(state: ChargerState, event: e.CertificateRequested, now: datetime) -> JobState:
     return JobState(
         job_id=event.job_id,
         purpose=event.purpose,
@@ -115,7 +115,8 @@ def _opened(event: e.CertificateRequested, now: datetime, revision: int) -> JobS
         certificate_id=event.certificate_id,
         target=event.target,
         fingerprint_sha256=event.fingerprint_sha256,
-        list_after=revision + 1,
+        list_after=state.revision + 1,
+        part=event.managed_identity_id if event.managed_identity_id in state.parts else "",
     )
 
 
@@ -155,7 +156,10 @@ def _ended(state: ChargerState, job: JobState, now: datetime) -> ChargerState:
     if job.action == ROTATE_KEY:
         state = replace(state, key_rests_until=now + _KEY_RESTS)
     jobs = {job_id: other for job_id, other in state.jobs.items() if job_id != job.job_id}
-    ended = (*state.ended_jobs, EndedJob(job.job_id, job.purpose, job.variant, job.action, now))
+    ended = (
+        *state.ended_jobs,
+        EndedJob(job.job_id, job.purpose, job.variant, job.action, now, part=job.part),
+    )
     return replace(state, jobs=jobs, ended_jobs=ended[-_ENDED_KEPT:])
 
 
@@ -164,8 +168,16 @@ def _own_renewal_counted(
 ) -> ChargerState:
     if event.due_reason != CHARGER_INITIATED:
         return state
-    recent = tuple(at for at in state.own_renewals if now - at < A_DAY)
-    return replace(state, own_renewals=(*recent, now)[-_OWN_RENEWALS_KEPT:])
+    job = state.jobs.get(event.job_id)
+    if job is not None and job.part:
+        slot = slot_of(job)
+        counted = (*_within_a_day(state.part_renewals.get(slot, ()), now), now)[-_OWN_RENEWALS_KEPT:]
+        return replace(state, part_renewals={**state.part_renewals, slot: counted})
+    return replace(state, own_renewals=(*_within_a_day(state.own_renewals, now), now)[-_OWN_RENEWALS_KEPT:])
+
+
+def _within_a_day(moments: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
+    return tuple(at for at in moments if now - at < A_DAY)
 
 
 def _renewal_started(state: ChargerState, event: e.CertificateRenewalStarted) -> ChargerState:
@@ -184,7 +196,7 @@ def _renewal_rests(state: ChargerState, job: JobState, now: datetime) -> Charger
     """A job that came to nothing leaves its certificate as due as before; the next try comes after a rest."""
     if job.action not in ("issue", "renew"):
         return state
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    slot = state.slots.get(slot_of(job))
     certificate = state.certificates.get(slot.current) if slot is not None and slot.current else None
     if certificate is None:
         return state

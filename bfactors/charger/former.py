@@ -12,7 +12,7 @@ import msgspec
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import ChargerState
+from bfactors.charger.state import ChargerState, is_of_this_unit
 from bfactors.fleet.state import FleetFacts
 from bfactors.incident import Incident, Subject, has_turn, selects
 from bfactors.pem import MalformedX509
@@ -102,7 +102,9 @@ def _key_of(state: ChargerState, known: Iterable[Former], certificate_id: str) -
 
 
 def _is_left(state: ChargerState, former: Former, *, is_leaving: bool) -> bool:
-    is_of_unit = former.managed_identity_id == state.managed_identity_id
+    is_of_unit = former.managed_identity_id == state.managed_identity_id or (
+        former.managed_identity_id in state.parts and is_of_this_unit(state, former.issued_at)
+    )
     has_left = state.decommissioned_at is not None or not is_of_unit
     return is_leaving or (bool(state.leaving_job_id) and has_left)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from bfactors import event as e
 from bfactors.charger import activation, request
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import CertificateRecord, ChargerState, open_issue, slot_key
+from bfactors.charger.state import CertificateRecord, ChargerState, open_issue, slot_of
 from bfactors.command import RequestJob
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
@@ -157,7 +157,7 @@ def _carry_out(draft: Draft, incident: Incident, certificate: CertificateRecord)
 
 
 def _holds_its_slot(state: ChargerState, certificate: CertificateRecord) -> bool:
-    slot = state.slots.get(slot_key(certificate.purpose, certificate.variant))
+    slot = state.slots.get(slot_of(certificate))
     return slot is not None and certificate.certificate_id in (slot.current, slot.next)
 
 
@@ -165,7 +165,11 @@ def _replace(draft: Draft, incident: Incident, certificate: CertificateRecord) -
     """Another one, by a job that waits for the charger as long as it takes; a job that failed is opened anew after its rest."""
     rests_until = certificate.renew_again_at
     is_resting = rests_until is not None and rests_until > draft.now
-    if certificate.is_usable and not is_resting and open_issue(draft.state, certificate.purpose) is None:
+    if (
+        certificate.is_usable
+        and not is_resting
+        and open_issue(draft.state, certificate.purpose, certificate.part) is None
+    ):
         _ask(draft, incident, certificate, "renew")
 
 

@@ -27,7 +27,7 @@ from bfactors.instruction import ListCertificates, OperationalKind, ReadSettings
 from bfactors.inventory.held import Held, held_anchors, held_by
 from bfactors.inventory.reconciliation import reconcile
 from bfactors.inventory.row import Reconciliation, Row, SeenCredential
-from bfactors.inventory.store import SERVER_STORE, anchor_stores, store_of
+from bfactors.inventory.store import SERVER_STORE, anchor_stores, leaf_stores, lists_leaves, store_of
 from bfactors.policy import Policy
 from bfactors.purpose import purposes, session_purpose
 from bfactors.x509 import MalformedX509, parse_certificates
@@ -37,7 +37,7 @@ DIFFERENCES_KEPT = 64
 EVERYTHING = ""
 _SPREAD = 0.1
 _MAIN_USE = "CSMSRootCertificate"
-_USES = {SERVER_STORE: _MAIN_USE, "v2g-root": "V2GRootCertificate"}
+_USES = {SERVER_STORE: _MAIN_USE, "v2g-root": "V2GRootCertificate", "v2g-chain": "V2GCertificateChain"}
 """The use a list is about when it is asked for by purpose, as the dialects ask."""
 
 
@@ -78,11 +78,19 @@ def seen(state: ChargerState) -> Iterable[SeenCredential]:
 # ---------------------------------------------------------------- lists
 
 
+def list_of_leaves(name: str) -> ListCertificates:
+    """What shows the leaves of a purpose on a charger: their store, where OCPP has one, or everything."""
+    if lists_leaves(purposes()[name].realm):
+        return ListCertificates(purpose=name, with_leaves=True)
+    return ListCertificates()
+
+
 def uses_of(state: ChargerState, body: ListCertificates) -> tuple[str, ...]:
     """What a list asked for by an instruction is about; empty: everything. OCPP 1.6 lists one store at a time."""
     spec = purposes().get(body.purpose)
     if spec is not None:
-        return tuple(_USES[store] for store in sorted(anchor_stores(spec.realm)) if store in _USES)
+        stores = anchor_stores(spec.realm) | (leaf_stores(spec.realm) if body.with_leaves else frozenset())
+        return tuple(_USES[store] for store in sorted(stores) if store in _USES)
     is_16 = state.session is not None and state.session.ocpp_version == "1.6"
     return (_MAIN_USE,) if is_16 else ()
 

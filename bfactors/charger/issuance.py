@@ -6,17 +6,27 @@ from datetime import timedelta
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.certificate_hash import HashData
-from bfactors.charger import activation, departure, own_request, reconciliation, request, slow_authority
+from bfactors.charger import (
+    activation,
+    departure,
+    own_request,
+    part_place,
+    reconciliation,
+    report,
+    request,
+    slow_authority,
+)
 from bfactors.charger.draft import Draft
 from bfactors.charger.evolve_job import CHARGER_INITIATED
 from bfactors.charger.pause import holder
 from bfactors.charger.revoke import compromised_keys
-from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, open_issue, slot_key
+from bfactors.charger.state import Attempt, ChargerState, EndedJob, JobState, open_issue, slot_key, slot_of
 from bfactors.charger.trust_gate import CA_MARGIN
 from bfactors.check import csr as csr_check
 from bfactors.check.finding import Finding
 from bfactors.command import RequestJob
 from bfactors.fleet.state import Authority, FleetFacts
+from bfactors.free_text import without_identifiers
 from bfactors.instruction import InstallLeaf, ObtainCsr
 from bfactors.policy import TRACKED_ONLY, WITHOUT_USAGE, Policy
 from bfactors.purpose import PurposeSpec, purposes
@@ -24,23 +34,24 @@ from bfactors.x509 import SigningRequest, parse_certificates, pem_of, signed_by
 
 CALL_WINDOW = timedelta(minutes=4)
 """How long after the decision the CA may be called: inside the CA's 5-minute token window."""
+UNASSIGNED_CSR = "UnassignedCsr"
+"""A CSR for a part of the charger that is none of its parts."""
 
 
 def csr_received(draft: Draft, body: v.CsrReceived) -> None:
     """A CSR arrived: for the job that waits for one, or because the charger renews by itself (A03)."""
     spec = purposes().get(body.purpose)
-    if (
-        spec is None
-        or spec.identity_kind != "charger"
-        or not departure.is_heard(draft.state, body.session_id)
-    ):
+    if spec is None or not spec.is_at_charger or not departure.is_heard(draft.state, body.session_id):
         return
     found = csr_check.read(body.csr)
-    job = open_issue(draft.state, body.purpose)
+    part = _part_of(draft, spec, found)
+    if part is None:
+        return
+    job = open_issue(draft.state, body.purpose, part)
     if job is None:
-        if isinstance(found, SigningRequest) and own_request.is_held_back(draft, body.purpose, found):
+        if isinstance(found, SigningRequest) and own_request.is_held_back(draft, body.purpose, part, found):
             return
-        job = _station_initiated(draft, body)
+        job = _station_initiated(draft, body, part)
     if job is None or (job.attempt is None and draft.policy(job.purpose).mode == TRACKED_ONLY):
         return  # the plan says what holds the job; a later CSR serves as well
     if isinstance(found, SigningRequest) and found.spki_sha256 == _key_under_way(draft, job):
@@ -60,6 +71,19 @@ def csr_received(draft: Draft, body: v.CsrReceived) -> None:
         return  # the plan says so, and has the charger asked anew once there is one
     _give_up_older_key(draft, job)
     request_issue(draft, job, authority, pem_of(found.der, "CERTIFICATE REQUEST"), found.spki_sha256)
+
+
+def _part_of(draft: Draft, spec: PurposeSpec, found: SigningRequest | Finding) -> str | None:
+    """The part of the charger that a CSR is for, empty for its own; None, and on record, if nobody can say."""
+    if not spec.is_of_part:
+        return ""
+    names = found.common_names if isinstance(found, SigningRequest) else ()
+    part = part_place.bearing(draft.state, spec, names)
+    if part is None:
+        said = names[0][:64] if names else "nobody"
+        detail = f"a CSR for {spec.name} names {said!r}, which is none of this charger's"
+        report.note(draft, kind=UNASSIGNED_CSR, detail=without_identifiers(detail))
+    return part
 
 
 def _validated(draft: Draft, job: JobState, found: SigningRequest, request_id: int | None) -> None:
@@ -123,12 +147,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
+def _station_initiated(draft: Draft, body: v.CsrReceived, part: str) -> JobState | None:
     """The charger asked for a certificate by itself: a job like any other (A03.FR.02).
 
     While a pause holds new jobs, this CSR goes no further; the charger is asked for another when the pause ends.
     """
-    slot = draft.state.slots.get(slot_key(body.purpose, "default"))
+    slot = draft.state.slots.get(slot_key(body.purpose, "default", part))
     command = RequestJob(
         job_id=draft.derived_id("station-initiated", body.purpose),
         charger_id=draft.state.charger_id,
@@ -136,6 +160,7 @@ def _station_initiated(draft: Draft, body: v.CsrReceived) -> JobState | None:
         action="renew" if slot is not None and slot.current is not None else "issue",
         reason="the charger asked for it",
         due_reason=CHARGER_INITIATED,
+        managed_identity_id=part or None,
     )
     opened = request.open_job(draft, command)
     job = draft.state.jobs.get(opened) if isinstance(opened, str) else None
@@ -155,15 +180,27 @@ def _first_finding(
             request=found,
             purpose=purposes()[job.purpose],
             policy=draft.policy(job.purpose),
-            managed_identity_id=draft.state.managed_identity_id,
-            expected_common_name=draft.state.expected_common_name,
+            managed_identity_id=job.part or draft.state.managed_identity_id,
+            expected_common_name=part_place.expected_name(draft.state, purposes()[job.purpose], job.part),
             organization=draft.state.organization,
             key_owner=draft.context.key_owners.get(found.spki_sha256),
             compromised_keys=compromised_keys(draft.state),
+            keys_elsewhere=_keys_elsewhere(draft.state, job),
             wanted_root=wanted_root,
             issuer_roots=tuple(named for root in roots for named in root.hash_data),
         )
     )
+
+
+def _keys_elsewhere(state: ChargerState, job: JobState) -> frozenset[str]:
+    """Keys of this charger's other slots: one key has one purpose."""
+    held = {each.spki_sha256 for each in state.certificates.values() if slot_of(each) != slot_of(job)}
+    under_way = {
+        each.attempt.spki_sha256
+        for each in state.jobs.values()
+        if each.attempt is not None and slot_of(each) != slot_of(job)
+    }
+    return frozenset(held | under_way)
 
 
 def authority_for(draft: Draft, purpose_name: str) -> Authority | None:
@@ -316,7 +353,7 @@ def completed(draft: Draft, body: v.IssuanceCompleted) -> None:
 def _identity_of(state: ChargerState, about: JobState | EndedJob) -> str:
     """Whom the certificate is for: the unit whose job it was, even if that has left."""
     former = about.former_identity_id if isinstance(about, EndedJob) else ""
-    return former or state.managed_identity_id
+    return former or about.part or state.managed_identity_id
 
 
 def _job_or_its_end(draft: Draft, job_id: str) -> JobState | EndedJob | None:

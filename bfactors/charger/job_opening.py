@@ -13,14 +13,16 @@ def ask(
     command: c.RequestJob,
     certificate_id: str | None,
     target: ReportedCertificate | None = None,
+    *,
+    part: str = "",
 ) -> None:
-    """Open the job of a command, under the policy of now."""
+    """Open the job of a command, under the policy of now. `part`: the identity it is for, if not the charger itself."""
     policy = draft.policy(command.purpose)
     version = draft.context.facts.policies.version
     draft.record(
         e.CertificateRequested(
             job_id=command.job_id,
-            managed_identity_id=draft.state.managed_identity_id,
+            managed_identity_id=part or draft.state.managed_identity_id,
             charger_id=draft.state.charger_id,
             purpose=command.purpose,
             variant="default",

@@ -6,7 +6,7 @@ All derived, so that a restart or a lost message changes nothing: whoever holds 
 from datetime import datetime
 
 from bfactors.admission import AdmissionRecord, CredentialState, KnownCredential
-from bfactors.charger import deletion, departure, foreign, key_rotation, operator_call
+from bfactors.charger import deletion, departure, foreign, key_rotation, operator_call, part_place
 from bfactors.charger.own_policy import policy_of
 from bfactors.charger.pause import is_urgent, replaces_compromised
 from bfactors.charger.pending_key import PendingKey
@@ -18,7 +18,7 @@ from bfactors.charger.state import (
     InstructionState,
     JobState,
     open_issue,
-    slot_key,
+    slot_of,
 )
 from bfactors.effect import (
     Effect,
@@ -187,7 +187,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
         elif (
             certificate.renewal_due
             and certificate.state == "active"
-            and open_issue(state, certificate.purpose) is None
+            and open_issue(state, certificate.purpose, certificate.part) is None
             and _is_managed(state, facts, certificate.purpose)
         ):
             found.append(
@@ -281,13 +281,13 @@ def _issue(state: ChargerState, job: JobState, attempt: Attempt, authority: Auth
 
 
 def _replaces_until(state: ChargerState, job: JobState) -> datetime | None:
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    slot = state.slots.get(slot_of(job))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current.not_after if current is not None else None
 
 
 def _is_wanted_by_incident(state: ChargerState, job: JobState) -> bool:
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    slot = state.slots.get(slot_of(job))
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current is not None and bool(current.incident_id)
 
@@ -334,6 +334,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
         capabilities=state.capabilities,
         spoken_for_by=state.spoken_for_by,
         trace=state.trace,
+        part_purposes=part_place.asking(state),
         revision=state.revision,
     )
 

@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 
 from bfactors.admission import EXPIRED_FLAG
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import ChargerState, JobState, slot_key
+from bfactors.charger.state import ChargerState, JobState, slot_of
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy
+from bfactors.purpose import purpose
 from bfactors.urgency import URGENT_REASONS
 
 
@@ -33,17 +34,17 @@ def holder_of(
 def is_urgent(state: ChargerState, job: JobState, policy: Policy, now: datetime) -> bool:
     """Its replacement must not wait for anybody: the certificate in use ends so soon, has ended, or its key is compromised."""
     return replaces_compromised(state, job) or is_close_to_its_end(
-        state, job.purpose, job.variant, policy, now
+        state, slot_of(job), policy, now, opens_sessions=purpose(job.purpose).is_session_credential
     )
 
 
 def is_close_to_its_end(
-    state: ChargerState, purpose: str, variant: str, policy: Policy, now: datetime
+    state: ChargerState, slot_name: str, policy: Policy, now: datetime, *, opens_sessions: bool
 ) -> bool:
     """Whether the certificate in use is in its last safe days, or past its end."""
-    if state.session is not None and EXPIRED_FLAG in state.session.flags:
+    if opens_sessions and state.session is not None and EXPIRED_FLAG in state.session.flags:
         return True
-    slot = state.slots.get(slot_key(purpose, variant))
+    slot = state.slots.get(slot_name)
     current = state.certificates.get(slot.current) if slot is not None and slot.current else None
     return current is not None and current.not_after - now <= timedelta(days=policy.last_safe_days)
 
@@ -52,9 +53,9 @@ def replaces_compromised(state: ChargerState, job: JobState) -> bool:
     """Whether nothing stands in the slot because the key that stood there is compromised."""
     if job.action not in ("issue", "renew"):
         return False
-    slot = state.slots.get(slot_key(job.purpose, job.variant))
+    slot = state.slots.get(slot_of(job))
     return (slot is None or slot.current is None) and any(
         certificate.revocation_reason in URGENT_REASONS
         for certificate in state.certificates.values()
-        if (certificate.purpose, certificate.variant) == (job.purpose, job.variant)
+        if slot_of(certificate) == slot_of(job)
     )

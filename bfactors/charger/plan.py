@@ -20,6 +20,7 @@ from bfactors.charger import (
     log_collection,
     migration,
     migration_step,
+    part_place,
     reconnect,
     rollback,
     trust_gate,
@@ -30,7 +31,7 @@ from bfactors.charger.pause import holder
 from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
-from bfactors.instruction import InstallLeaf, ListCertificates, ObtainCsr
+from bfactors.instruction import InstallLeaf, ObtainCsr
 from bfactors.inventory.listed import is_leaf_listed
 from bfactors.policy import TRACKED_ONLY, Policy
 from bfactors.purpose import purpose, session_purpose
@@ -189,7 +190,8 @@ def _obtain_csr(draft: Draft, job: JobState) -> None:
         draft.stage(job, "awaiting-connection", waiting_for="connection", reason=trust_gate.kept_reason(job))
         return
     if job.stage != "awaiting-csr":
-        draft.open_instruction(job, ObtainCsr(purpose=job.purpose))
+        evse = part_place.evse_of(draft.state, job.part)
+        draft.open_instruction(job, ObtainCsr(purpose=job.purpose, evse=evse))
         wait = timedelta(seconds=draft.policy(job.purpose).csr_wait_s)
         due = draft.now + back_off(job.failures) + wait
         draft.stage(
@@ -313,5 +315,5 @@ def _plan_listing(draft: Draft, job: JobState) -> None:
         reason = ("cannot-confirm-certificate", "the charger cannot list its certificates")
         draft.stage(job, "awaiting-activation", waiting_for="operator", reason=reason)
         return
-    draft.open_instruction(job, ListCertificates())
+    draft.open_instruction(job, inventory.list_of_leaves(job.purpose))
     draft.stage(job, "awaiting-activation", waiting_for="charger", reason=trust_gate.kept_reason(job))

@@ -7,6 +7,7 @@ import msgspec
 from bfactors.charger import approval_view, incident, lockout, migration_view
 from bfactors.charger.key_view import key_body, key_rows
 from bfactors.charger.outgoing import attempt_ids, effects
+from bfactors.charger.part import Part
 from bfactors.charger.state import (
     CertificateRecord,
     ChargerState,
@@ -159,6 +160,7 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
         },
         "boot": state.boot,
         "slots": [_slot_body(state, key, slot) for key, slot in state.slots.items()],
+        "parts": [_part_body(part) for part in state.parts.values() if not part.is_retired],
         "reported_certificates": [
             {
                 "use": reported.use,
@@ -191,13 +193,22 @@ def charger_body(state: ChargerState) -> dict[str, Any]:
 
 
 def _slot_body(state: ChargerState, key: str, slot: Slot) -> dict[str, Any]:
-    purpose_name, _, variant = key.partition("/")
+    purpose_name, variant, *part = key.split("/", 2)
     return {
-        "managed_identity_id": state.managed_identity_id,
+        "managed_identity_id": part[0] if part else state.managed_identity_id,
         "purpose": purpose_name,
         "variant": variant,
         "current": _certificate_of(state, slot.current),
         "next": _certificate_of(state, slot.next),
+    }
+
+
+def _part_body(part: Part) -> dict[str, Any]:
+    return {
+        "managed_identity_id": part.identity_id,
+        "kind": part.kind,
+        "external_ids": {scheme: value for scheme, _, value in (name.partition(":") for name in part.names)},
+        "evses": list(part.evses),
     }
 
 
@@ -260,7 +271,9 @@ def certificate_body(state: ChargerState, certificate: CertificateRecord) -> dic
     """A certificate as the API lists it (without its PEM)."""
     return {
         "certificate_id": certificate.certificate_id,
-        "managed_identity_id": certificate.former_identity_id or state.managed_identity_id,
+        "managed_identity_id": certificate.part
+        or certificate.former_identity_id
+        or state.managed_identity_id,
         "charger_id": state.charger_id,
         "purpose": certificate.purpose,
         "realm": purpose(certificate.purpose).realm,
@@ -326,7 +339,7 @@ def job_body(state: ChargerState, job: JobState) -> dict[str, Any]:
     reason = None if job.reason_code is None else {"code": job.reason_code, "message": job.reason_message}
     return {
         "job_id": job.job_id,
-        "managed_identity_id": state.managed_identity_id,
+        "managed_identity_id": job.part or state.managed_identity_id,
         "charger_id": state.charger_id,
         "purpose": job.purpose,
         "action": job.action,
@@ -415,7 +428,7 @@ def job_row(state: ChargerState, job: JobState) -> JobRow:
     return JobRow(
         job_id=job.job_id,
         charger_id=state.charger_id,
-        managed_identity_id=state.managed_identity_id,
+        managed_identity_id=job.part or state.managed_identity_id,
         purpose=job.purpose,
         action=job.action,
         state=job.state,

@@ -5,9 +5,10 @@ from datetime import timedelta
 from bfactors import event as e
 from bfactors import evidence as v
 from bfactors.authority_comparison import ON_ITS_WAY
-from bfactors.charger import revocation
+from bfactors.charger import part_place, revocation
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import Attempt, CertificateRecord, JobState
+from bfactors.purpose import purpose
 from bfactors.x509 import Certificate, parse_certificates
 
 WAITING_FOR = "reconciliation"
@@ -98,7 +99,7 @@ def _attach(draft: Draft, body: v.CertificateSeenAtCa, leaf: Certificate) -> Cer
     draft.record(
         e.CertificateFoundAtCa(
             certificate_id=certificate_id,
-            managed_identity_id=draft.state.managed_identity_id,
+            managed_identity_id=_identity_of(draft, body.purpose, leaf),
             charger_id=draft.state.charger_id,
             purpose=body.purpose,
             variant="default",
@@ -118,6 +119,13 @@ def _attach(draft: Draft, body: v.CertificateSeenAtCa, leaf: Certificate) -> Cer
         )
     )
     return draft.state.certificates[certificate_id]
+
+
+def _identity_of(draft: Draft, name: str, leaf: Certificate) -> str:
+    spec = purpose(name)
+    names = () if leaf.common_name is None else (leaf.common_name,)
+    part = part_place.bearing(draft.state, spec, names) if spec.is_of_part else None
+    return part or draft.state.managed_identity_id
 
 
 def _is_to_go(draft: Draft, body: v.CertificateSeenAtCa) -> bool:

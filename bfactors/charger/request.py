@@ -4,11 +4,18 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.charger import anchor_job, deletion, departure, revoke
+from bfactors.charger import anchor_job, deletion, departure, part_place, revoke
 from bfactors.charger.draft import Context, Draft
 from bfactors.charger.evolve import evolve
 from bfactors.charger.job_opening import ask
-from bfactors.charger.state import CertificateRecord, ChargerState, JobState, may_be_on_charger, open_issue
+from bfactors.charger.state import (
+    CertificateRecord,
+    ChargerState,
+    JobState,
+    may_be_on_charger,
+    open_issue,
+    slot_key,
+)
 from bfactors.identity import charger_id_problem, serial_number_problem
 from bfactors.policy import TRACKED_ONLY
 from bfactors.purpose import purposes
@@ -118,7 +125,7 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
     if spec is None:
         return Refusal("unknown-purpose", f"no purpose is called {command.purpose!r}", "purpose")
     is_about_charger = command.action in ("delete", "install-anchor")
-    if spec.identity_kind != "charger" and not is_about_charger:
+    if not spec.is_at_charger and not is_about_charger:
         return Refusal(
             "wrong-identity", f"{spec.name} belongs to a {spec.identity_kind}, not to a charger", "purpose"
         )
@@ -130,11 +137,19 @@ def open_job(draft: Draft, command: c.RequestJob) -> Refusal | str:
         return _open_delete(draft, command)
     if command.action == "install-anchor":
         return _open_install(draft, command)
-    certificate = _addressed(draft.state, command)
+    certificate = _named(draft.state, command)
     if isinstance(certificate, Refusal):
         return certificate
+    part = (
+        part_place.addressed(draft.state, spec, command.managed_identity_id)
+        if certificate is None
+        else certificate.part
+    )
+    if isinstance(part, Refusal):
+        return part
+    certificate = certificate or _in_slot(draft.state, command.purpose, part)
     if command.action in ("issue", "renew"):
-        return _open_issue(draft, command, certificate)
+        return _open_issue(draft, command, certificate, part)
     if certificate is None:
         return Refusal("no-certificate", "the slot holds no certificate to act on", "certificate_id", 409)
     if command.action == "revoke":
@@ -161,6 +176,7 @@ def _and_then(draft: Draft, command: c.RequestJob, job_id: str) -> str:
             action=action,
             reason=f"{kind} of a revoked certificate: {command.reason}",
             certificate_id=certificate_id if action == "delete" else None,
+            managed_identity_id=draft.state.certificates[certificate_id].part or None,
         )
         outcome = open_job(draft, follow_up)
         if isinstance(outcome, Refusal):
@@ -174,21 +190,31 @@ def _and_then(draft: Draft, command: c.RequestJob, job_id: str) -> str:
     return job_id
 
 
-def _addressed(state: ChargerState, command: c.RequestJob) -> CertificateRecord | Refusal | None:
-    if command.certificate_id is not None:
-        certificate = state.certificates.get(command.certificate_id)
-        if certificate is None or certificate.purpose != command.purpose:
-            return Refusal(
-                "unknown-certificate", "this charger has no such certificate", "certificate_id", 404
-            )
-        return certificate
-    slot = state.slots.get(f"{command.purpose}/default")
+def _named(state: ChargerState, command: c.RequestJob) -> CertificateRecord | Refusal | None:
+    """The certificate a command names, if it names one."""
+    if command.certificate_id is None:
+        return None
+    certificate = state.certificates.get(command.certificate_id)
+    is_other = certificate is not None and (
+        certificate.purpose != command.purpose
+        or command.managed_identity_id
+        not in (None, state.managed_identity_id, certificate.part or state.managed_identity_id)
+    )
+    if certificate is None or is_other:
+        return Refusal("unknown-certificate", "this charger has no such certificate", "certificate_id", 404)
+    return certificate
+
+
+def _in_slot(state: ChargerState, purpose: str, part: str) -> CertificateRecord | None:
+    slot = state.slots.get(slot_key(purpose, "default", part))
     current = slot.current or slot.next if slot else None
     return state.certificates.get(current) if current else None
 
 
-def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRecord | None) -> Refusal | str:
-    present = open_issue(draft.state, command.purpose)
+def _open_issue(
+    draft: Draft, command: c.RequestJob, certificate: CertificateRecord | None, part: str
+) -> Refusal | str:
+    present = open_issue(draft.state, command.purpose, part)
     if present is not None:
         return present.job_id
     if draft.policy(command.purpose).mode == TRACKED_ONLY:
@@ -203,7 +229,7 @@ def _open_issue(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     if command.action == "renew" and certificate is not None and not certificate.is_usable:
         state = certificate.state if certificate.revocation_requested_at is None else "being revoked"
         return Refusal("certificate-ended", f"the certificate is {state}", "certificate_id", 409)
-    ask(draft, command, None)
+    ask(draft, command, None, part=part)
     if command.action == "renew" and certificate is not None:
         draft.record(
             e.CertificateRenewalStarted(
@@ -223,7 +249,9 @@ def _open_delete(draft: Draft, command: c.RequestJob) -> Refusal | str:
     for job in draft.state.jobs.values():
         if job.target is not None and job.target.hash_data == target.hash_data:
             return job.job_id
-    ask(draft, command, command.certificate_id, target)
+    certificate = draft.state.certificates.get(command.certificate_id or "")
+    part = certificate.part if certificate is not None else ""
+    ask(draft, command, command.certificate_id, target, part=part)
     return command.job_id
 
 
@@ -244,7 +272,7 @@ def _deactivate(draft: Draft, command: c.RequestJob, certificate: CertificateRec
     if is_going or certificate.state not in ("issued", "installed", "active", "superseded"):
         state = "being revoked" if is_going else certificate.state
         return Refusal("certificate-ended", f"the certificate is {state}", "certificate_id", 409)
-    ask(draft, command, certificate.certificate_id)
+    ask(draft, command, certificate.certificate_id, part=certificate.part)
     draft.record(
         e.CertificateDeactivated(
             certificate_id=certificate.certificate_id,

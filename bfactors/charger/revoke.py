@@ -39,7 +39,7 @@ def opened(draft: Draft, command: c.RequestJob, certificate: CertificateRecord) 
     if certificate.state == "expired":
         return Refusal("certificate-ended", f"the certificate is {certificate.state}", "certificate_id", 409)
     could_connect = not _is_locked_out(draft)
-    ask(draft, command, certificate.certificate_id)
+    ask(draft, command, certificate.certificate_id, part=certificate.part)
     _request(draft, command.job_id, certificate, reason, command.reason)
     if reason == "key_compromise":
         _end_key(draft, command, certificate)

@@ -9,6 +9,7 @@ from bfactors.admission import KeyVerifier, Speaker
 from bfactors.approval import Approval
 from bfactors.capability import NO_CAPABILITIES, Capabilities
 from bfactors.certificate_hash import ReportedCertificate
+from bfactors.charger.part import Part
 from bfactors.charger.pending_key import PendingKey
 from bfactors.frame_trace import TraceOrder
 from bfactors.instruction import InstallLeaf, OperationalKind
@@ -123,6 +124,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The state had let go of it, and holds it again because something is to be done with it."""
     changed_at: datetime | None = None
     """When it last changed: it is let go of by a later commit than the one that writes that."""
+    part: str = ""
+    """The part of the charger it is of; empty: the charger itself."""
     delivery_in_doubt: bool = False
     """It was sent and nobody knows what the charger did with it: a later refusal of it proves nothing."""
     refused_in_doubt: bool = False
@@ -211,6 +214,8 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """The charger said that it has deleted it."""
     list_after: int = 0
     """A list of the charger's counts for this job from this revision of its state on."""
+    part: str = ""
+    """The part of the charger it is for; empty: the charger itself."""
 
 
 class EndedJob(msgspec.Struct, frozen=True):
@@ -223,6 +228,7 @@ class EndedJob(msgspec.Struct, frozen=True):
     ended_at: datetime | None = None
     former_identity_id: str = ""
     """The unit it was about, which has left; empty: the one that is here."""
+    part: str = ""
 
 
 class InstructionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -476,8 +482,12 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """Digests of the latest that bore the charger's time: told again, in whatever session, they are no others."""
     logs: tuple[LogRequest, ...] = ()
     """The latest requests, oldest first; what comes late for one that has ended still finds it here."""
+    parts: dict[str, Part] = {}
+    """Its parts that have certificates of their own, by identity."""
     own_renewals: tuple[datetime, ...] = ()
     """When it renewed by itself, within a day; the latest at most."""
+    part_renewals: dict[str, tuple[datetime, ...]] = {}
+    """As `own_renewals`, for its parts, by slot."""
     held_back_at: datetime | None = None
     """When such a wish was last held back and said so."""
     last_request_id: int = 1000
@@ -494,15 +504,25 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every event: orders the admission records made from this state."""
 
 
-def slot_key(purpose: str, variant: str) -> str:
-    """How a slot is named inside one identity."""
-    return f"{purpose}/{variant}"
+def slot_key(purpose: str, variant: str, part: str = "") -> str:
+    """How a slot is named inside one charger; `part`: the identity of one that is not the charger's own."""
+    return f"{purpose}/{variant}/{part}" if part else f"{purpose}/{variant}"
 
 
-def open_issue(state: ChargerState, purpose: str) -> JobState | None:
-    """The open job that brings a certificate of this purpose; there is one at most."""
+def is_of_this_unit(state: ChargerState, issued_at: datetime) -> bool:
+    """Whether a part's certificate of then is of the unit that is here: parts stay with the position, keys do not."""
+    return state.unit_since is None or issued_at >= state.unit_since
+
+
+def slot_of(about: CertificateRecord | JobState) -> str:
+    """The slot that a certificate or a job is about."""
+    return slot_key(about.purpose, about.variant, about.part)
+
+
+def open_issue(state: ChargerState, purpose: str, part: str = "") -> JobState | None:
+    """The open job that brings a certificate of this purpose; there is one at most for the charger, and for each part."""
     for job in state.jobs.values():
-        if job.purpose == purpose and job.action in ("issue", "renew"):
+        if (job.purpose, job.part) == (purpose, part) and job.action in ("issue", "renew"):
             return job
     return None
 

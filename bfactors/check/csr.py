@@ -37,6 +37,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     expected_common_name: str
     organization: str | None
     key_owner: str | None
+    keys_elsewhere: frozenset[str] = frozenset()
+    """SPKI digests of the keys of the charger's other slots."""
     compromised_keys: frozenset[str] = frozenset()
     """SPKI digests of keys that somebody else may hold."""
     wanted_root: HashData | None = None
@@ -127,9 +129,11 @@ def extensions(candidate: Candidate) -> Finding | None:
 
 
 def key_reuse(candidate: Candidate) -> Finding | None:
-    """No other identity has shown this key before."""
+    """No other identity has shown this key before, and no other slot of this charger holds it."""
     if candidate.key_owner is not None and candidate.key_owner != candidate.managed_identity_id:
         return Finding("csr-key-reused", "the CSR's key was shown by another identity before")
+    if candidate.request.spki_sha256 in candidate.keys_elsewhere:
+        return Finding("csr-key-reused", "the CSR's key has a certificate of the charger for something else")
     return None
 
 

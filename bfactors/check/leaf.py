@@ -85,7 +85,7 @@ def usage(returned: Returned) -> Finding | None:
     """The extended key usage is the template's: none at all, or what the purpose needs and nothing more."""
     usages = returned.leaf.extended_key_usage
     if returned.template == returned.purpose.template_without_usage:
-        return _no_usage(returned.leaf)
+        return _no_usage(returned.leaf, returned.purpose)
     if usages is None:
         return None
     needed = {
@@ -105,12 +105,16 @@ def usage(returned: Returned) -> Finding | None:
     return None
 
 
-def _no_usage(leaf: Certificate) -> Finding | None:
+def _no_usage(leaf: Certificate, spec: PurposeSpec) -> Finding | None:
     if leaf.extended_key_usage is not None:
         said = ", ".join(leaf.extended_key_usage)
         return Finding("leaf-usage-excess", f"asked for without an extended key usage, and has {said}")
-    if leaf.key_usage is None or "digital_signature" not in leaf.key_usage:
-        return Finding("leaf-usage-missing", "its key usage does not let it sign a handshake")
+    lacking = set(spec.key_usage) - set(leaf.key_usage or ())
+    if lacking:
+        named = ", ".join(sorted(lacking))
+        return Finding(
+            "leaf-usage-missing", f"its key usage does not let it do a handshake: {named} is missing"
+        )
     return None
 
 

@@ -47,6 +47,7 @@ from bfactors.event.charger import (
     ChargerDecommissioned,
     ChargerFactObserved,
     ChargerLockoutForeseen,
+    ChargerPartChanged,
     ChargerRegistered,
     ChargerReplaced,
     ChargerResumed,
@@ -254,6 +255,7 @@ __all__ = [
     "ChargerEvent",
     "ChargerFactObserved",
     "ChargerLockoutForeseen",
+    "ChargerPartChanged",
     "ChargerRegistered",
     "ChargerReplaced",
     "ChargerResumed",
@@ -384,6 +386,7 @@ ChargerEvent = (
     | InventoryReconciled
     | ChargerFactObserved
     | ChargerLockoutForeseen
+    | ChargerPartChanged
     | TrustAnchorAccepted
     | TrustAnchorBundleConfirmed
     | TrustGateWaived

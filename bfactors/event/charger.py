@@ -211,3 +211,14 @@ class OperatorCallAnswered(LedgerRecord, frozen=True, kw_only=True):
     """The charger's answer as JSON text; None if there is none, or it is too long to be kept."""
     error: str | None
     evidence_ref: str
+
+
+class ChargerPartChanged(LedgerRecord, frozen=True, kw_only=True):
+    """A part of the charger that has certificates of its own, an SECC say, is known so from now on, or is retired."""
+
+    charger_id: str
+    managed_identity_id: str
+    kind: str
+    external_ids: tuple[str, ...]
+    evses: tuple[int, ...]
+    is_retired: bool

@@ -14,6 +14,7 @@ class IdentityRegistered(LedgerRecord, frozen=True, kw_only=True):
     cohort: str
     charger_id: str | None
     by: str
+    evses: tuple[int, ...] = ()
 
 
 class IdentityChanged(LedgerRecord, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class IdentityChanged(LedgerRecord, frozen=True, kw_only=True):
     charger_id: str | None
     restored: bool
     by: str
+    evses: tuple[int, ...] = ()
 
 
 class IdentityRetired(LedgerRecord, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ from bfactors.ocpp import (
 )
 from bfactors.path import Problem
 from bfactors.pem import MalformedX509, normalised_csr
+from bfactors.purpose import purposes
 
 Standing = Literal["accepted", "pending", "refused"]
 Answerable = CsrReceived | SecurityEventReported | LogStatusReported | FirmwareStatusReported
@@ -290,7 +291,7 @@ def _status_of(body: LogStatusReported | FirmwareStatusReported) -> tuple[str, s
 
 
 def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
-    if not csr.purpose:
+    if not _is_signed_here(turn, csr.purpose):
         # For good, not for now: the charger may as well stop asking (A02.FR.12, A02.FR.21).
         waiting.ready(turn, CsrReply(accepted=False, reason="no-such-purpose"))
         return
@@ -319,6 +320,13 @@ def _take_csr(turn: Turn, csr: CsrPresented, message_id: str) -> None:
         hash_root=csr.hash_root,
     )
     _record_first(turn, received, message_id)
+
+
+def _is_signed_here(turn: Turn, name: str) -> bool:
+    spec = purposes().get(name)
+    if spec is None:
+        return False
+    return not spec.is_of_part or name in turn.state.record.part_purposes
 
 
 def _undressed(csr: str) -> str:

@@ -74,7 +74,7 @@ def sides(
     current = facts.authorities.get(command.purpose)
     if spec is None or current is None:
         return Refusal("no-issuing-authority", f"no CA is known for {command.purpose!r}", "purpose", 404)
-    if spec.identity_kind != "charger":
+    if not spec.is_at_charger:
         message = f"{spec.name} has its certificates from settings; change the CA there (docs/operations.md)"
         return Refusal("not-rolled-over-here", message, "purpose", 409)
     if command.purpose in facts.rollovers:
@@ -200,10 +200,8 @@ def waiting(
     """What stands in the way of the next step, as (code, message); nothing: it can begin."""
     to = side(facts, rollover.purpose, rollover.to_id)
     assert to is not None  # it is retired by no other rollover while this one lasts
-    if not facts.nodes:
-        yield "gateway-does-not-verify-issuer", "no gateway is known to be live"
-    if blind := facts.blind_nodes(to.fingerprint_sha256):
-        yield "gateway-does-not-verify-issuer", f"does not verify the new CA yet: {', '.join(blind[:5])}"
+    if purposes()[rollover.purpose].is_session_credential:
+        yield from _blind(facts, to)
     if rollover.step == "gateways":
         yield from _needs_approval(facts, rollover, to, now)
     if rollover.step != STEPS[-1]:
@@ -212,6 +210,14 @@ def waiting(
         yield "not-heard-everywhere", "not every partition has heard of the step yet; ask again in a moment"
     if hanging:
         yield "authority-in-use", f"{hanging} certificates and orders hang on the CA that is left"
+
+
+def _blind(facts: FleetFacts, to: Authority) -> Iterator[tuple[str, str]]:
+    """Gateways that would refuse its leaves; of a purpose whose leaves open no session none verifies them."""
+    if not facts.nodes:
+        yield "gateway-does-not-verify-issuer", "no gateway is known to be live"
+    if blind := facts.blind_nodes(to.fingerprint_sha256):
+        yield "gateway-does-not-verify-issuer", f"does not verify the new CA yet: {', '.join(blind[:5])}"
 
 
 def _needs_approval(

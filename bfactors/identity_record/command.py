@@ -18,6 +18,8 @@ class RegisterIdentity(_Command, frozen=True, kw_only=True):
     cohort: str = ""
     charger_id: str | None = None
     """Of an EVSE, and of nothing else."""
+    evses: tuple[int, ...] = ()
+    """Of an EVSE: OCPP's numbers of it, or of all that its SECC serves."""
 
 
 class ChangeIdentity(_Command, frozen=True, kw_only=True):
@@ -28,12 +30,16 @@ class ChangeIdentity(_Command, frozen=True, kw_only=True):
     family: str | None = None
     site: str | None = None
     cohort: str | None = None
+    charger_id: str | None = None
+    """Whose part it is known to be, so that its charger hears of it."""
+    evses: tuple[int, ...] | None = None
 
 
 class RetireIdentity(_Command, frozen=True, kw_only=True):
     """It is used no more; its names are free for another."""
 
     identity_id: str
+    charger_id: str | None = None
 
 
 class ErasePersonalData(_Command, frozen=True, kw_only=True):
@@ -41,6 +47,7 @@ class ErasePersonalData(_Command, frozen=True, kw_only=True):
 
     identity_id: str
     reason: str
+    charger_id: str | None = None
 
 
 IdentityCommand = RegisterIdentity | ChangeIdentity | RetireIdentity | ErasePersonalData

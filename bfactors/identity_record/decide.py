@@ -6,12 +6,13 @@ from typing import assert_never
 
 import msgspec
 
+from bfactors.charger import part_place
 from bfactors.charger.state import ChargerState
 from bfactors.event.identity import IdentityChanged, IdentityRegistered, IdentityRetired, PersonalDataErased
 from bfactors.identity_record import command as c
 from bfactors.identity_record.evolve import IdentityEvent, evolve
 from bfactors.identity_record.scheme import AT_A_CHARGER, SCHEMES, is_personal, scheme_of
-from bfactors.identity_record.state import IdentityState
+from bfactors.identity_record.state import IdentityState, part_of
 from bfactors.refusal import Refusal
 
 MOST_NAMES = 8
@@ -38,7 +39,7 @@ def decide(
     """What a command leads to. The same command again leads to nothing more."""
     found: IdentityEvent | Refusal | None
     if isinstance(command, c.RegisterIdentity):
-        found = _registered(state, command, holders, charger, by)
+        found = _registered(state, command, holders, charger, by, now)
     elif state is None:
         found = Refusal(
             "unknown-identity", f"no identity is called {command.identity_id}", "identity_id", 404
@@ -46,9 +47,9 @@ def decide(
     else:
         match command:
             case c.ChangeIdentity():
-                found = _changed(state, command, holders, by)
+                found = _changed(state, command, holders, charger, by)
             case c.RetireIdentity():
-                found = _retired(state, by)
+                found = _retired(state, charger, by)
             case c.ErasePersonalData():
                 found = _erased(state, command, by)
             case _:
@@ -68,10 +69,12 @@ def _registered(
     holders: Mapping[str, str],
     charger: ChargerState | None,
     by: str,
+    now: datetime,
 ) -> IdentityRegistered | Refusal | None:
     names = tuple(sorted(set(command.external_ids)))
     if state is not None:
-        if (state.kind, state.charger_id, state.external_ids) == (command.kind, command.charger_id, names):
+        known = (state.kind, state.charger_id, state.external_ids, state.evses)
+        if known == (command.kind, command.charger_id, names, _sorted(command.evses)):
             return None
         return Refusal(
             "identity-exists", "an identity of this id is known, and is another", "identity_id", 409
@@ -79,11 +82,12 @@ def _registered(
     refusal = (
         _unfit(command.kind, names)
         or _misplaced(command, charger)
+        or _numbered(command.kind, command.evses)
         or _taken(names, command.identity_id, holders)
     )
     if refusal is not None:
         return refusal
-    return IdentityRegistered(
+    event = IdentityRegistered(
         managed_identity_id=command.identity_id,
         kind=command.kind,
         external_ids=names,
@@ -91,8 +95,10 @@ def _registered(
         site=command.site,
         cohort=command.cohort,
         charger_id=command.charger_id,
+        evses=_sorted(command.evses),
         by=by,
     )
+    return _unfit_there(evolve(None, event, now), charger) or event
 
 
 def _misplaced(command: c.RegisterIdentity, charger: ChargerState | None) -> Refusal | None:
@@ -107,6 +113,23 @@ def _misplaced(command: c.RegisterIdentity, charger: ChargerState | None) -> Ref
     if charger.decommissioned_at is not None:
         return Refusal("charger-decommissioned", "that charger is out of service", "charger_id", 409)
     return None
+
+
+def _unfit_there(after: IdentityState, charger: ChargerState | None) -> Refusal | None:
+    """Why its charger cannot have it so."""
+    if after.kind not in AT_A_CHARGER or charger is None:
+        return None
+    return part_place.problem(charger, part_of(after))
+
+
+def _numbered(kind: str, evses: tuple[int, ...]) -> Refusal | None:
+    if not evses or kind in AT_A_CHARGER:
+        return None
+    return Refusal("wrong-identity", f"a {kind} has no EVSE numbers", "evses")
+
+
+def _sorted(evses: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(evses)))
 
 
 def _unfit(kind: str, names: tuple[str, ...]) -> Refusal | None:
@@ -133,7 +156,11 @@ def _taken(names: tuple[str, ...], identity_id: str, holders: Mapping[str, str])
 
 
 def _changed(
-    state: IdentityState, command: c.ChangeIdentity, holders: Mapping[str, str], by: str
+    state: IdentityState,
+    command: c.ChangeIdentity,
+    holders: Mapping[str, str],
+    charger: ChargerState | None,
+    by: str,
 ) -> IdentityChanged | Refusal | None:
     if state.retired_at is not None:
         return Refusal("identity-retired", "it was retired; register it anew", status=409)
@@ -147,6 +174,10 @@ def _changed(
     if state.kind in AT_A_CHARGER and any(part is not None for part in place):
         message = f"family, site and cohort of an {state.kind} are its charger's"
         return Refusal("wrong-identity", message, "cohort")
+    evses = state.evses if command.evses is None else _sorted(command.evses)
+    refusal = _numbered(state.kind, evses)
+    if refusal is not None:
+        return refusal
     is_given_again = command.external_ids is not None and any(map(is_personal, names))
     event = IdentityChanged(
         managed_identity_id=state.identity_id,
@@ -157,20 +188,25 @@ def _changed(
         cohort=state.cohort if command.cohort is None else command.cohort,
         charger_id=state.charger_id,
         restored=state.erased_at is not None and is_given_again,
+        evses=evses,
         by=by,
     )
-    before = (state.external_ids, state.family, state.site, state.cohort)
-    if not event.restored and (names, event.family, event.site, event.cohort) == before:
+    refusal = _unfit_there(evolve(state, event, state.registered_at), charger)
+    if refusal is not None:
+        return refusal
+    before = (state.external_ids, state.family, state.site, state.cohort, state.evses)
+    if not event.restored and (names, event.family, event.site, event.cohort, evses) == before:
         return None
     return event
 
 
-def _retired(state: IdentityState, by: str) -> IdentityRetired | None:
+def _retired(state: IdentityState, charger: ChargerState | None, by: str) -> IdentityRetired | Refusal | None:
     if state.retired_at is not None:
         return None
-    return IdentityRetired(
+    event = IdentityRetired(
         managed_identity_id=state.identity_id, kind=state.kind, charger_id=state.charger_id, by=by
     )
+    return _unfit_there(evolve(state, event, state.registered_at), charger) or event
 
 
 def _erased(

@@ -23,6 +23,7 @@ def evolve(state: IdentityState | None, event: IdentityEvent, now: datetime) -> 
             site=event.site,
             cohort=event.cohort,
             charger_id=event.charger_id,
+            evses=event.evses,
             registered_at=now,
             revision=1,
         )
@@ -41,6 +42,7 @@ def _changed(
                 family=event.family,
                 site=event.site,
                 cohort=event.cohort,
+                evses=event.evses,
                 erased_at=None if event.restored else state.erased_at,
             )
         case IdentityRetired():

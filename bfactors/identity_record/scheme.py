@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from bfactors import pseudonym
+from bfactors.purpose import PARTS_OF_CHARGER
 
 Kind = Literal["charger", "evse", "vehicle", "contract", "server"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -18,7 +19,7 @@ SCHEMES: Mapping[str, tuple[str, ...]] = {
     "server": ("host_name",),
 }
 """By kind; a charger's serial number is its charger's affair."""
-AT_A_CHARGER = frozenset({"evse"})
+AT_A_CHARGER = PARTS_OF_CHARGER
 """Kinds that are a part of a charger: what it stands for, they stand for."""
 EVERY_SCHEME = tuple(scheme for schemes in SCHEMES.values() for scheme in schemes)
 VALUE_MAX_CHARS = 253

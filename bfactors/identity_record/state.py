@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from bfactors.charger.part import Part
 from bfactors.identity_record.scheme import is_personal
 
 _PREFIX = "identity:"
@@ -24,6 +25,8 @@ class IdentityState(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     cohort: str
     charger_id: str | None
+    evses: tuple[int, ...] = ()
+    """Of an EVSE: which of its charger's it is, or serves; empty: all of them."""
     registered_at: datetime
     retired_at: datetime | None = None
     erased_at: datetime | None = None
@@ -33,3 +36,14 @@ class IdentityState(msgspec.Struct, frozen=True, kw_only=True):
     def pseudonyms(self) -> tuple[str, ...]:
         """Those of its names that stand for something personal."""
         return tuple(filter(is_personal, self.external_ids))
+
+
+def part_of(state: IdentityState) -> Part:
+    """The identity as its charger knows it."""
+    return Part(
+        identity_id=state.identity_id,
+        kind=state.kind,
+        names=state.external_ids,
+        evses=state.evses,
+        is_retired=state.retired_at is not None,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bfactors.identity_record.scheme import AT_A_CHARGER
 from bfactors.identity_record.state import IdentityState
 from bfactors.ledger_row import HolderRow, IdentityRow
 
@@ -14,6 +15,7 @@ REGISTERED, RETIRED = "registered", "retired"
 
 def body(state: IdentityState) -> dict[str, Any]:
     """`names` are the ledger's; the edge shows what may be shown of them."""
+    numbers = {"evses": list(state.evses)} if state.kind in AT_A_CHARGER else {}
     return {
         "identity_id": state.identity_id,
         "kind": state.kind,
@@ -26,6 +28,7 @@ def body(state: IdentityState) -> dict[str, Any]:
         "registered_at": state.registered_at,
         "retired_at": state.retired_at,
         "erased_at": state.erased_at,
+        **numbers,
     }
 
 

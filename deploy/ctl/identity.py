@@ -17,7 +17,7 @@ from deploy.ctl.secret_text import FROM_FILE, text_of
 THING = Thing("identities", "what certificates are bound to; register, change, retire, forget", ("identity",))
 KINDS = ("evse", "vehicle", "contract", "server")
 _PERSONAL = ("vin", "emaid", "pcid")
-_FILTERS = ("kind", "state", "family", "site", "cohort", "charger_id", "evse_id", "host_name", "q")
+_FILTERS = ("kind", "state", "family", "site", "cohort", "charger_id", "evse_id", "secc_id", "host_name", "q")
 
 
 def _called(body: Body) -> str:
@@ -55,6 +55,8 @@ async def _show(desk: Desk, given: Given) -> int:
 async def _register(desk: Desk, given: Given) -> int:
     body: Body = {"kind": given.kind, "external_ids": dict(_named(each) for each in given.names)}
     body |= query_of(given, ("family", "site", "cohort", "charger_id"))
+    if given.evse:
+        body["evses"] = given.evse
     return _told(desk, await desk.client.post(IDENTITIES.path, body, key_of(given)))
 
 
@@ -69,8 +71,10 @@ async def _change(desk: Desk, given: Given) -> int:
     body: Body = dict(query_of(given, ("family", "site", "cohort")))
     if given.names:
         body["external_ids"] = dict(_named(each) for each in given.names)
+    if given.evse:
+        body["evses"] = given.evse
     if not body:
-        raise SettingsError("nothing to change: name external ids, or a place")
+        raise SettingsError("nothing to change: name external ids, EVSEs, or a place")
     return _told(desk, await desk.client.patch(_path(given), body))
 
 
@@ -102,6 +106,8 @@ def _facts(found: Body) -> Iterator[tuple[str, str]]:
         yield "pseudonym", name
     if found["charger_id"]:
         yield "charger", found["charger_id"]
+    if found.get("evses"):
+        yield "evses", ", ".join(map(str, found["evses"]))
     places = [f"{name} {found[name]}" for name in ("family", "site", "cohort") if found[name]]
     yield "place", cell.text(places)
     yield "registered", cell.second(found["registered_at"])
@@ -112,6 +118,13 @@ def _facts(found: Body) -> Iterator[tuple[str, str]]:
 
 
 _IDENTITY = word("identity", help="its id")
+_EVSES = option(
+    "--evse",
+    metavar="NUMBER",
+    type=int,
+    action="append",
+    help="of one of several SECCs: OCPP's number of an EVSE it serves; repeatable",
+)
 COMMANDS = (
     Command(
         thing=THING.name,
@@ -130,6 +143,7 @@ COMMANDS = (
             option("--emaid", metavar="EMAID", help=FROM_FILE),
             option("--pcid", metavar="PCID", help=FROM_FILE),
             option("--evse-id", metavar="ID"),
+            option("--secc-id", metavar="ID"),
             option("--host-name", metavar="NAME"),
             option("--q", metavar="TEXT", help="part of an id, or a whole external id"),
             limit_option(),
@@ -161,6 +175,7 @@ COMMANDS = (
             option("--site", metavar="NAME"),
             option("--cohort", metavar="NAME"),
             option("--charger-id", metavar="ID", help="of an EVSE: it stands where its charger stands"),
+            _EVSES,
             KEY,
         ),
         more="A VIN, an EMAID or a PCID is kept sealed, and the ledger knows it by a pseudonym only. Give it "
@@ -183,6 +198,7 @@ COMMANDS = (
             option("--family", metavar="NAME"),
             option("--site", metavar="NAME"),
             option("--cohort", metavar="NAME"),
+            _EVSES,
         ),
         more="What is not given stays. Given again, external ids that were erased are known again.",
     ),

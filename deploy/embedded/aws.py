@@ -17,7 +17,7 @@ from deploy.embedded.errors import ServerDidNotStart
 
 READY_WITHIN = timedelta(seconds=30)
 STOP_WITHIN = timedelta(seconds=3)
-REALMS = ("charger-identity", "backend-server")
+REALMS = ("charger-identity", "backend-server", "iso15118")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bfactors.aws_duty import AUDITOR, REVOKER, issuing_duty
@@ -113,9 +113,24 @@ class CaClients:
         return [register_command(purpose, description) for purpose, description in self.described.items()]
 
     def central_system_roots(self) -> tuple[str, ...]:
-        """Bundle 1: the root of the server certificates, and those of the CAs that issue to chargers."""
-        roots = {d.root_pem for d in self.described.values() if d.root_pem is not None}
-        return tuple(sorted(roots)) if CENTRAL_SYSTEM in self.described else ()
+        """Bundle 1: the root of the server certificates, and those of the CAs whose leaves open sessions."""
+        if CENTRAL_SYSTEM not in self.described:
+            return ()
+        return self._roots(
+            name for name in self.described if name == CENTRAL_SYSTEM or spec_of(name).is_session_credential
+        )
+
+    def bundles(self) -> dict[str, tuple[str, ...]]:
+        """The roots that chargers must hold, by the purpose whose bundle they are; of purposes with a CA alone."""
+        found = {CENTRAL_SYSTEM: self.central_system_roots()}
+        for name in self.described:
+            if spec_of(name).anchor_bundle == name:
+                found[name] = self._roots([name])
+        return {name: roots for name, roots in found.items() if roots}
+
+    def _roots(self, names: Iterable[str]) -> tuple[str, ...]:
+        roots = {self.described[name].root_pem for name in names}
+        return tuple(sorted(root for root in roots if root is not None))
 
     async def close(self) -> None:
         """I/O lane."""
@@ -133,6 +148,8 @@ async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
     wanted = {
         "charging_station": settings.aws_charging_station_ca_arn,
         "backend_server": settings.aws_backend_server_ca_arn,
+        "secc_iso15118_2": settings.aws_secc_iso15118_2_ca_arn,
+        "secc_iso15118_20": settings.aws_secc_iso15118_20_ca_arn,
     }
     arns = {purpose: arn for purpose, arn in wanted.items() if arn}
     limits = CallLimits(settings.ca_calls_per_s, monotonic=runtime.clock.monotonic)

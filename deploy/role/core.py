@@ -182,14 +182,15 @@ class CoreRole:
         await self._compare_nodes(self._nodes)
         await self.ca.look_until_known()
         registrations = self.ca.registrations()
-        roots = self.ca.central_system_roots()
+        bundles = self.ca.bundles()
+        roots = [root for each in bundles.values() for root in each]
         told = [text for each in registrations for text in (each.certificate_pem, each.chain_pem)]
         await self.separation.until_apart([*told, *roots])
         await tell_fleet(
             self.commands,
             self.runtime.clock,
             authorities=registrations,
-            central_system_roots=roots,
+            bundles=bundles,
             policy=self.settings.policy,
         )
         self.told_fleet = True

@@ -1,11 +1,11 @@
-"""What the fleet partition must know at start: the issuing CAs, bundle 1 for the central system, policy from settings.
+"""What the fleet partition must know at start: the issuing CAs, the first bundle of each purpose, policy from settings.
 
 Every command may be sent again at each start: what is known already changes nothing.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ async def tell_fleet(
     clock: Clock,
     *,
     authorities: Sequence[RegisterAuthority],
-    central_system_roots: tuple[str, ...],
+    bundles: Mapping[str, tuple[str, ...]],
     policy: dict[str, dict[str, Any]],
 ) -> None:
     """Register what settings and the CAs say; waits for the fleet partition's owner as long as it takes.
@@ -37,15 +37,15 @@ async def tell_fleet(
     Raises SettingsError if the ledger refuses one of them.
     """
     orders: list[Command] = list(authorities)
-    if central_system_roots:
-        orders.append(
-            CreateTrustAnchorBundle(
-                bundle_id=default_bundle_id("backend_server", central_system_roots),
-                purpose="backend_server",
-                anchors_pem=central_system_roots,
-                note="made by the system: its server roots and the roots of its issuing CAs",
-            )
+    orders += [
+        CreateTrustAnchorBundle(
+            bundle_id=default_bundle_id(purpose, roots),
+            purpose=purpose,
+            anchors_pem=roots,
+            note="made by the system: the roots of its CAs",
         )
+        for purpose, roots in bundles.items()
+    ]
     orders += [SetPolicy(scope=scope, values=values, reason="settings") for scope, values in policy.items()]
     for order in orders:
         await _send(commands, clock, order)

@@ -249,7 +249,7 @@ def _night_of(purpose: str, ports: CorePorts) -> int | None:
     """Where a purpose's certificates are not all the ledger's, its CA's list would only look unexplained."""
     if ports.auditor is None or ports.reconciliation_hour_utc < 0:
         return None
-    return ports.reconciliation_hour_utc if spec_of(purpose).identity_kind == "charger" else None
+    return ports.reconciliation_hour_utc if spec_of(purpose).is_at_charger else None
 
 
 def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:

@@ -105,4 +105,6 @@ def _aws(servers: Servers, data: DataDirectory, options: tuple[str, ...]) -> Non
         aws_role_arns=peer.role_arns,
         aws_charging_station_ca_arn=peer.authorities["charger-identity"].issuing_arn,
         aws_backend_server_ca_arn=peer.authorities["backend-server"].issuing_arn,
+        aws_secc_iso15118_2_ca_arn=servers.settings.aws_secc_iso15118_2_ca_arn
+        or peer.authorities["iso15118"].issuing_arn,
     )

@@ -43,7 +43,7 @@ from gateways.admin.route import Answer, Call, Route
 _ROOT = "/api/v1/identities"
 _CHARGER: Kind = "charger"
 _LIKE_PCID = re.compile(r"\s*[A-Za-z0-9]{17,18}\s*", re.ASCII)
-_BY_NAME = (*KINDS, "evse_id", "host_name")
+_BY_NAME = (*KINDS, "evse_id", "secc_id", "host_name")
 """Queries of one scheme each."""
 
 
@@ -136,6 +136,7 @@ class Identities:
             site=place.get("site", ""),
             cohort=place.get("cohort", ""),
             charger_id=place.get("charger_id"),
+            evses=tuple(place.get("evses", ())),
         )
         home = command.charger_id or identity_id
         recorded = result_of(await self._commands.to_identity(call, home, command))
@@ -167,15 +168,25 @@ class Identities:
         changes = given(body)
         if "external_ids" in changes:
             changes["external_ids"] = await self._named(changes["external_ids"])
-        return await self._ask(call, found, ChangeIdentity(identity_id=found["identity_id"], **changes))
+        if "evses" in changes:
+            changes["evses"] = tuple(changes["evses"])
+        return await self._ask(
+            call,
+            found,
+            ChangeIdentity(identity_id=found["identity_id"], charger_id=found["charger_id"], **changes),
+        )
 
     async def retire(self, call: Call) -> Answer:
         found = await self._own(call)
-        return await self._ask(call, found, RetireIdentity(identity_id=found["identity_id"]))
+        return await self._ask(
+            call, found, RetireIdentity(identity_id=found["identity_id"], charger_id=found["charger_id"])
+        )
 
     async def erase(self, call: Call, body: ErasePersonalDataBody) -> Answer:
         found = await self._own(call)
-        command = ErasePersonalData(identity_id=found["identity_id"], reason=body.reason)
+        command = ErasePersonalData(
+            identity_id=found["identity_id"], charger_id=found["charger_id"], reason=body.reason
+        )
         return await self._ask(call, found, command)
 
     # ------------------------------------------------------------ inside

@@ -24,6 +24,14 @@ ExternalIds = Annotated[
 ]
 
 
+Evses = Annotated[
+    list[Annotated[int, Meta(ge=1, le=65_535)]],
+    Meta(
+        max_length=64, description="OCPP's numbers of the EVSEs that an SECC serves; none: all of its charger"
+    ),
+]
+
+
 class RegisterIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A charger is registered under `/api/v1/chargers`. An EVSE names its charger, and stands where that stands."""
 
@@ -33,6 +41,7 @@ class RegisterIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     site: field.Name | UnsetType = UNSET
     cohort: field.Name | UnsetType = UNSET
     charger_id: field.ChargerId | UnsetType = UNSET
+    evses: Evses | UnsetType = UNSET
 
 
 class ChangeIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +51,7 @@ class ChangeIdentityBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     family: field.Name | UnsetType = UNSET
     site: field.Name | UnsetType = UNSET
     cohort: field.Name | UnsetType = UNSET
+    evses: Evses | UnsetType = UNSET
 
 
 class ErasePersonalDataBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +76,7 @@ class IdentityQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     emaid: field.Search | UnsetType = UNSET
     pcid: field.Search | UnsetType = UNSET
     evse_id: field.Search | UnsetType = UNSET
+    secc_id: field.Search | UnsetType = UNSET
     host_name: field.Search | UnsetType = UNSET
     limit: field.Limit = field.DEFAULT_LIMIT
     cursor: field.Cursor | UnsetType = UNSET

@@ -186,6 +186,7 @@ class Jobs:
             call,
             charger_id=charger_id,
             purpose=body.purpose,
+            managed_identity_id=body.managed_identity_id,
             action=body.action,
             reason=body.reason,
             certificate_id=body.certificate_id,
@@ -210,6 +211,7 @@ class Jobs:
         fingerprint_sha256: str | None = None,
         replace: bool = False,
         delete: bool = False,
+        managed_identity_id: str | None = None,
     ) -> Answer:
         """Open a job under an id made from the request's Idempotency-Key; 202 with the job."""
         job_id = call.repetition.new_id("job")
@@ -232,6 +234,7 @@ class Jobs:
                 fingerprint_sha256=fingerprint_sha256,
                 replace=replace,
                 delete=delete,
+                managed_identity_id=managed_identity_id,
             )
         job = result_of(await self._commands.to_charger(call, charger_id, command))
         return Answer(job, 202, {"Location": f"/api/v1/jobs/{job['job_id']}"})
@@ -254,11 +257,9 @@ class Jobs:
         return job
 
     async def _charger_of(self, managed_identity_id: str) -> str:
-        found = await self._reader.chargers(q=managed_identity_id, decommissioned=True, limit=500)
-        if isinstance(found, dict):
-            for charger in found["items"]:
-                if charger["managed_identity_id"] == managed_identity_id:
-                    return str(charger["charger_id"])
+        found = await self._reader.identity(managed_identity_id)
+        if found is not None and found["charger_id"] is not None:
+            return str(found["charger_id"])
         raise Problem.unknown("managed-identity", managed_identity_id)
 
 

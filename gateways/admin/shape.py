@@ -157,6 +157,15 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     next: Certificate | None
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a charger with an identity of its own, such as an SECC."""
+
+    managed_identity_id: str
+    kind: str
+    external_ids: dict[str, str]
+    evses: list[int]
+
+
 class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     """Something the ledger wants done on the charger."""
 
@@ -318,6 +327,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     cohort: str
     charger_id: str | None
+    evses: list[int] | msgspec.UnsetType = msgspec.UNSET
+    """Of an SECC: OCPP's numbers of the EVSEs it serves; none: all of its charger."""
     registered_at: datetime | None
     retired_at: datetime | None
 
@@ -340,6 +351,7 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime
     session: Session | None
     slots: list[Slot]
+    parts: list[Part] = []
     reported_certificates: list[dict[str, Any]]
     inventory: dict[str, Any] = {}
     outstanding: list[Outstanding]

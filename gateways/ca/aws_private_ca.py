@@ -211,8 +211,7 @@ _METHODS = {
 _TAKES_EXTENSIONS = frozenset(
     spec.template_without_usage for spec in purposes().values() if spec.template_without_usage is not None
 )
-_SIGNS_ALONE = {"Extensions": {"KeyUsage": {"DigitalSignature": True}}}
-"""What a template without extensions of its own is given, always the same: the key signs handshakes (A00.FR.511's table)."""
+_KEY_USAGES = {"digital_signature": "DigitalSignature", "key_agreement": "KeyAgreement"}
 
 
 def signing_parameters(order: SigningOrder) -> dict[str, Any]:
@@ -220,7 +219,7 @@ def signing_parameters(order: SigningOrder) -> dict[str, Any]:
     if not 1 <= len(order.token) <= TOKEN_MAX_CHARS:
         raise Permanent("TokenLength", f"an idempotency token has 1 to {TOKEN_MAX_CHARS} characters")
     partition = order.authority_arn.split(":")[1:2] or ["aws"]
-    extensions = {"ApiPassthrough": _SIGNS_ALONE} if order.template in _TAKES_EXTENSIONS else {}
+    extensions = {"ApiPassthrough": _usage(order)} if order.template in _TAKES_EXTENSIONS else {}
     return {
         "CertificateAuthorityArn": order.authority_arn,
         "Csr": order.csr_pem.encode(),
@@ -231,6 +230,11 @@ def signing_parameters(order: SigningOrder) -> dict[str, Any]:
         "IdempotencyToken": order.token,
         **extensions,
     }
+
+
+def _usage(order: SigningOrder) -> dict[str, Any]:
+    """What a template without extensions of its own is given: what the key may do, and nothing else."""
+    return {"Extensions": {"KeyUsage": {_KEY_USAGES[usage]: True for usage in order.key_usage}}}
 
 
 def _absolute(at: datetime) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _purpose_for(use: str | None, use_of: Callable[[str], str]) -> str:
     if use is None:
         return session_purpose().name
     for spec in purposes().values():
-        if spec.identity_kind not in ("charger", "evse"):
+        if not spec.is_at_charger:
             continue
         try:
             if use_of(spec.name) == use:

@@ -84,6 +84,7 @@ NAMES = CertificateNames(
         "iso15118": "V2GRootCertificate",
     },
     store_of_purpose={"contract": "MORootCertificate", "oem_provisioning": None},
+    chain_of_realm={"iso15118": "V2GCertificateChain"},
 )
 
 MESSAGES: Mapping[str, Callable[[Payload], StationMessage]] = {
@@ -181,7 +182,9 @@ class Ocpp201:
         """The action and payload that carry out an instruction, as this charger takes it. Raises NotSendable."""
         match instruction:
             case ObtainCsr():
-                return "TriggerMessage", {"requestedMessage": f"Sign{self.names.use(instruction.purpose)}"}
+                trigger: Payload = {"requestedMessage": f"Sign{self.names.use(instruction.purpose)}"}
+                which = {} if instruction.evse is None else {"evse": {"id": instruction.evse}}
+                return "TriggerMessage", trigger | which
             case InstallLeaf():
                 return "CertificateSigned", self.certificate_signed(instruction, capabilities)
             case InstallAnchor():
@@ -192,10 +195,10 @@ class Ocpp201:
                 if capabilities.cannot_list:
                     raise NotSendable("this charger cannot list its certificates")
                 # Everything is asked for by leaving the type out; an empty list would break the schema (TC_M_18).
-                name = instruction.purpose
-                return "GetInstalledCertificateIds", (
-                    {"certificateType": [self.names.store(name)]} if name else {}
-                )
+                if not instruction.purpose:
+                    return "GetInstalledCertificateIds", {}
+                wanted = self.names.listed(instruction.purpose, with_leaves=instruction.with_leaves)
+                return "GetInstalledCertificateIds", {"certificateType": wanted}
             case DeleteCertificate() | DeleteFirmwareRoot():
                 if capabilities.cannot_delete:
                     raise NotSendable("this charger cannot delete certificates")

@@ -17,7 +17,10 @@ SELECT certificate_id, charger_id, purpose, state, serial_number, not_after, d.i
  ORDER BY not_after, certificate_id LIMIT $4;
 
 -- name: charger_of_key
-SELECT charger.charger_id FROM key_owner JOIN charger USING (managed_identity_id) WHERE key_owner.spki_sha256 = $1 LIMIT 1;
+SELECT coalesce(charger.charger_id, identity.charger_id) AS charger_id
+  FROM key_owner LEFT JOIN charger USING (managed_identity_id)
+  LEFT JOIN identity ON identity.identity_id = key_owner.managed_identity_id
+ WHERE key_owner.spki_sha256 = $1 AND coalesce(charger.charger_id, identity.charger_id) IS NOT NULL LIMIT 1;
 
 -- name: newest_issued
 -- One step through the index for each CA, however many certificates each has. The range, not the equal sign: else the

@@ -87,6 +87,7 @@ SELECT due.not_after, due.certificate_id, json_build_object(
   LEFT JOIN LATERAL (
        SELECT overdue, doc FROM job
         WHERE job.charger_id = due.charger_id AND job.purpose = due.purpose AND job.state = 'open'
+          AND job.managed_identity_id = due.managed_identity_id
           AND action IN ('issue', 'renew')
         ORDER BY created_at DESC LIMIT 1) AS work ON true
  WHERE due_since IS NOT NULL
@@ -104,9 +105,9 @@ SELECT due.purpose, cohort, count(*) AS due, count(late.charger_id) AS overdue,
        count(*) FILTER (WHERE escalated_days IS NOT NULL) AS escalated, count(*) FILTER (WHERE NOT connected) AS offline,
        count(*) FILTER (WHERE escalated_days IS NOT NULL AND NOT connected) AS stragglers
   FROM certificate AS due JOIN charger USING (charger_id)
-  LEFT JOIN (SELECT DISTINCT charger_id, purpose FROM job
+  LEFT JOIN (SELECT DISTINCT charger_id, managed_identity_id, purpose FROM job
               WHERE state = 'open' AND overdue AND action IN ('issue', 'renew')) AS late
-    ON late.charger_id = due.charger_id AND late.purpose = due.purpose
+    ON late.charger_id = due.charger_id AND late.managed_identity_id = due.managed_identity_id AND late.purpose = due.purpose
  WHERE due_since IS NOT NULL
  GROUP BY due.purpose, cohort ORDER BY due.purpose, cohort;
 

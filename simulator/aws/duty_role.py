@@ -25,6 +25,12 @@ DUTY_ROLES: Mapping[str, Role] = {
         frozenset({"vehicle-vas"}),
         frozenset({"EndEntityClientAuthCertificate"}),
     ),
+    "v2g-issuer": Role(
+        "betterfleet-v2g-issuer",
+        _ISSUE,
+        frozenset({"iso15118"}),
+        frozenset({"BlankEndEntityCertificate_APIPassthrough"}),
+    ),
     "server-certs": Role(
         "betterfleet-server-certs",
         _ISSUE | _ACM,

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import NameOID
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.decision_service import deciding
 from tests.conformance.operator_call import IN_BOTH_VERSIONS, called, new_root
 from tests.conformance.raw_charger import HASHES, Call, Charger, Payload, Session, certificates
+from tests.conformance.raw_secc import Secc
 from tests.fakes.revocation import responding
 
 pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
@@ -25,7 +27,6 @@ pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
 STATION_CERTIFICATE = "ChargingStationCertificate"
 LOG_URL = "https://logs.example/upload/"
 
-NO_SECC_YET = "comes with ISO 15118: it takes the SECC's own identity (its SECCID), a V2G CA and its anchors; refused till then"
 
 # ---------------------------------------------------------------- A: keys and certificates
 
@@ -66,21 +67,34 @@ async def test_TC_A_10_password_change_rejected(system: ControlPlane, tmp_path: 
         await charger.boot(session)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_SECC_YET)
 @IN_BOTH_VERSIONS
 async def test_TC_A_12_renewal_of_the_v2g_certificate(system: ControlPlane, tmp_path: Path) -> None:
-    """SignV2GCertificate is triggered, and the chain comes from the V2G PKI with type V2GCertificate."""
+    """SignV2GCertificate is triggered once the V2G root is listed; the chain comes from the V2G PKI, without its root."""
     charger = await Charger.enrolled(system, tmp_path)
+    secc = await Secc.registered(charger)
+    serials = []
     async with charger.connected(charger.tls()) as session:
         await charger.boot(session)
-        await system.order(charger.charger_id, purpose="secc_iso15118_2")
-        trigger = await session.expect("TriggerMessage")
-        assert trigger.payload == {"requestedMessage": "SignV2GCertificate"}
-        await session.answer(trigger, {"status": "Accepted"})
-        request = charger.signing(charger.new_csr(), "V2GCertificate")
-        assert await session.call("SignCertificate", request) == {"status": "Accepted"}
-        signed = await session.expect("CertificateSigned")
-        assert signed.payload["certificateType"] == "V2GCertificate"
+        for action in ("issue", "renew"):
+            job_id = await system.order(charger.charger_id, action, purpose="secc_iso15118_2")
+            told = await secc.obey(session, until="CertificateSigned")
+            assert told["TriggerMessage"].payload == {"requestedMessage": "SignV2GCertificate"}
+            assert told["CertificateSigned"].payload["certificateType"] == "V2GCertificate"
+            await secc.obey(session, until="GetInstalledCertificateIds")
+            job = await system.until_job(job_id, lambda job: job["state"] != "open")
+            assert (job["state"], job["managed_identity_id"]) == ("succeeded", secc.identity_id)
+            leaf, *issuers = certificates(secc.chain_pem)
+            serials.append(leaf.serial_number)
+            assert secc.key is not None
+            assert leaf.public_key() == secc.key.public_key()
+            assert leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == secc.secc_id
+            issuers[-1].verify_directly_issued_by(secc.roots[0])
+    assert len({*serials}) == 2
+    told_of = await system.charger(charger.charger_id)
+    slots = {(slot["managed_identity_id"], slot["purpose"]): slot["current"] for slot in told_of["slots"]}
+    assert slots[secc.identity_id, "secc_iso15118_2"]["serial_number"] == f"{serials[1]:x}"
+    station = slots[told_of["managed_identity_id"], "charging_station"]
+    assert station["serial_number"] == f"{certificates(charger.chain_pem)[0].serial_number:x}"
 
 
 @IN_BOTH_VERSIONS

@@ -71,9 +71,12 @@ async def test_a_vehicle_is_registered_with_a_vin_from_a_file_that_is_not_printe
 
 async def test_an_evse_names_its_charger(api: Api, ctl: Ctl) -> None:
     names = ("evse_id=DE*ABC*E17", "secc_id=SECC-0001")
-    await ctl("identities", "register", "evse", *names, "--charger-id", "CP-1")
+    numbers = ("--evse", "1", "--evse", "2")
+    await ctl("identities", "register", "evse", *names, "--charger-id", "CP-1", *numbers)
     ids = {"evse_id": "DE*ABC*E17", "secc_id": "SECC-0001"}
-    assert api.sent("POST", PATH) == [{"kind": "evse", "external_ids": ids, "charger_id": "CP-1"}]
+    assert api.sent("POST", PATH) == [
+        {"kind": "evse", "external_ids": ids, "charger_id": "CP-1", "evses": [1, 2]}
+    ]
 
 
 @pytest.mark.parametrize("text", ["vin", "=X", "vin=", "vin=@/nowhere/at/all"])

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-import bfactors.purposes
 from bfactors.capability import Capabilities
 from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.disclosed import Disclosed
@@ -64,7 +60,6 @@ from bfactors.ocpp import (
     StationMessage,
 )
 from bfactors.ports import Session
-from bfactors.purpose import purposes, session_purpose
 from gateways.ocpp.dialect import NotSendable, Unsupported, loaded_dialects, wire_action
 from gateways.ocpp.pnc_envelope import VENDOR_ID
 from gateways.ocpp.v16 import DIALECT, Ocpp16
@@ -510,44 +505,15 @@ def test_what_an_undecided_token_is_answered_can_be_configured_in_the_words_of_a
 
 # ---------------------------------------------------------------- the envelope of ISO 15118
 
-SECC = '''"""A charge point's ISO 15118 leaf, for the test."""
-
-from bfactors.purpose import PurposeSpec
-
-PURPOSE = PurposeSpec(
-    name="secc_of_test",
-    title="SECC leaf",
-    realm="iso15118",
-    modes=("managed",),
-    owner="BetterFleet",
-    identity_kind="evse",
-    anchor_bundle=None,
-    evidence_rungs=("issued", "installed"),
-    active_rung="installed",
-    template="EndEntityClientAuthCertificate/V1",
-)
-'''
 STORED_V2G = [{"certificateType": "V2GRootCertificate", "certificateHashData": HASH}]
 EV_REQUEST = {"iso15118SchemaVersion": "urn:x", "action": "Install", "exiRequest": "gA=="}
 OCSP = {**HASH, "responderURL": "http://ocsp.example"}
 
 
 @pytest.fixture
-def secc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def secc() -> str:
     """The name of a purpose of the realm of ISO 15118."""
-    (tmp_path / "secc_of_test.py").write_text(SECC)
-    path = [str(tmp_path), *bfactors.purposes.__path__]
-    monkeypatch.setattr(bfactors.purposes, "__path__", path)
-    _forget()
-    yield "secc_of_test"
-    monkeypatch.undo()
-    _forget()
-
-
-def _forget() -> None:
-    sys.modules.pop("bfactors.purposes.secc_of_test", None)
-    purposes.cache_clear()
-    session_purpose.cache_clear()
+    return "secc_iso15118_2"
 
 
 def enveloped(action: str, content: Any) -> dict[str, Any]:
@@ -564,6 +530,14 @@ def test_what_belongs_to_iso_15118_leaves_in_the_envelope_as_ocpp_201(secc: str)
         InstallAnchor(secc, "f", PEM): (
             "InstallCertificate",
             {"certificateType": "V2GRootCertificate", "certificate": PEM},
+        ),
+        ObtainCsr(secc, evse=2): (
+            "TriggerMessage",
+            {"requestedMessage": "SignV2GCertificate", "evse": {"id": 2}},
+        ),
+        ListCertificates(secc, with_leaves=True): (
+            "GetInstalledCertificateIds",
+            {"certificateType": ["V2GRootCertificate", "V2GCertificateChain"]},
         ),
         ListCertificates(secc): (
             "GetInstalledCertificateIds",
@@ -670,14 +644,6 @@ def test_an_envelope_that_cannot_be_opened_is_passed_on_and_answered_with_its_st
     reply = DIALECT.reply_of(effective, DefaultReply())
     assert reply == {"status": status}
     assert DIALECT.schemas.response_violation(effective, reply) is None
-
-
-def test_a_v2g_request_without_a_purpose_for_it_is_rejected_inside_its_envelope() -> None:
-    if any(spec.realm == "iso15118" and spec.identity_kind == "evse" for spec in purposes().values()):
-        pytest.skip("a purpose for V2G leaves is loaded")
-    payload = enveloped("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"})
-    assert DIALECT.effective_action("DataTransfer", payload) == "DataTransfer:SignCertificate"
-    assert DIALECT.message_of("DataTransfer", payload) == CsrPresented("", "x")
 
 
 def test_no_action_of_a_frame_is_an_effective_one() -> None:
