@@ -151,7 +151,7 @@ class Charger:
         )
 
     async def wait_for(
-        self, predicate: Callable[[ChargerSnapshot], bool], timeout: float = 10.0
+        self, predicate: Callable[[ChargerSnapshot], bool], timeout: float = 60.0
     ) -> ChargerSnapshot:
         """The first snapshot of which `predicate` holds.
 

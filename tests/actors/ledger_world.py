@@ -32,9 +32,9 @@ from tests.fakes.nats import (
     InMemoryNats,
     InMemoryOutbox,
 )
+from tests.patience import PATIENCE_S
 
 PARTITION = partition_of("CP-1")
-DEADLINE_S = 8.0
 
 
 def chargers_of(partition: int, count: int, other_than: str = "") -> list[str]:
@@ -134,7 +134,7 @@ class LedgerWorld:
         """Send a command until the partition's owner is there; retries of its own it leaves to the test."""
         self._commands += 1
         envelope = asked(body, f"c{self._commands}", **fields)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     return await self.door.request(partition, envelope)
@@ -143,7 +143,7 @@ class LedgerWorld:
 
     async def insist(self, body: c.Command, partition: int = PARTITION, **fields: Any) -> c.CommandAnswer:
         """As a client does: the same command again as long as the answer is to come again."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 answer = await self.ask(body, partition, **fields)
                 if not answer.retry:
@@ -180,7 +180,7 @@ class LedgerWorld:
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Let everything run until it holds."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     if condition():
                         return

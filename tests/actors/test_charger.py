@@ -31,8 +31,7 @@ from bfactors.ocpp import (
 )
 from tests.actors.charger_world import FakeSession, Node, settle
 from tests.core.exchange_bench import BOOT, order, record, session_info
-
-pytestmark = pytest.mark.timeout(20)
+from tests.patience import PATIENCE_S
 
 CSR = CsrPresented("charging_station", "MIIB")
 
@@ -75,7 +74,7 @@ async def test_a_log_that_never_answers_is_given_up_and_asked_again(monkeypatch:
     log = SilentLog()
     node = Node(log=log)
     await node.connect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await log.gave_up.wait()
     await settle()
     assert [type(evidence.body) for evidence in log.asked] == [v.SessionOpened]

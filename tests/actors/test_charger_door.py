@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from bfactors import evidence as v
 from bfactors.instruction import CloseSession
 from bfactors.ocpp import HeartbeatReply, HeartbeatSent
 from tests.actors.charger_world import FakeSession, Node, settle
 from tests.core.exchange_bench import BOOT, order, record, session_info
-
-pytestmark = pytest.mark.timeout(20)
 
 
 async def test_a_newer_session_replaces_the_older_one_and_each_records_its_own_end() -> None:

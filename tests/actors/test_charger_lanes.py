@@ -25,9 +25,7 @@ from supervisors.tree import Tree
 from tests.actors.charger_world import Admission, FakeSession, ManualTime, Numbers
 from tests.core.exchange_bench import BOOT, order, record, session_info
 from tests.fakes.nats import InMemoryEvidenceLog, InMemoryInstructionInbox, InMemoryNats, InMemoryRelay
-
-pytestmark = pytest.mark.timeout(30)
-DEADLINE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 class FamilyLanes:
@@ -111,7 +109,7 @@ def order_for(session: FakeSession) -> InstructionOrder:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what other threads bring about."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - the condition is other threads' doing and has no event
             await asyncio.sleep(0)
 
@@ -120,7 +118,7 @@ async def until(condition: Callable[[], object]) -> None:
 async def node() -> AsyncIterator[RealNode]:
     node = RealNode()
     yield node
-    assert await node.tree.stop(DEADLINE_S)
+    assert await node.tree.stop(PATIENCE_S)
 
 
 async def test_a_hundred_chargers_of_two_families_are_served_on_their_families_lanes(node: RealNode) -> None:
@@ -135,7 +133,7 @@ async def test_a_hundred_chargers_of_two_families_are_served_on_their_families_l
     assert threading.current_thread().name not in node.log.threads
     for session in sessions:
         session.drop()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await node.door.emptied()
 
 
@@ -153,7 +151,7 @@ async def test_a_charger_whose_actor_fails_is_let_go_and_its_family_does_not_fee
     assert all(session.is_open for session in sessions[1:])
     for session in sessions:
         session.drop()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await node.door.emptied()
 
 
@@ -168,7 +166,7 @@ async def test_a_drained_family_lets_its_chargers_go_and_the_other_keeps_its_own
     zeta.call(HeartbeatSent(), "2")
     await until(lambda: "2" in zeta.replies)
     zeta.drop()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await node.door.emptied()
 
 
@@ -184,7 +182,7 @@ async def test_a_paused_family_is_answered_and_sent_nothing_new(node: RealNode) 
     node.tree.apply_pause("family", "acme", False, "cleared")
     await until(lambda: session.calls)
     session.drop()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await node.door.emptied()
 
 
@@ -209,5 +207,5 @@ async def test_thousands_of_frames_from_one_charger_arrive_in_order_with_reading
     assert answered == [str(number) for number in range(1, 2001)]
     assert session.resumed > 10
     session.drop()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await node.door.emptied()

@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import msgspec
-import pytest
 
 from actors.issuance.message import Wanted
 from actors.publication import ForeignActor, ForeignPorts
@@ -14,8 +13,7 @@ from bfactors import evidence as v
 from bfactors.effect import CheckForeign
 from bfactors.errors import NotFetched
 from tests.actors.test_publication import ADDRESS, RESPONDER, World
-
-pytestmark = pytest.mark.timeout(20)
+from tests.patience import PATIENCE_S
 
 
 class Strangers(World):
@@ -121,6 +119,6 @@ async def test_a_drain_ends_it() -> None:
     world = Strangers()
     world.check()
     await world.time.advance(5)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await world.foreign.drain()
     assert world.failures == []

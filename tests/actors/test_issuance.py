@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import msgspec
-import pytest
 
 from actors.issuance import IssuanceActor, IssuancePorts, Settled, Wanted
 from bfactors import evidence as v
@@ -19,8 +18,6 @@ from bfactors.errors import Unavailable
 from bfactors.x509 import is_root, parse_certificates
 from tests.core import pki
 from tests.fakes.ca import ARN, CountedMetrics, FakeCa, ManualTime, settle
-
-pytestmark = pytest.mark.timeout(20)
 
 CSR = pki.csr("SN-1")
 Body = TypeVar("Body", bound=v.EvidenceBody)

@@ -17,8 +17,6 @@ from tests.actors.crash_world import Ledger
 from tests.core import pki
 from tests.fakes.ca import settle
 
-pytestmark = pytest.mark.timeout(60)
-
 STEPS_OF_A_LIFE = 40
 """More turns of the loop than an undisturbed life needs; the test of that name keeps it so."""
 

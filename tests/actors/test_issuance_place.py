@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from actors.issuance import Wanted
 from actors.mailbox import MailboxState
 from bfactors import evidence as v
@@ -17,9 +15,6 @@ from bfactors.effect import StartRenewal
 from tests.actors.test_issuance import Desk, lost, throttled
 from tests.actors.test_issuance_revocation import revocation
 from tests.fakes.ca import settle
-
-pytestmark = pytest.mark.timeout(20)
-
 
 # ---------------------------------------------------------------- given again, settled, places
 

@@ -20,9 +20,6 @@ from bfactors.ca import (
 from tests.actors.test_issuance import Desk, lost, throttled
 from tests.fakes.ca import settle
 
-pytestmark = pytest.mark.timeout(20)
-
-
 # ---------------------------------------------------------------- asking again
 
 

@@ -15,9 +15,6 @@ from bfactors.x509 import parse_certificates
 from tests.actors.test_issuance import Desk, lost, throttled
 from tests.fakes.ca import ARN, settle
 
-pytestmark = pytest.mark.timeout(20)
-
-
 # ---------------------------------------------------------------- revoking
 
 

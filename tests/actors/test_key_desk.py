@@ -22,8 +22,6 @@ from bfactors.secret import OpenedSecret, SecretName
 from tests.fakes.ca import ManualTime, settle
 from tests.fakes.secret_store import FakeSecretStore
 
-pytestmark = pytest.mark.timeout(20)
-
 PEPPER = b"p" * 32
 GIVEN = "Kx7_pQ2-Zr9.Lm4,Wn8+"
 

@@ -22,6 +22,7 @@ from tests.actors.ledger_world import PARTITION, LedgerWorld, chargers_of
 from tests.core import pki
 from tests.core.ledger import fact, issue, opening, registration
 from tests.core.world import fleet_facts
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ async def test_a_stopping_owner_starts_no_further_commit(world: LedgerWorld) -> 
 async def test_draining_ends(world: LedgerWorld) -> None:
     owner = world.start()
     await world.accepted(registration())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await owner.drain()
 
 

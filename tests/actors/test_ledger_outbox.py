@@ -14,9 +14,9 @@ from tests.actors.charger_world import ManualTime
 from tests.fakes.ledger_row import batch
 from tests.fakes.ledger_store import FakeLedgerStore
 from tests.fakes.nats import InMemoryEvidenceLog, InMemoryNats, InMemoryOutbox
+from tests.patience import PATIENCE_S
 
 LEASE = timedelta(minutes=5)
-DEADLINE_S = 8.0
 NEVER_S = 1e6
 
 
@@ -64,7 +64,7 @@ class World:
         self.publisher.committed(written.events, self.lease)
 
     async def published(self) -> None:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await self.outbox.published.wait()
         self.outbox.published.clear()
         await asyncio.sleep(0)
@@ -107,7 +107,7 @@ async def test_without_a_further_commit_it_is_written_down_soon_and_once(
     monkeypatch.setattr(outgoing_event, "NOTED_WITHIN_S", 0.001)
     async with running() as world:
         await world.commit(3)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await world.store.noted.wait()
             world.store.noted.clear()
             await world.commit(1)
@@ -121,7 +121,7 @@ async def test_what_could_not_be_written_down_is_tried_again(monkeypatch: pytest
     async with running() as world:
         await world.commit(3)
         world.store.unavailable = True
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await world.store.tried.wait()
             world.store.unavailable = False
             await world.store.noted.wait()

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 
 from actors.mailbox import Mailbox, MailboxClosed, MailboxState
 
-pytestmark = pytest.mark.timeout(20)
-
 Behaviour = Callable[["Recorder", Any], Awaitable[None]]
 
 

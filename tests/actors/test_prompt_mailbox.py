@@ -8,6 +8,7 @@ import pytest
 
 from actors.mailbox import MailboxState
 from actors.prompt_mailbox import PromptMailbox
+from tests.patience import PATIENCE_S
 
 Behaviour = Callable[["Prompt", Any], object]
 
@@ -134,10 +135,10 @@ async def test_work_that_takes_too_long_comes_back_as_cancelled_and_the_rest_sta
     came = asyncio.Event()
     ready = asyncio.Event()
     actor = Prompt(lambda *_: came.set())
-    actor.spawn(ready.wait(), lambda _: "in time", lambda error: error, within_s=30.0)
+    actor.spawn(ready.wait(), lambda _: "in time", lambda error: error, within_s=2 * PATIENCE_S)
     actor.spawn(asyncio.Event().wait(), lambda _: "never", lambda error: error, within_s=0.02)
     actor.spawn(ready.wait(), lambda _: "without a bound", lambda error: error)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(PATIENCE_S):
         await came.wait()
     assert [type(message) for message in actor.handled] == [asyncio.CancelledError]
     ready.set()

@@ -21,8 +21,7 @@ from bfactors.revocation_list import RevocationList, SeenList, read_list
 from tests.core.test_revocation_list import leaf, point
 from tests.fakes.ca import START, CountedMetrics, ManualTime, settle
 from tests.fakes.revocation import Issuer
-
-pytestmark = pytest.mark.timeout(20)
+from tests.patience import PATIENCE_S
 
 ADDRESS = "http://crl.example/1.crl"
 RESPONDER = "http://ocsp.example/"
@@ -341,6 +340,6 @@ async def test_a_drain_ends_the_looking() -> None:
 
 async def test_a_drain_ends_the_hour_without_anything_to_look_for() -> None:
     world = await begun()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await world.actor.drain()
     assert world.failures == []

@@ -23,8 +23,6 @@ from tests.core.rollover_world import described
 from tests.core.world import ARN, NEXT_ARN
 from tests.fakes.ca import START, FakeCa, settle
 
-pytestmark = pytest.mark.timeout(60)
-
 LONG_AGO = timedelta(hours=2).total_seconds()
 
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-import pytest
-
 from actors.issuance.message import Settled, Wanted
 from actors.reconciliation import ReconciliationActor, ReconciliationPorts
 from bfactors import evidence as v
@@ -19,8 +17,6 @@ from bfactors.known_certificate import KnownCertificate
 from bfactors.x509 import parse_certificate, parse_csr
 from tests.core import pki
 from tests.fakes.ca import ARN, CountedMetrics, FakeCa, ManualTime, settle
-
-pytestmark = pytest.mark.timeout(30)
 
 TEMPLATE = "EndEntityClientAuthCertificate/V1"
 

@@ -21,8 +21,6 @@ from bfactors.identity import partition_of
 from bfactors.refusal import Refusal
 from tests.fakes.ca import ARN, CountedMetrics, ManualTime, settle
 
-pytestmark = pytest.mark.timeout(20)
-
 
 class Desk:
     """A command door that answers as told, and the actor before it."""

@@ -196,7 +196,6 @@ async def weather(due: int) -> Storm:
     return storm
 
 
-@pytest.mark.timeout(120)
 async def test_five_hundred_due_renewals_are_made_below_the_bucket_and_each_is_asked_for_once() -> None:
     storm = await weather(500)
     never_above_the_bucket(storm)
@@ -224,7 +223,6 @@ async def test_ten_thousand_due_renewals_are_made_below_the_bucket_with_no_call_
     print(f"{storm.most_within(1.0)} calls in a second at most, {storm.bucket.asked} questions to the bucket")
 
 
-@pytest.mark.timeout(120)
 async def test_when_a_ca_comes_back_its_return_is_no_storm() -> None:
     """Away for longer than an attempt lasts: what waited is asked for at the same pace, each of it once more."""
     storm = Storm()
@@ -241,7 +239,6 @@ async def test_when_a_ca_comes_back_its_return_is_no_storm() -> None:
     await settle()
 
 
-@pytest.mark.timeout(120)
 async def test_after_an_outage_what_has_come_to_end_soon_meanwhile_is_made_first() -> None:
     """Routine when it was decided, and by the end of the outage inside the last week."""
     storm = Storm()

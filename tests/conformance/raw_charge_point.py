@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.raw_charger import (
     ORGANIZATION,
-    PATIENCE_S,
     Answer,
     Call,
     Charger,
@@ -24,6 +23,7 @@ from tests.conformance.raw_charger import (
     Session,
     _numbers,
 )
+from tests.patience import PATIENCE_S
 
 CENTRAL_SYSTEM_ROOT = "CentralSystemRootCertificate"
 _HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")

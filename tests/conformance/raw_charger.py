@@ -24,8 +24,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from tests.conformance.control_plane import ControlPlane
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 HASHES: Mapping[str, hashes.HashAlgorithm] = {
     "SHA256": hashes.SHA256(),
     "SHA384": hashes.SHA384(),

@@ -21,7 +21,7 @@ from tests.conformance.raw_charge_point import CENTRAL_SYSTEM_ROOT, ChargePoint,
 from tests.conformance.raw_charger import HASHES, Call, Payload, Session, certificates
 from tests.conformance.test_core_201 import SUITES, accepted_by, check_server_certificate, limited
 
-pytestmark = [pytest.mark.xdist_group("cases-16"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("cases-16")
 
 EVENT_TIME = "2026-01-01T00:00:00Z"
 LOG_URL = "https://logs.example/upload/1"

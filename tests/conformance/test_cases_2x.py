@@ -22,7 +22,7 @@ from tests.conformance.raw_charger import HASHES, Call, Charger, Payload, Sessio
 from tests.conformance.raw_secc import Secc
 from tests.fakes.revocation import responding
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 STATION_CERTIFICATE = "ChargingStationCertificate"
 LOG_URL = "https://logs.example/upload/"

@@ -19,7 +19,7 @@ from tests.conformance.raw_charger import ORGANIZATION, CallError, Payload, Sess
 from tests.conformance.test_consequence_2x import CAR_QUESTIONS, FAILED
 from tests.fakes.revocation import responding
 
-pytestmark = [pytest.mark.xdist_group("cases-16"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("cases-16")
 
 EVENT_TIME = "2026-01-01T00:00:00Z"
 PNC = "org.openchargealliance.iso15118pnc"

@@ -21,7 +21,7 @@ from tests.conformance.operator_call import IN_21, IN_BOTH_VERSIONS, new_root
 from tests.conformance.raw_charger import Call, CallError, Charger, Payload, Session, certificates
 from tests.fakes.revocation import responding
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 CAR_WAITS_S = 4.6
 """What is left of ISO 15118-2's 5 s when the way to the charger and back is taken off."""

@@ -15,7 +15,7 @@ from tests.conformance.control_plane import Body, ControlPlane
 from tests.conformance.raw_charger import Charger, Session
 from tests.conformance.test_cases_2x import rotate
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 GIVEN = "Kx7_pQ2-Zr9.Lm4,Wn8+Ty5"
 

@@ -26,7 +26,7 @@ from tests.conformance.control_plane import ControlPlane
 from tests.conformance.operator_call import IN_BOTH_VERSIONS
 from tests.conformance.raw_charger import HASHES, ORGANIZATION, Charger, Payload, certificates
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 SUITES = {
     "ECDHE-ECDSA-AES128-GCM-SHA256": ec.EllipticCurvePublicKey,

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.raw_charger import Charger
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 POLICY_VIOLATION = 1008
 

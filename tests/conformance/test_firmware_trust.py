@@ -22,7 +22,7 @@ from tests.conformance.operator_call import IN_BOTH_VERSIONS, new_root
 from tests.conformance.raw_charge_point import ChargePoint
 from tests.conformance.raw_charger import Call, Charger, Payload, Session
 
-pytestmark = [pytest.mark.xdist_group("firmware-trust"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("firmware-trust")
 
 ROOT = "/api/v1/firmware-trust"
 STORE = "ManufacturerRootCertificate"

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.raw_charger import CallError, Charger
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 FAMILY = "factory-one"
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.control_plane import Body, ControlPlane
 from tests.conformance.raw_charger import Charger
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 FAMILY = "doubtful-three"
 PATH = f"/api/v1/supervisors/family/{FAMILY}"

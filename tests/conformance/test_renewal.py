@@ -15,7 +15,7 @@ from tests.conformance.control_plane import ControlPlane
 from tests.conformance.operator_call import IN_BOTH_VERSIONS
 from tests.conformance.raw_charger import Charger, Session
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 DISCARDED = "renewed-certificate-discarded"
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.raw_charger import Charger
 
-pytestmark = [pytest.mark.xdist_group("core-201"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.xdist_group("core-201")
 
 LARGEST_FRAME_BYTES = 64 * 1024
 HANDSHAKE_OR_UPGRADE_S = 10.0

@@ -27,7 +27,6 @@ from tests.contract.test_ca_aws import aws_settings
 from tests.core.x509_maker import Authority, Pair
 from tests.fakes.ca import CountedMetrics, ManualTime
 
-pytestmark = pytest.mark.timeout(60)
 REALM = "backend-server"
 ROOT = Authority.root("Server root")
 PEERS_CLOCK = timedelta(days=395)

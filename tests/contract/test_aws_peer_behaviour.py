@@ -21,6 +21,7 @@ from tests.contract.test_aws_peer_client import (
     make_csr,
     open_desk,
 )
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ async def test_a_delay_holds_one_call_and_not_the_others(tmp_path: Path) -> None
     async with open_desk(tmp_path, realms=(CHARGER,), pause=pause) as desk:
         await desk.peer_post("faults", {"operation": "IssueCertificate", "delay_s": 7})
         slow = asyncio.ensure_future(desk.issue())
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
         await desk.pca.describe_certificate_authority(CertificateAuthorityArn=desk.issuing)
         assert await certificate_count(desk) == 0
         assert not slow.done()

@@ -19,9 +19,9 @@ from cryptography import x509
 
 from simulator.aws.store import connect
 from tests.contract.test_aws_peer_client import CHARGER, CSR, aws_client, error_code
+from tests.patience import PATIENCE_S
 
 _ROOT = Path(__file__).parents[2]
-_DEADLINE_S = 15
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PeerProcess:
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), _DEADLINE_S)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_S)
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def peer_process(state_dir: Path, *options: str) -> AsyncIterator[PeerProc
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        line = json.loads(await asyncio.wait_for(process.stdout.readline(), _DEADLINE_S))
+        line = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE_S))
         assert line["event"] == "ready"
         yield PeerProcess(process, line["url"], line["authorities"])
     finally:
@@ -148,10 +148,10 @@ async def test_after_a_kill_amid_traffic_every_token_has_exactly_one_certificate
         async with aws_client("acm-pca", first.url) as pca:
             await asyncio.wait_for(
                 asyncio.gather(*(issue_until_killed(pca, issuing, worker) for worker in range(4))),
-                _DEADLINE_S,
+                PATIENCE_S,
             )
         # Reaped here: a second kill on the way out would race with the loop's own child watcher.
-        assert await asyncio.wait_for(first.process.wait(), _DEADLINE_S) == -signal.SIGKILL
+        assert await asyncio.wait_for(first.process.wait(), PATIENCE_S) == -signal.SIGKILL
     assert len(unanswered) == 4
 
     async with peer_process(tmp_path, "--realm", CHARGER, "--unlimited") as second:
@@ -182,7 +182,7 @@ async def test_what_a_killed_start_or_report_left_behind_is_put_right(tmp_path: 
         )
     async with peer_process(tmp_path, "--realm", CHARGER) as second, aiohttp.ClientSession() as http:
         assert not stray.exists()
-        async with asyncio.timeout(_DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             status = 404
             while status == 404:
                 async with http.get(f"{second.url}/reports/report.json") as response:
@@ -206,6 +206,6 @@ async def test_a_second_process_on_the_same_directory_leaves_with_code_2(tmp_pat
             sys.executable, "-m", "simulator.aws", "--state-dir", str(tmp_path),
             cwd=_ROOT, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        _, errors = await asyncio.wait_for(second.communicate(), _DEADLINE_S)
+        _, errors = await asyncio.wait_for(second.communicate(), PATIENCE_S)
         assert second.returncode == 2
         assert b"another running peer" in errors

@@ -28,7 +28,6 @@ from tests.contract.test_ca_aws import aws_settings
 from tests.core import pki
 from tests.fakes.ca import CountedMetrics, LeapingTime
 
-pytestmark = pytest.mark.timeout(60)
 REALMS = ("charger-identity", "backend-server")
 SIMULATE = "iam:SimulatePrincipalPolicy"
 

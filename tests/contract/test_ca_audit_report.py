@@ -24,8 +24,6 @@ from tests.contract.test_ca_aws import AwsSide, FakeSide, aws_settings, aws_side
 from tests.core import pki
 from tests.fakes.ca import START, CountedMetrics
 
-pytestmark = pytest.mark.timeout(30)
-
 
 class Shelf:
     """`ReportShelf` in memory."""

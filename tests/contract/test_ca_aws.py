@@ -32,8 +32,7 @@ from gateways.ca.retry import RetryPolicy
 from simulator.aws import PeerConfig, RunningPeer, serve
 from tests.core import pki
 from tests.fakes.ca import ARN, START, CountedMetrics, FakeCa, LeapingTime
-
-pytestmark = pytest.mark.timeout(30)
+from tests.patience import PATIENCE_S
 
 REALM = "charger-identity"
 CSR = pki.csr("SN-1")
@@ -382,4 +381,4 @@ async def test_a_certificate_can_be_had_from_a_lane_that_does_not_own_the_socket
 
 async def on_another_lane(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work` run by a loop in a thread of its own, while this loop goes on."""
-    return await asyncio.wait_for(asyncio.to_thread(asyncio.run, work), 20)
+    return await asyncio.wait_for(asyncio.to_thread(asyncio.run, work), PATIENCE_S)

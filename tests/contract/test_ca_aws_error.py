@@ -28,8 +28,6 @@ from gateways.ca.retry import RetryPolicy
 from tests.contract.test_ca_aws import AwsSide, aws_settings, aws_side, order_for
 from tests.fakes.ca import CountedMetrics, LeapingTime
 
-pytestmark = pytest.mark.timeout(30)
-
 
 @pytest.fixture
 async def side(tmp_path: Path) -> AsyncIterator[AwsSide]:

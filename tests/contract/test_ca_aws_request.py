@@ -22,8 +22,6 @@ from tests.contract.test_ca_aws import REALM, aws_settings, aws_side, made, orde
 from tests.core import pki
 from tests.fakes.ca import FakeCa, LeapingTime
 
-pytestmark = pytest.mark.timeout(30)
-
 # ---------------------------------------------------------------- parameters
 
 

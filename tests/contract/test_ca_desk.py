@@ -15,7 +15,6 @@ from tests.conftest import FreshDatabase
 from tests.fakes.ledger_row import DAWN, batch, certificate, charger
 
 pytest_plugins = ("tests.fakes.ledger_database",)
-pytestmark = pytest.mark.timeout(30)
 
 ARN = "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/1"
 

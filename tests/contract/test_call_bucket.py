@@ -23,7 +23,6 @@ from tests.fakes.ca import ARN, CountedMetrics, LeapingTime, ManualTime
 from tests.fakes.call_bucket import FakeCallBucket
 
 pytest_plugins = ("tests.fakes.ledger_database",)
-pytestmark = pytest.mark.timeout(60)
 
 SCOPE = "000000000000/eu-central-1"
 

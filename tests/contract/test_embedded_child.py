@@ -16,8 +16,9 @@ import pytest
 
 from deploy.embedded.child import Account, ChildCommand, ChildProcess
 from deploy.embedded.errors import EmbeddedError, ServerDidNotStart
+from tests.patience import PATIENCE_S
 
-DEADLINE = timedelta(seconds=10)
+DEADLINE = timedelta(seconds=PATIENCE_S)
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 
 OWNER = """

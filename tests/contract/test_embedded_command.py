@@ -18,8 +18,7 @@ import nats
 import pytest
 
 from tests.contract.test_embedded_child import await_end, needs_linux
-
-ENDS_WITHIN_S = 15
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any
         yield process, json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        process.wait(ENDS_WITHIN_S)
+        process.wait(PATIENCE_S)
         process.stdout.close()
 
 
@@ -78,7 +77,7 @@ async def test_the_printed_line_is_enough_to_connect_and_holds_no_secret(started
 def test_a_stop_signal_ends_everything_with_status_0(started: Started, number: signal.Signals) -> None:
     process, described = started
     process.send_signal(number)
-    assert process.wait(ENDS_WITHIN_S) == 0
+    assert process.wait(PATIENCE_S) == 0
     for pid in pids(described):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -101,7 +100,7 @@ def test_a_kill_takes_both_servers_along_and_the_next_start_succeeds(started: St
             await_end(pid)
     finally:
         again.terminate()
-        assert again.wait(ENDS_WITHIN_S) == 0
+        assert again.wait(PATIENCE_S) == 0
         again.stdout.close()
 
 
@@ -112,7 +111,7 @@ def test_a_second_start_on_the_same_directory_is_one_line_and_status_2(
         [sys.executable, "-m", "deploy.embedded", "--data-dir", str(folder)],
         capture_output=True,
         text=True,
-        timeout=ENDS_WITHIN_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert second.returncode == 2
@@ -124,6 +123,6 @@ def test_a_second_start_on_the_same_directory_is_one_line_and_status_2(
 def test_a_server_that_dies_ends_the_command_with_status_1_and_the_other_server_too(started: Started) -> None:
     process, described = started
     os.kill(described["nats"]["pid"], signal.SIGKILL)
-    assert process.wait(ENDS_WITHIN_S) == 1
+    assert process.wait(PATIENCE_S) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(described["postgres"]["pid"], 0)

@@ -7,6 +7,7 @@ import nats
 
 from deploy.embedded import EmbeddedNats, inbox_prefix
 from tests.conftest import FreshDatabase
+from tests.patience import PATIENCE_S
 
 
 async def test_a_fresh_database_accepts_a_table_and_a_row(pg_database: FreshDatabase) -> None:
@@ -28,6 +29,6 @@ async def test_core_reaches_the_session_nats_with_its_seed(
     try:
         subscription = await client.subscribe(f"{subject_prefix}.evidence.>")
         await client.publish(f"{subject_prefix}.evidence.0", b"seen")
-        assert (await subscription.next_msg(timeout=5)).data == b"seen"
+        assert (await subscription.next_msg(timeout=PATIENCE_S)).data == b"seen"
     finally:
         await client.close()

@@ -21,8 +21,8 @@ from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
 from deploy.embedded import DataDirectory, EmbeddedNats, inbox_prefix
+from tests.patience import PATIENCE_S
 
-DEADLINE_S = 5.0
 RECORD_COUNT = 500
 RECORD_BYTES = 8000  # together past the 1 MB after which the server asks the watcher for flow control
 
@@ -37,7 +37,7 @@ class User:
 
     @property
     def jetstream(self) -> JetStreamContext:
-        return self.client.jetstream(timeout=DEADLINE_S)
+        return self.client.jetstream(timeout=PATIENCE_S)
 
     async def hear_error(self, error: Exception) -> None:
         self.refusals.append(str(error).lower())
@@ -53,7 +53,7 @@ class User:
         self.refused.clear()
         await action()
         await self.client.flush()
-        await asyncio.wait_for(self.refused.wait(), DEADLINE_S)
+        await asyncio.wait_for(self.refused.wait(), PATIENCE_S)
         return "permissions violation" in self.refusals[-1] and subject.lower() in self.refusals[-1]
 
 
@@ -114,20 +114,20 @@ async def test_connect_publishes_evidence_and_relay_and_repeats_are_recognised(r
     assert (first.stream, again.seq, again.duplicate) == ("BF_EVIDENCE_0", first.seq, True)
     assert (await jetstream.publish("bf.ocpp.n1.c1", b"{}")).stream == "BF_OCPP"
     promise = await jetstream.publish_async("bf.evidence.0.n1.SessionOpened.e2", b"{}")
-    assert (await asyncio.wait_for(promise, DEADLINE_S)).seq == first.seq + 1
+    assert (await asyncio.wait_for(promise, PATIENCE_S)).seq == first.seq + 1
 
 
 async def test_connect_watches_admission_from_the_snapshot_to_a_change_and_a_removal(room: Room) -> None:
     bucket = await room.connect.jetstream.key_value("bf_admission")
     watcher = await bucket.watchall()
     seen: dict[str, bytes] = {}
-    while (entry := await watcher.updates(timeout=DEADLINE_S)) is not None:
+    while (entry := await watcher.updates(timeout=PATIENCE_S)) is not None:
         seen[entry.key] = entry.value
     assert len(seen) == RECORD_COUNT
     await room.admission.put("c7", b"changed")
-    change = await watcher.updates(timeout=DEADLINE_S)
+    change = await watcher.updates(timeout=PATIENCE_S)
     await room.admission.delete("c7")
-    removal = await watcher.updates(timeout=DEADLINE_S)
+    removal = await watcher.updates(timeout=PATIENCE_S)
     assert (change.key, change.value, removal.operation) == ("c7", b"changed", "DEL")
     await watcher.stop()
     assert room.connect.refusals == []
@@ -145,8 +145,8 @@ async def test_connect_binds_and_reads_single_records(room: Room, bucket_name: s
 async def test_connect_asks_and_is_answered(room: Room, subject: str) -> None:
     questions = await room.core.client.subscribe(subject)
     await room.core.settle()
-    asking = asyncio.create_task(room.connect.client.request(subject, b"?", timeout=DEADLINE_S))
-    await (await questions.next_msg(timeout=DEADLINE_S)).respond(b"!")
+    asking = asyncio.create_task(room.connect.client.request(subject, b"?", timeout=PATIENCE_S))
+    await (await questions.next_msg(timeout=PATIENCE_S)).respond(b"!")
     assert (await asking).data == b"!"
 
 
@@ -156,8 +156,8 @@ async def test_connect_hears_instructions_and_direct_bucket_messages(room: Room)
     await room.connect.settle()
     await room.core.client.publish("bf.instruction.n1.s1", b"do")
     await room.core.jetstream.publish("$KV.bf_control.pause", b"on")
-    assert (await instructions.next_msg(timeout=DEADLINE_S)).data == b"do"
-    assert (await controls.next_msg(timeout=DEADLINE_S)).data == b"on"
+    assert (await instructions.next_msg(timeout=PATIENCE_S)).data == b"do"
+    assert (await controls.next_msg(timeout=PATIENCE_S)).data == b"on"
 
 
 @pytest.mark.parametrize("role", ["connect", "observer"])
@@ -226,7 +226,7 @@ async def test_the_observer_hears_the_ledger_and_sees_streams(room: Room) -> Non
     ledger = await room.observer.client.subscribe("bf.ledger.>")
     await room.observer.settle()
     await room.core.jetstream.publish("bf.ledger.CertificateIssued.x", b"event")
-    assert (await ledger.next_msg(timeout=DEADLINE_S)).data == b"event"
+    assert (await ledger.next_msg(timeout=PATIENCE_S)).data == b"event"
     assert (await room.observer.jetstream.stream_info("BF_LEDGER")).state.messages == 1
     assert "BF_OCPP" in [stream.config.name for stream in await room.observer.jetstream.streams_info()]
 
@@ -248,7 +248,7 @@ async def test_the_servers_own_answer_cannot_be_steered_into_the_ledger_or_anoth
     for target in ("bf.ledger.CertificateActivated.x", "$KV.bf_admission.c1"):
         await room.connect.client.publish(question, body, reply=target)
     # A later question of the same connection is answered after the earlier ones were.
-    await room.connect.client.request(question, body, timeout=DEADLINE_S)
+    await room.connect.client.request(question, body, timeout=PATIENCE_S)
     await room.core.client.flush()
     assert (await room.core.jetstream.stream_info("BF_LEDGER")).state.messages == 0
     assert (await room.admission.get("c1")).value == b"r" * RECORD_BYTES
@@ -261,11 +261,11 @@ async def test_a_consumer_on_a_bucket_cannot_write_into_a_stream(room: Room) -> 
             "config": {"deliver_subject": target, "deliver_policy": "all", "ack_policy": "none"},
         }
         answer = await room.connect.client.request(
-            "$JS.API.CONSUMER.CREATE.KV_bf_admission", json.dumps(order).encode(), timeout=DEADLINE_S
+            "$JS.API.CONSUMER.CREATE.KV_bf_admission", json.dumps(order).encode(), timeout=PATIENCE_S
         )
         assert json.loads(answer.data)["num_pending"] == RECORD_COUNT, number
     watcher = await (await room.connect.jetstream.key_value("bf_admission")).watchall()
-    while await watcher.updates(timeout=DEADLINE_S) is not None:
+    while await watcher.updates(timeout=PATIENCE_S) is not None:
         pass
     await watcher.stop()
     assert (await room.core.jetstream.stream_info("BF_LEDGER")).state.messages == 0

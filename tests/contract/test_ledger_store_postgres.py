@@ -22,6 +22,7 @@ from persistence.migration import migrate
 from persistence.role import OWNER, READER, ROLES, WRITER, ensure_roles
 from tests.conftest import FreshDatabase
 from tests.fakes.ledger_row import DAWN, aggregate, batch
+from tests.patience import PATIENCE_S
 
 pytest_plugins = ("tests.fakes.ledger_database",)
 
@@ -52,7 +53,7 @@ async def observer(emptied_ledger_database: FreshDatabase) -> AsyncIterator[asyn
 
 async def until_blocked(observer: asyncpg.Connection, count: int) -> int:
     """Returns once `count` of the store's backends wait for a lock, with the process id of one of them."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             rows = await observer.fetch(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -290,7 +291,7 @@ async def test_a_killed_database_keeps_every_acknowledged_commit_and_no_half_one
         assert lease is not None
         enough = asyncio.Event()
         committing = asyncio.create_task(commit_until_lost(store, lease, enough))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await enough.wait()
             os.kill(durable_server.pid, signal.SIGKILL)
             acknowledged = await committing

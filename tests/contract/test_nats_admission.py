@@ -14,13 +14,13 @@ from gateways.nats.admission_view import NatsAdmissionView
 from tests.fakes.nats_sides import (
     AT,
     AWKWARD_NAMES,
-    DEADLINE_S,
     NatsSide,
     Seen,
     a_record,
     in_memory_side,
     jetstream_side,
 )
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(params=["jetstream", "in-memory"])
@@ -42,7 +42,7 @@ async def test_a_view_is_not_ready_before_it_has_seen_the_bucket(side: NatsSide)
 
 async def test_an_empty_bucket_makes_a_view_ready_too(side: NatsSide) -> None:
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     assert view.ready
     assert view.age_s == 0
@@ -52,7 +52,7 @@ async def test_once_ready_a_view_holds_everything_that_was_there(side: NatsSide)
     records = [a_record(f"CP{number}", 1) for number in range(700)]
     await side.outbox.put_admission(records)
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     assert all(view.get(record.charger_id) == record for record in records)
 
@@ -60,14 +60,14 @@ async def test_once_ready_a_view_holds_everything_that_was_there(side: NatsSide)
 async def test_awkwardly_named_chargers_have_records_like_all_others(side: NatsSide) -> None:
     await side.outbox.put_admission(a_record(name, 1) for name in AWKWARD_NAMES)
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     assert [view.get(name) for name in AWKWARD_NAMES] == [a_record(name, 1) for name in AWKWARD_NAMES]
 
 
 async def test_subscribers_are_told_of_newer_records_only(side: NatsSide) -> None:
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     seen = Seen()
     view.subscribe(seen.add)
@@ -94,7 +94,7 @@ async def test_of_several_revisions_put_at_once_the_newest_stays(side: NatsSide)
         *(side.outbox.put_admission([a_record("CP1", revision)]) for revision in (2, 5, 1, 4, 3))
     )
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     assert view.get("CP1") == a_record("CP1", 5)
 
@@ -104,7 +104,7 @@ async def test_the_outbox_works_from_another_lane(side: NatsSide) -> None:
         await side.outbox.put_admission([a_record("CP1", 1)])
         await side.outbox.put_control({"pause": b"1"})
 
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.to_thread(asyncio.run, on_a_lane_of_its_own())
         view = side.admission_view()
         await view.wait_ready()
@@ -114,7 +114,7 @@ async def test_the_outbox_works_from_another_lane(side: NatsSide) -> None:
 async def test_control_tells_late_subscribers_what_they_missed(side: NatsSide) -> None:
     await side.outbox.put_control({"pause.family.a*c": b"1", "fact": b"2"})
     view = side.control_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     seen = Seen()
     view.subscribe(seen.add)
@@ -142,7 +142,7 @@ async def test_a_view_says_how_far_it_is_once_nothing_newer_waits(
         assert isinstance(view, NatsAdmissionView)
         places = Seen()
         view.follow(lambda place, ended: places.add(place, ended, len(view)))
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await view.wait_ready()
         assert [held for _, _, held in places] == [700]
         put = await side.outbox.put_admission([a_record("CP1", 2, "refused")])
@@ -154,7 +154,7 @@ async def test_a_view_says_that_a_leaf_has_ended(request: pytest.FixtureRequest)
     async with jetstream_side(request.getfixturevalue("nats_server")) as side:
         view = side.admission_view()
         assert isinstance(view, NatsAdmissionView)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await view.wait_ready()
         news = Seen()
         view.follow(lambda _, ended: news.add(ended))

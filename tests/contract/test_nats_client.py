@@ -12,7 +12,8 @@ from deploy.embedded import EmbeddedNats
 from gateways.nats.client import LeanClient
 from gateways.nats.connection import NatsConnection
 from gateways.nats.message import Message
-from tests.fakes.nats_sides import DEADLINE_S, jetstream_side
+from tests.fakes.nats_sides import jetstream_side
+from tests.patience import PATIENCE_S
 
 MANY = 300
 
@@ -37,7 +38,7 @@ class Inbox:
             self._full.set()
 
     async def full(self) -> list[Message]:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await self._full.wait()
         return self.messages
 

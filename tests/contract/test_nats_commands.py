@@ -11,7 +11,8 @@ from bfactors.command import CancelJob, CommandAnswer, CommandEnvelope
 from bfactors.errors import Fenced, NotOwner
 from bfactors.instruction import CloseSession, InstructionOrder
 from bfactors.refusal import Refusal
-from tests.fakes.nats_sides import AWKWARD_NAMES, DEADLINE_S, NatsSide, Seen, in_memory_side, jetstream_side
+from tests.fakes.nats_sides import AWKWARD_NAMES, NatsSide, Seen, in_memory_side, jetstream_side
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(params=["jetstream", "in-memory"])
@@ -117,7 +118,7 @@ async def test_commands_of_one_partition_are_handled_side_by_side(side: NatsSide
 
     await side.door().serve(3, handle)
     asking = side.door()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(asking.request(3, a_command()), asking.request(3, a_command()))
 
 
@@ -137,11 +138,13 @@ async def test_a_handler_runs_on_the_lane_that_serves(side: NatsSide) -> None:
         owner = side.door()
         await owner.serve(3, handle)
         here.call_soon_threadsafe(served.set)
-        await asyncio.wait_for(answered.wait(), DEADLINE_S)
-        await asyncio.wait_for(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done.wait(), here)), 10)
+        await asyncio.wait_for(answered.wait(), PATIENCE_S)
+        await asyncio.wait_for(
+            asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done.wait(), here)), PATIENCE_S
+        )
 
     lane = asyncio.ensure_future(asyncio.to_thread(asyncio.run, owners_lane()))
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await served.wait()
         assert (await side.door().request(3, a_command())).result == b"1"
         done.set()

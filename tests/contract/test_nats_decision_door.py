@@ -12,6 +12,7 @@ from deploy.embedded import EmbeddedNats
 from gateways.nats.decision_door import Answer, NatsDecisionDoor
 from gateways.nats.decisions import NatsDecisions
 from tests.fakes.nats_sides import AWKWARD_NAMES, JetStreamSide, Seen, jetstream_side
+from tests.patience import PATIENCE_S
 
 STATUS = "GetCertificateStatus"
 
@@ -55,7 +56,7 @@ async def test_for_what_core_does_not_answer_nobody_listens(side: JetStreamSide)
 
     door = await opened(side, {STATUS: answer})
     for action in ("Authorize", "Get15118EVCertificate", "StartTransaction"):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable, match="nobody listens"):
                 await decisions(side).ask("CP-1", action, "1", b"{}")
     await door.stop()
@@ -82,8 +83,8 @@ async def test_what_fails_or_is_too_much_gets_no_answer_and_the_rest_does(side: 
     for question in (b"silent", b"broken"):
         with pytest.raises(Unavailable, match="no answer"):
             await decisions(side, within_s=0.2).ask("CP-1", STATUS, "1", question)
-    waiting = asyncio.create_task(decisions(side).ask("CP-1", STATUS, "1", b"held"))
-    async with asyncio.timeout(5):
+    waiting = asyncio.create_task(decisions(side, within_s=PATIENCE_S).ask("CP-1", STATUS, "1", b"held"))
+    async with asyncio.timeout(PATIENCE_S):
         await arrived.wait()
     with pytest.raises(Unavailable, match="no answer"):
         await decisions(side, within_s=0.2).ask("CP-1", STATUS, "2", b"one too many")

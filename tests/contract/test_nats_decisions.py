@@ -13,6 +13,7 @@ from deploy.embedded import EmbeddedNats
 from gateways.nats.decisions import NatsDecisions
 from gateways.nats.message import Message
 from tests.fakes.nats_sides import AWKWARD_NAMES, JetStreamSide, Seen, jetstream_side
+from tests.patience import PATIENCE_S
 
 QUESTION = b'{"idToken":{"idToken":"A1","type":"ISO14443"}}'
 
@@ -48,7 +49,7 @@ async def test_whoever_serves_decisions_answers_and_learns_what_was_asked(side: 
 
 
 async def test_where_nobody_serves_decisions_it_is_known_at_once(side: JetStreamSide) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(Unavailable, match="nobody listens"):
             await decisions(side).ask("CP-1", "Authorize", "1", QUESTION)
 

@@ -10,6 +10,7 @@ from bfactors.evidence import ConnectionRefused, Evidence, HandshakeFailed
 from gateways.nats.edge_fold import ANY_ADDRESS, KEYS_MAX, KINDS_PER_SOURCE
 from gateways.nats.edge_reporter import NatsEdgeReporter
 from tests.fakes.nats_sides import AT, Seen
+from tests.patience import PATIENCE_S
 
 
 class HandClock:
@@ -37,7 +38,7 @@ class HandClock:
             await self._moved.wait()
 
     async def advance(self, seconds: float) -> None:
-        await asyncio.wait_for(self.waited.wait(), 5)
+        await asyncio.wait_for(self.waited.wait(), PATIENCE_S)
         self.waited.clear()
         self.passed_s += seconds
         self._moved.set()
@@ -169,7 +170,7 @@ async def test_what_could_not_be_stored_is_tried_again_with_the_same_id() -> Non
     edge = reporter(log, clock)
     refuse(edge, "CP1")
     await clock.advance(10)
-    await asyncio.wait_for(clock.waited.wait(), 5)  # tried, and waiting for the next window
+    await asyncio.wait_for(clock.waited.wait(), PATIENCE_S)  # tried, and waiting for the next window
     log.away = False
     refuse(edge, "CP2")
     await clock.advance(10)

@@ -14,7 +14,6 @@ from bfactors.identity import FLEET, partition_of
 from tests.fakes.nats_sides import (
     AT,
     AWKWARD_NAMES,
-    DEADLINE_S,
     NatsSide,
     a_csr,
     in_memory_side,
@@ -22,6 +21,7 @@ from tests.fakes.nats_sides import (
     read_positions,
     read_some,
 )
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(params=["jetstream", "in-memory"])
@@ -103,7 +103,7 @@ async def test_a_batch_is_never_longer_than_500(side: NatsSide) -> None:
     await asyncio.gather(*(side.log.append(a_csr("CP1", number)) for number in range(1100)))
     batches = side.reader.read(partition_of("CP1"), 0)
     read = 0
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         async for batch in batches:
             assert 0 < len(batch) <= 500
             read += len(batch)
@@ -115,7 +115,7 @@ async def test_a_batch_is_never_longer_than_500(side: NatsSide) -> None:
 async def test_a_waiting_reader_gets_evidence_as_it_arrives(side: NatsSide) -> None:
     batches = side.reader.read(partition_of("CP1"), 0)
     waiting = asyncio.ensure_future(anext(batches))
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await side.log.append(a_csr("CP1"))
         ((_, raw),) = await waiting
     assert msgspec.json.decode(raw, type=Evidence) == a_csr("CP1")
@@ -133,7 +133,7 @@ async def test_evidence_is_appended_and_read_from_another_lane_as_well(side: Nat
         await asyncio.gather(*(side.log.append(a_csr("CP1", number)) for number in range(300)))
         return await read_some(side.reader, partition_of("CP1"), 0, 300)
 
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         found = await asyncio.to_thread(asyncio.run, on_a_lane_of_its_own())
     assert {evidence.evidence_id for evidence in found} == {
         a_csr("CP1", number).evidence_id for number in range(300)
@@ -153,5 +153,5 @@ async def test_a_reader_on_another_lane_can_be_cancelled_while_it_waits(side: Na
         await batches.aclose()  # type: ignore[attr-defined]
         return waiting.cancelled()
 
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         assert await asyncio.to_thread(asyncio.run, on_a_lane_of_its_own())

@@ -16,7 +16,8 @@ from gateways.nats.connection import NatsConnection
 from gateways.nats.crossing import Crossing
 from gateways.nats.lanes import run_on
 from gateways.nats.settings import NatsSettings
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, a_csr, jetstream_side, read_some
+from tests.fakes.nats_sides import JetStreamSide, a_csr, jetstream_side, read_some
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ async def test_nothing_is_lost_when_several_threads_put_at_once() -> None:
         for number in range(5000):
             crossing.put((thread, number))
 
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(asyncio.to_thread(put, thread) for thread in range(4)))
         await all_here.wait()
     for thread in range(4):
@@ -96,7 +97,7 @@ async def test_a_lane_that_ends_while_it_waits_harms_nobody(side: JetStreamSide)
         asyncio.get_running_loop().create_task(side.log.append(a_csr("CP1", 1)))
         await asyncio.sleep(0)  # on its way, and then the lane is gone
 
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.to_thread(asyncio.run, hasty())
         await side.log.append(a_csr("CP1", 2))
         found = await read_some(side.reader, partition_of("CP1"), 0, 2)
@@ -138,7 +139,7 @@ async def test_pauses_between_attempts_grow_to_their_bound_with_jitter(nats_serv
         jitter=iter([0.0, 1.0] * 8).__next__,
     )
     connection.start()
-    await asyncio.wait_for(enough.wait(), DEADLINE_S)
+    await asyncio.wait_for(enough.wait(), PATIENCE_S)
     assert pauses == [0.1, 0.4, 0.4, 1.6, 1.0, 2.0, 1.0, 2.0]
     assert not connection.healthy
     await connection.close()
@@ -163,7 +164,7 @@ async def test_a_refused_seed_is_tried_again_for_ever_and_never_raises(nats_serv
         NatsSettings((nats_server.url,), stranger, inbox_prefix("core"), "stranger"), wait=wait
     )
     connection.start()
-    await asyncio.wait_for(attempts.wait(), DEADLINE_S)
+    await asyncio.wait_for(attempts.wait(), PATIENCE_S)
     with pytest.raises(Unavailable):
         await connection.publish("x")
     await connection.close()

@@ -15,7 +15,8 @@ from gateways.nats.instruction_inbox import NatsInstructionInbox
 from gateways.nats.layout import NatsLayout
 from gateways.nats.outbox import NatsOutbox
 from tests.fakes.killable_nats import both_connected, kill, killable_server, killable_side
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen, a_record, empty
+from tests.fakes.nats_sides import JetStreamSide, Seen, a_record, empty
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ async def test_a_view_keeps_its_records_while_nats_is_away_and_catches_up_afterw
 ) -> None:
     await side.outbox.put_admission([a_record("CP1", 1), a_record("CP2", 1)])
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     assert view.age_s == 0
     await kill(killable, side)
@@ -58,7 +59,7 @@ async def test_a_bucket_made_anew_takes_no_record_from_a_view(
 ) -> None:
     await side.outbox.put_admission([a_record("CP1", 5), a_record("CP2", 5)])
     view = side.admission_view()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await view.wait_ready()
     seen = Seen()
     view.subscribe(seen.add)

@@ -20,7 +20,8 @@ from gateways.nats.command_door import NatsCommandDoor
 from gateways.nats.delivery import Stored
 from gateways.nats.ordered_stream import OrderedStream
 from gateways.nats.outbox import NatsOutbox
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, Seen, a_record, jetstream_side
+from tests.fakes.nats_sides import JetStreamSide, Seen, a_record, jetstream_side
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -226,10 +227,12 @@ async def test_more_commands_than_can_be_handled_at_once_are_asked_to_come_again
         await release.wait()
         return CommandAnswer(result=b"1")
 
-    door = NatsCommandDoor(side.core.connection, side.core.replies, handled_at_once=3)
+    door = NatsCommandDoor(
+        side.core.connection, side.core.replies, handled_at_once=3, answer_within_s=PATIENCE_S
+    )
     await door.serve(1, handle)
     asked = [asyncio.ensure_future(door.request(1, a_command())) for _ in range(5)]
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         while len(done) < 2:
             done, _ = await asyncio.wait(asked, timeout=0.05)

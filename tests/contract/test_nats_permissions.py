@@ -33,6 +33,7 @@ from tests.fakes.nats_sides import (
     open_gateway,
     read_some,
 )
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ async def test_a_reader_refuses_a_stream_that_ends_before_its_position(
             wait=wait,
         )
         reading = asyncio.ensure_future(anext(stream.batches()))
-        await asyncio.wait_for(paused.wait(), 5)
+        await asyncio.wait_for(paused.wait(), PATIENCE_S)
         assert "read up to 50 before" in caplog.text
         reading.cancel()
         await asyncio.wait({reading})

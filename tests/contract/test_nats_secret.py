@@ -21,6 +21,7 @@ from gateways.nats.layout import NatsLayout
 from gateways.nats.message import Message
 from gateways.nats.secret import NatsSecretDoor, NatsSecrets, SecretAnswer, SecretQuestion
 from tests.fakes.nats_sides import AWKWARD_NAMES, JetStreamSide, Seen, jetstream_side, open_gateway
+from tests.patience import PATIENCE_S
 
 KEY = Disclosed(b"8f3a1cd95b6e02f7c4a19d37e8506b2c")
 
@@ -140,7 +141,7 @@ async def test_a_settled_secret_is_gone(side: JetStreamSide, store: ListedSecret
 
 
 async def test_without_a_core_it_is_known_at_once(side: JetStreamSide) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(Unavailable, match="nobody listens"):
             await source(side).fetch("s1", "CP.1", "s")
 
@@ -214,7 +215,7 @@ async def test_core_closes_its_door_while_it_opens_a_secret(
     await side.core.connection.flush()
     asking = asyncio.create_task(source(side, within_s=0.5).fetch("s1", "CP.1", "s"))
     await store.opened.until_count(1)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         await door.stop()
     with pytest.raises(Unavailable):
         await asking

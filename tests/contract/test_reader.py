@@ -430,7 +430,7 @@ async def test_an_audit_start_that_means_nothing_is_refused(reader: LedgerReader
 
 async def test_a_reader_does_not_wait_for_ever(emptied_ledger_database: FreshDatabase) -> None:
     opened = await LedgerReader.open(
-        emptied_ledger_database.dsn(READER), size=1, statement_timeout=timedelta(milliseconds=50)
+        emptied_ledger_database.dsn(READER), size=1, statement_timeout=timedelta(seconds=1)
     )
     blocker = await asyncpg.connect(emptied_ledger_database.dsn())
     try:

@@ -31,7 +31,6 @@ from tests.fakes.ca import CountedMetrics, FakeCa, ManualTime
 from tests.integration.admin_world import LedgerDoor
 
 pytest_plugins = ("tests.fakes.ledger_database",)
-pytestmark = pytest.mark.timeout(60)
 
 _EFFECT = msgspec.json.Decoder(Effect)
 HOUR_S = 3600.0

@@ -10,6 +10,7 @@ from bfactors.errors import Unavailable
 from persistence.database import open_pool, unavailable_when_lost
 from persistence.role import WRITER
 from tests.conftest import FreshDatabase
+from tests.patience import PATIENCE_S
 
 pytest_plugins = ("tests.fakes.ledger_database",)
 ME = "SELECT pg_backend_pid()"
@@ -28,7 +29,7 @@ async def test_statements_one_after_another_share_a_connection(pool: asyncpg.Poo
 
 
 async def test_more_statements_than_connections_are_all_answered(pool: asyncpg.Pool) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         found = await asyncio.gather(
             *(pool.fetchval("SELECT $1::int, pg_sleep(0.001)", n) for n in range(40))
         )
@@ -37,7 +38,7 @@ async def test_more_statements_than_connections_are_all_answered(pool: asyncpg.P
 
 async def test_whoever_wants_a_connection_of_his_own_gets_it(pool: asyncpg.Pool) -> None:
     await asyncio.gather(pool.fetchval(ME), pool.fetchval(ME))  # both are kept now
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         async with pool.acquire() as mine, pool.acquire() as other:
             waiting = asyncio.create_task(pool.fetchval(ME))
             first = await mine.fetchval(ME)
@@ -54,7 +55,7 @@ async def test_a_statement_that_failed_leaves_nothing_behind(pool: asyncpg.Pool)
 
 async def test_a_statement_cancelled_in_the_middle_takes_no_connection_with_it(pool: asyncpg.Pool) -> None:
     running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(4):
             statement = asyncio.create_task(pool.fetchval("SELECT pg_sleep(60)"))
             while await pool.fetchval(running) != 1:
@@ -76,7 +77,7 @@ async def test_connections_ended_by_the_server_while_kept_are_replaced(
         )
     finally:
         await other.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(10):
             try:
                 async with unavailable_when_lost():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from deploy.embedded import DataDirectory, EmbeddedNats
 from gateways.nats.layout import NatsLayout
-from tests.fakes.nats_sides import DEADLINE_S, JetStreamSide, jetstream_side
+from tests.fakes.nats_sides import JetStreamSide, jetstream_side
+from tests.patience import PATIENCE_S
 
 
 @contextlib.contextmanager
@@ -47,10 +48,10 @@ async def kill(server: EmbeddedNats, side: JetStreamSide) -> None:
         else:
             event.set()
     os.kill(server.pid, signal.SIGKILL)
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         for event in lost:
             await event.wait()
 
 
 async def both_connected(side: JetStreamSide) -> None:
-    await asyncio.gather(side.core.connected(DEADLINE_S), side.connect.connected(DEADLINE_S))
+    await asyncio.gather(side.core.connected(PATIENCE_S), side.connect.connected(PATIENCE_S))

@@ -17,9 +17,9 @@ from gateways.logs.receiver import LogReceiver
 from gateways.logs.server import LogServer
 from gateways.metrics import PrometheusMetrics
 from tests.fakes.log_tickets import MemoryUploadTickets
+from tests.patience import PATIENCE_S
 
 AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-WITHIN_S = 10.0
 NEVER_S = 100_000.0
 
 
@@ -118,14 +118,14 @@ class RawClient:
 
     async def proceed(self) -> None:
         """Wait for 100 Continue."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             assert await self.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
 
     async def answer(self) -> Answer:
         """Everything until the server closes; status 0 when that is nothing."""
         raw = b""
         try:
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while piece := await self.reader.read(65536):
                     raw += piece
         except ConnectionError:
@@ -216,6 +216,6 @@ class LogWorld:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop run until something holds, with a deadline."""
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - what is waited for is state of the server, which announces nothing
             await asyncio.sleep(0)

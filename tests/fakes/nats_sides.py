@@ -26,8 +26,8 @@ from gateways.nats.outbox import NatsOutbox
 from gateways.nats.settings import NatsSettings
 from tests.fakes import nats as fakes
 from tests.fakes.nats_views import InMemoryAdmissionView, InMemoryControlView
+from tests.patience import PATIENCE_S
 
-DEADLINE_S = 10.0
 AT = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 AWKWARD_NAMES = ("CP.1", "a*b", "x>", "two words", "grün", "a=2Eb", "under_score-dash")
 
@@ -132,7 +132,7 @@ async def open_gateway(server: EmbeddedNats, role: str) -> NatsGateway:
         )
     )
     await gateway.start()
-    await gateway.connected(within_s=DEADLINE_S)
+    await gateway.connected(within_s=PATIENCE_S)
     return gateway
 
 
@@ -215,7 +215,7 @@ async def read_positions(
     found: list[tuple[int, Evidence]] = []
     batches = reader.read(partition, after)
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             async for batch in batches:
                 found += [(at, msgspec.json.decode(raw, type=Evidence)) for at, raw in batch]
                 if len(found) >= wanted:
@@ -237,7 +237,7 @@ class Seen(list[object]):
         self._changed.set()
 
     async def until(self, holds: Callable[[Seen], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not holds(self):
                 self._changed.clear()
                 await self._changed.wait()

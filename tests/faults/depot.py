@@ -18,6 +18,7 @@ from persistence.verification import verify_database
 from simulator.charger import ChargerEvent, Fault, Happening, ReconnectBackoff
 from simulator.fleet import AdminClient, Fleet, FleetPlan
 from tests.faults.plant import Plant
+from tests.patience import PATIENCE_S
 
 EAGER = ReconnectBackoff(timedelta(milliseconds=100), timedelta(milliseconds=400), 2)
 _LOOK_AGAIN_S = 0.25
@@ -77,6 +78,14 @@ class Operator:
                 return answer.status, orjson.loads(await answer.read())
         except (aiohttp.ClientError, TimeoutError):
             return 0, {}
+
+    async def insist(self, path: str, body: Body) -> tuple[int, Body]:
+        """A POST that is repeated, as the API asks for, while the answer is 503 or none at all."""
+        key = f"fault-{next(_occasions)}"
+        async with asyncio.timeout(PATIENCE_S):
+            while (answered := await self.post(path, body, key))[0] in (0, 503):
+                await pause()
+        return answered
 
     async def items(self, path: str, **query: str) -> list[Body]:
         """Every item of a list."""

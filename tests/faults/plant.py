@@ -36,9 +36,10 @@ from gateways.ca.retry import RetryPolicy
 from gateways.metrics import PrometheusMetrics
 from gateways.ocpp.tls import ServerIdentity
 from persistence.role import ROLES, ensure_roles
+from tests.patience import PATIENCE_S
 
 RUN = Path(__file__).parents[2] / "run.py"
-READY_WITHIN = timedelta(seconds=40)
+READY_WITHIN = timedelta(seconds=PATIENCE_S)
 ENDS_WITHIN = timedelta(seconds=12)
 PORTS_TRIED = 50
 
@@ -320,7 +321,7 @@ def is_process(pid: int) -> bool:
 _LOOK_AGAIN_S = 0.05
 
 
-async def until(holds: Callable[[], bool], what: str, within: timedelta = timedelta(seconds=30)) -> float:
+async def until(holds: Callable[[], bool], what: str, within: timedelta = READY_WITHIN) -> float:
     """Wait until another process has brought `holds` about; the seconds it took. Other processes ring no bell, so it is
     looked at again and again.
     """

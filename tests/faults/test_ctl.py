@@ -23,10 +23,10 @@ from tests.faults.depot import EAGER
 from tests.faults.plant import RUN
 from tests.integration.ctl_world import RealTime, run
 from tests.integration.ctl_world import Said as ToolSaid
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("up")
 
-WITHIN_S = 90.0
 COLUMNS = 80
 _seeds = itertools.count(1)
 """Another seed, other serial numbers."""
@@ -74,7 +74,7 @@ async def ctl(plane: ControlPlane, token_file: Path, *words: str) -> Said:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     finally:
         if process.returncode is None:
             process.kill()
@@ -95,7 +95,7 @@ async def fleet_of(
         reconnect=EAGER,
         versions=parse_versions(f"{version}=1"),
     )
-    async with AdminClient(plane.admin_url, plane.token, attempts=3, retry_s=0.2) as admin:
+    async with AdminClient(plane.admin_url, plane.token, attempts=60, retry_s=0.2) as admin:
         roots = await admin.server_roots()
         enrolment = await admin.enrol(plan, plan.planned())
     fleet = Fleet(
@@ -107,7 +107,7 @@ async def fleet_of(
     await fleet.start()
     try:
         for charger in fleet.chargers:
-            await charger.wait_for(lambda seen: seen.is_accepted, 20)
+            await charger.wait_for(lambda seen: seen.is_accepted, PATIENCE_S)
         yield list(fleet.chargers)
     finally:
         await fleet.stop()

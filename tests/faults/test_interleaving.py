@@ -22,7 +22,6 @@ CHARGERS = 8
 HEARD = Happening.CALL_HEARD
 
 
-@pytest.mark.timeout(120)
 async def test_a_charger_that_reconnects_while_its_certificate_is_installed_ends_with_one(
     plant: Plant,
 ) -> None:
@@ -35,7 +34,6 @@ async def test_a_charger_that_reconnects_while_its_certificate_is_installed_ends
         await assert_ledger_intact(plant)
 
 
-@pytest.mark.timeout(120)
 async def test_connect_killed_right_after_a_certificate_left_loses_and_repeats_nothing(plant: Plant) -> None:
     async with depot(plant, CHARGERS) as fleet:
         killed: list[str] = []

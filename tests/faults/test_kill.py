@@ -30,13 +30,11 @@ class Story:
         print(f"{time.monotonic() - self._began:6.1f} s  {text}")
 
 
-@pytest.mark.timeout(150)
 async def test_an_enrolment_survives_the_kill_of_every_part_in_turn(plant: Plant) -> None:
     await enrolment_with_kills(plant, FAST)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_an_enrolment_of_200_survives_the_kill_of_every_part_in_turn(plant: Plant) -> None:
     await enrolment_with_kills(plant, FULL)
 

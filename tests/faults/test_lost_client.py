@@ -7,8 +7,7 @@ import asyncio
 from deploy.embedded import EmbeddedNats, inbox_prefix
 from gateways.nats.connection import NatsConnection
 from gateways.nats.settings import NatsSettings
-
-DEADLINE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 async def test_a_client_that_closed_without_its_callback_is_replaced(nats_server: EmbeddedNats) -> None:
@@ -26,7 +25,7 @@ async def test_a_client_that_closed_without_its_callback_is_replaced(nats_server
     connection.on_lost(losses.release)
     connection.start()
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await connects.acquire()
             client = connection._client
             client._status = client.CLOSED

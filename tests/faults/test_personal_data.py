@@ -16,6 +16,7 @@ from persistence.role import READER
 from persistence.verification import verify_database
 from tests.faults.depot import pause
 from tests.faults.plant import Plant
+from tests.patience import PATIENCE_S
 
 VIN, PCID, EMAID = "WDB2030461A123456", "HUBOpenProvCert001", "DE-8AA-CA1B2C3D4-X"
 FORMS = (VIN, VIN.lower(), PCID, PCID.upper(), EMAID, "DE8AACA1B2C3D4", "CA1B2C3D4", "WDB\u2026", "HUB\u2026")
@@ -91,7 +92,7 @@ async def tell(plant: Plant) -> None:
             assert len(found["items"]) == 1
         refused = await http.get(f"/api/v1/jobs/{VIN}", headers={"Authorization": "Bearer wrong"})
         assert refused.status == 401
-    async with asyncio.timeout(20):  # the denial is folded for ten seconds before it is evidence
+    async with asyncio.timeout(PATIENCE_S):  # the denial is folded for ten seconds before it is evidence
         connection = await asyncpg.connect(plant.postgres.dsn())
         try:
             while not await connection.fetchval(

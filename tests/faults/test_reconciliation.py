@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
-import pytest
 
 from bfactors.ca import SigningOrder
 from deploy.role.clock import SystemClock
@@ -76,13 +75,12 @@ async def ended(fleet: Depot, run_id: str) -> dict[str, Any]:
     raise AssertionError(f"{run_id} has not ended")
 
 
-@pytest.mark.timeout(150)
 async def test_what_was_signed_elsewhere_is_found_although_the_core_dies_over_it(plant: Plant) -> None:
     async with depot(plant, 2) as fleet:
         await fleet.order()
         await fleet.all_active(60)
         external_ref = await signed_elsewhere(plant)
-        status, asked = await fleet.operator.post(PATH, {"reason": "test"})
+        status, asked = await fleet.operator.insist(PATH, {"reason": "test"})
         assert (status, asked["state"]) == (202, "running")
         os.kill(plant.core.pid, signal.SIGKILL)
         plant.core.start()
@@ -91,5 +89,5 @@ async def test_what_was_signed_elsewhere_is_found_although_the_core_dies_over_it
         assert (known["state"], known["counts"]) == ("done", {"unexplained": 1}), known
         items = await fleet.operator.items(f"{PATH}/items")
         assert [(item["kind"], item["external_ref"]) for item in items] == [("unexplained", external_ref)]
-        status, again = await fleet.operator.post(PATH, {"reason": "at once again"})
+        status, again = await fleet.operator.insist(PATH, {"reason": "at once again"})
         assert (status, again["state"]) == (202, "running"), "it waits for the next report"

@@ -9,13 +9,13 @@ import pytest
 
 from tests.faults.depot import Body, Depot, Operator, assert_ledger_intact, depot, pause
 from tests.faults.plant import Plant, build, remove, temporary_data
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("plant")
 
 PURPOSE = "charging_station"
 ROLLOVER = f"/api/v1/authorities/{PURPOSE}/rollover"
 COMPARISON = f"/api/v1/reconciliations/{PURPOSE}"
-WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def another_ca(plant: Plant) -> str:
 
 
 async def said(operator: Operator, path: str, body: Body, status: int) -> Body:
-    answered, found = await operator.post(path, body)
+    answered, found = await operator.insist(path, body)
     assert answered == status, found
     return found
 
@@ -53,11 +53,11 @@ async def advanced(operator: Operator, step: str) -> Body:
     """The step that follows, as soon as nothing stands in its way but what is told once."""
     waited = 0.0
     while True:
-        status, found = await operator.post(f"{ROLLOVER}/advance", {"step": step, "reason": "on we go"})
+        status, found = await operator.insist(f"{ROLLOVER}/advance", {"step": step, "reason": "on we go"})
         if status == 202:
             return found
         assert found.get("code") in ("gateway-does-not-verify-issuer", "not-heard-everywhere"), found
-        assert waited < WITHIN_S, found
+        assert waited < PATIENCE_S, found
         await pause()
         waited += 0.25
 
@@ -84,7 +84,7 @@ async def uses(fleet: Depot, charger_id: str, arn: str) -> bool:
 async def becomes_used(fleet: Depot, charger_id: str, arn: str) -> None:
     waited = 0.0
     while not await uses(fleet, charger_id, arn):
-        assert waited < WITHIN_S, await fleet.operator.get(f"/api/v1/chargers/{charger_id}")
+        assert waited < PATIENCE_S, await fleet.operator.get(f"/api/v1/chargers/{charger_id}")
         await pause()
         waited += 0.25
 
@@ -98,7 +98,7 @@ async def compared(operator: Operator) -> dict[str, tuple[str, int, Body]]:
         (row,) = [each for each in found["items"] if each["purpose"] == PURPOSE]
         if (row["run_id"], row["state"]) != (asked["run_id"], "running"):
             break
-        assert waited < WITHIN_S, row
+        assert waited < PATIENCE_S, row
         await pause()
         waited += 0.25
     return {
@@ -125,7 +125,7 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
         ) as answer:
             assert answer.status == 200, await answer.text()
         await fleet.order()
-        await fleet.all_active(WITHIN_S)
+        await fleet.all_active(PATIENCE_S)
         *present, absent = fleet.ids
         await fleet.fleet.charger(absent).stop()
 
@@ -149,8 +149,8 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
             await becomes_used(fleet, charger_id, second)
 
         refused: Body = {}
-        for _ in range(40):
-            status, refused = await operator.post(
+        for _ in range(int(PATIENCE_S * 4)):
+            status, refused = await operator.insist(
                 f"{ROLLOVER}/advance", {"step": "renewal", "reason": "done"}
             )
             assert status == 409, refused
@@ -167,8 +167,10 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
         await fleet.fleet.charger(absent).start()  # with its certificate of the first CA: it is let in
         await becomes_used(fleet, absent, second)
         ended: Body = {}
-        for _ in range(40):
-            status, ended = await operator.post(f"{ROLLOVER}/advance", {"step": "renewal", "reason": "done"})
+        for _ in range(int(PATIENCE_S * 4)):
+            status, ended = await operator.insist(
+                f"{ROLLOVER}/advance", {"step": "renewal", "reason": "done"}
+            )
             if status == 202:
                 break
             await pause()
@@ -180,7 +182,7 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
             before = charger.snapshot().sessions
             charger.cut()
             await charger.wait_for(
-                lambda seen, before=before: seen.sessions > before and seen.is_accepted, 20
+                lambda seen, before=before: seen.sessions > before and seen.is_accepted, PATIENCE_S
             )
         events = {row["event"] for row in await operator.items("/api/v1/audit")}
         assert {"CaRolloverStarted", "CaRolloverAdvanced", "CaRolloverCompleted"} <= events

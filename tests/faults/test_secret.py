@@ -19,7 +19,9 @@ from deploy.role.runtime import open_nats
 from gateways.nats.secret import NatsSecrets
 from persistence.role import WRITER
 from persistence.secret import PostgresSecretStore
+from tests.faults.depot import pause
 from tests.faults.plant import Plant
+from tests.patience import PATIENCE_S
 
 NOW = datetime.now(UTC)
 
@@ -69,9 +71,9 @@ async def swept(plant: Plant, secret_id: str) -> None:
     """Returns once the row is gone: each start of a core sweeps at once."""
     connection = await asyncpg.connect(plant.postgres.dsn())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await connection.fetchval("SELECT 1 FROM secret WHERE secret_id = $1", secret_id):
-                pass
+                await pause()
     finally:
         await connection.close()
 

@@ -16,6 +16,7 @@ from simulator.charger import Happening
 from tests.faults.depot import assert_ledger_intact, depot, peer_statistics
 from tests.faults.ledger_view import PARTITIONS, ledger_view
 from tests.faults.plant import Plant, Role
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("takeover")
 
@@ -30,15 +31,14 @@ def terms(*roles: Role) -> Counter[tuple[str, str]]:
     return Counter(match.groups() for role in roles for match in _OWNED.finditer(role.log))  # type: ignore[misc]
 
 
-@pytest.mark.timeout(150)
 async def test_a_killed_owner_is_replaced_within_15_s_and_nothing_is_decided_twice(plant: Plant) -> None:
     other, _ = plant.another_core("core-b")
     async with ledger_view(plant) as ledger, depot(plant, CHARGERS) as fleet:
-        await ledger.owned_by("core-a", 20)
+        await ledger.owned_by("core-a", PATIENCE_S)
         other.start()
         await other.ready()
         await fleet.order()
-        await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, 30)
+        await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, PATIENCE_S)
         plant.core.kill()
         killed = time.monotonic()
         await ledger.owned_by("core-b", HANDED_OVER_WITHIN_S)
@@ -55,15 +55,14 @@ async def test_a_killed_owner_is_replaced_within_15_s_and_nothing_is_decided_twi
         await assert_ledger_intact(plant)
 
 
-@pytest.mark.timeout(150)
 async def test_a_paused_owner_that_wakes_after_the_hand_over_writes_nothing(plant: Plant) -> None:
     other, _ = plant.another_core("core-c")
     async with ledger_view(plant) as ledger, depot(plant, CHARGERS) as fleet:
-        await ledger.owned_by("core-a", 20)
+        await ledger.owned_by("core-a", PATIENCE_S)
         other.start()
         await other.ready()
         await fleet.order()
-        await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, 30)
+        await fleet.tally.reaches(Happening.CERTIFICATE_ACCEPTED, CHARGERS // 4, PATIENCE_S)
         os.kill(plant.core.pid, signal.SIGSTOP)
         try:
             paused = time.monotonic()
@@ -92,9 +91,9 @@ async def test_a_commit_that_stops_half_way_lets_go_of_its_partition(plant: Plan
         connection.add_termination_listener(lambda _: ended.set())
         await connection.execute("BEGIN")
         await connection.execute("SELECT FROM partition WHERE number = 9 FOR UPDATE")
-        async with asyncio.timeout(IDLE_COMMIT_ENDS.total_seconds() + 3):
+        async with asyncio.timeout(IDLE_COMMIT_ENDS.total_seconds() + PATIENCE_S):
             await ended.wait()
     finally:
         await store.close()
     async with ledger_view(plant) as ledger:
-        await ledger.owned_by("core-a", 20)
+        await ledger.owned_by("core-a", PATIENCE_S)

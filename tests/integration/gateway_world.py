@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
 from bfactors.admission import AdmissionRecord, KeyVerifier, KnownCredential
@@ -31,11 +30,11 @@ from gateways.ocpp.option import GatewayOptions
 from gateways.ocpp.server import Gateway
 from gateways.ocpp.tls import FrontTls, ServerIdentity
 from tests.core.x509_maker import NOW, Authority, Pair
+from tests.patience import PATIENCE_S
 
 HOST = "127.0.0.1"
 PEPPER = b"pepper of the test"
 PASSWORD = "a-password-of-24-letters"
-PATIENCE_S = 5.0
 
 
 class Times:
@@ -395,12 +394,6 @@ class RawClient:
 
     def close(self) -> None:
         self.tls.close()
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of the I/O lane in production; import this fixture into a module of gateway tests."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from gateways.admin import stream as stream_module
 from gateways.admin.ports import EventTooOld, FeedItem
 from gateways.metrics import PrometheusMetrics
 from tests.integration.admin_world import AdminWorld, token_of
+from tests.patience import PATIENCE_S
 
-WITHIN_S = 5.0
 EVENTS = "/api/v1/events"
 
 
@@ -72,7 +72,7 @@ class Client:
     async def block(self) -> dict[str, str]:
         """The next block's fields; a comment's text is under ""."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 line = (await self.response.content.readline()).decode()
                 if line in ("\n", ""):
@@ -173,7 +173,7 @@ async def test_streams_are_counted_and_bounded() -> None:
             refused = await world.ask("GET", EVENTS)
             assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             await metrics.none_open.wait()
         async with following(world):
             assert b"bf_admin_streams 1.0" in world.metrics.exposition()[0]
@@ -207,7 +207,7 @@ async def test_a_client_that_does_not_read_for_long_is_cut_off(monkeypatch: pyte
         _, writer = await asyncio.open_connection("127.0.0.1", world.server.port, limit=1024)
         lines = (f"GET {EVENTS} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {token_of('auditor')}")
         writer.write("\r\n".join((*lines, "Last-Event-ID: 0", "", "")).encode())
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             await feed.let_go.wait()
         writer.close()
 
@@ -242,10 +242,11 @@ async def test_a_feed_that_ends_ends_the_stream() -> None:
         assert await client.event() == {}
 
 
-async def test_a_server_that_closes_ends_its_streams_at_once() -> None:
+async def test_a_server_that_closes_ends_its_streams_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateways.admin.server.CLOSE_WITHIN_S", 2 * PATIENCE_S)  # then they would be cut off
     feed = Feed()
     async with AdminWorld(events=feed).served() as world, following(world) as client:
-        async with asyncio.timeout(WITHIN_S / 2):
+        async with asyncio.timeout(PATIENCE_S):
             await world.server.close()
         assert await client.event() == {}
     assert feed.closed == 1

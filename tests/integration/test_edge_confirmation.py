@@ -15,7 +15,6 @@ from gateways.nats.presence import Presence
 from tests.actors.charger_world import ManualTime
 from tests.fakes.nats import InMemoryEvidenceLog, InMemoryNats
 
-pytestmark = pytest.mark.timeout(20)
 BUCKET = "made-today"
 
 

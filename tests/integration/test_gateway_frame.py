@@ -32,9 +32,10 @@ from bfactors.ocpp import (
 from bfactors.ports import Session
 from gateways.ocpp import frame
 from tests.core.x509_maker import NOW
-from tests.integration.gateway_world import World, answer, ask, event_loop_policy, world
+from tests.integration.gateway_world import World, answer, ask, world
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 KEY = "0123456789abcdef0123"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bfactors.admission import Speaker
-from tests.integration.gateway_world import World, event_loop_policy, world
+from tests.integration.gateway_world import World, world
 from tests.integration.test_gateway_profile import admitted, refusal
 from tests.integration.test_gateway_session import closing
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 
 async def test_one_controller_speaks_for_the_chargers_that_list_it_and_no_others(world: World) -> None:

@@ -16,14 +16,14 @@ from tests.core.x509_maker import NOW, Authority, Pair
 from tests.integration.gateway_world import (
     PASSWORD,
     World,
-    event_loop_policy,
     key_of,
     known,
     new_world,
     world,
 )
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 
 async def refusal(dialling: Any) -> Response:

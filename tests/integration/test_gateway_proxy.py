@@ -13,10 +13,10 @@ from bfactors.errors import SettingsError
 from gateways.ocpp.option import GatewayOptions
 from gateways.ocpp.proxy import Proxies
 from tests.core.x509_maker import Authority, Pair
-from tests.integration.gateway_world import PASSWORD, World, event_loop_policy, new_world
+from tests.integration.gateway_world import PASSWORD, World, new_world
 from tests.integration.test_gateway_profile import admitted, refusal
 
-__all__ = ["event_loop_policy"]
+pytestmark = pytest.mark.uvloop
 
 
 @pytest.fixture

@@ -17,18 +17,18 @@ from bfactors.ocpp import BootNotified, InboundCall, OutboundCall
 from gateways.ocpp.option import GatewayOptions
 from tests.integration.gateway_world import (
     HOST,
-    PATIENCE_S,
     World,
     answer,
     ask,
-    event_loop_policy,
     key_of,
     known,
     new_world,
     world,
 )
+from tests.patience import PATIENCE_S
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 
 async def closing(client: ClientConnection) -> tuple[int, str]:

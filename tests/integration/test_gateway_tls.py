@@ -24,18 +24,18 @@ from tests.core.x509_maker import NOW, Authority
 from tests.integration.gateway_world import (
     HOST,
     PASSWORD,
-    PATIENCE_S,
     RawClient,
     World,
     answer,
     ask,
-    event_loop_policy,
     known,
     new_world,
     world,
 )
+from tests.patience import PATIENCE_S
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 BASIC = "Authorization: Basic " + base64.b64encode(f"CS-1:{PASSWORD}".encode()).decode()
 DEAD = (InvalidMessage, ConnectionError, EOFError, OSError)

@@ -14,9 +14,10 @@ from websockets.asyncio.client import ClientConnection
 from bfactors.frame_trace import TracedFrame, TraceOrder
 from bfactors.ocpp import CallErrorReply, Inbound, InboundCall, OutboundReply
 from bfactors.ports import Session
-from tests.integration.gateway_world import World, answer, event_loop_policy, new_world
+from tests.integration.gateway_world import World, answer, new_world
 
-__all__ = ["event_loop_policy"]
+pytestmark = pytest.mark.uvloop
+
 
 SECRET = "MIIBSecretOfTheCharger"
 

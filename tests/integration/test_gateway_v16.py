@@ -63,9 +63,10 @@ from bfactors.ports import Session
 from gateways.ocpp.dialect import NotSendable, Unsupported, loaded_dialects, wire_action
 from gateways.ocpp.pnc_envelope import VENDOR_ID
 from gateways.ocpp.v16 import DIALECT, Ocpp16
-from tests.integration.gateway_world import World, answer, ask, event_loop_policy, world
+from tests.integration.gateway_world import World, answer, ask, world
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 ROOT = PEM.replace("AA==", "BB==")

@@ -47,9 +47,10 @@ from gateways.ocpp import v201
 from gateways.ocpp.dialect import NotSendable, loaded_dialects
 from gateways.ocpp.v21 import DIALECT
 from tests.core.x509_maker import NOW
-from tests.integration.gateway_world import World, answer, ask, event_loop_policy, world
+from tests.integration.gateway_world import World, answer, ask, world
 
-__all__ = ["event_loop_policy", "world"]
+__all__ = ["world"]
+pytestmark = pytest.mark.uvloop
 
 PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 HASH = {"hashAlgorithm": "SHA512", "issuerNameHash": "aA", "issuerKeyHash": "bb", "serialNumber": "0FFF"}

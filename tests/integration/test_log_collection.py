@@ -18,7 +18,7 @@ from simulator.fleet.fleet import Fleet
 from simulator.fleet.plan import FleetPlan
 from tests.conformance.control_plane import Body, ControlPlane
 
-pytestmark = [pytest.mark.xdist_group("log-collection"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("log-collection")
 
 FLOOD = 400
 LIAR, FLOODED = 3, 4
@@ -59,7 +59,7 @@ async def scene_of(system: ControlPlane) -> AsyncIterator[Scene]:
         ),
         versions=MappingProxyType(VERSIONS),
     )
-    async with AdminClient(system.admin_url, system.token, attempts=3, retry_s=0.2) as admin:
+    async with AdminClient(system.admin_url, system.token, attempts=60, retry_s=0.2) as admin:
         roots = await admin.server_roots()
         enrolment = await admin.enrol(plan, plan.planned())
         fleet = Fleet(

@@ -27,7 +27,8 @@ from gateways.logs.multipart import FilePart
 from gateways.logs.pace import Pace, Progress
 from gateways.logs.quota import QuotaLimits
 from tests.core.x509_maker import Authority
-from tests.fakes.log_world import AT, WITHIN_S, LogWorld, until
+from tests.fakes.log_world import AT, LogWorld, until
+from tests.patience import PATIENCE_S
 
 LOG = b"2026-03-01T11:59:00Z boot\n" * 400
 BOUNDARY = "----charger-42"
@@ -782,7 +783,7 @@ async def test_the_sweep_runs_by_itself_when_served_as_in_life(tmp_path: Path) -
         client = await world.connect()
         await until(lambda: len(world.server._open) == 1)
         world.clock.pass_by(20)
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await client.answer()).status == 0
     finally:
         await world.server.close()

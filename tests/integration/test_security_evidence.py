@@ -19,7 +19,7 @@ from tests.conformance.control_plane import Body, ControlPlane
 from tests.conformance.raw_charger import Charger, certificates
 from tests.conformance.test_core_201 import LEAF_KEY, forged
 
-pytestmark = [pytest.mark.xdist_group("security-evidence"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("security-evidence")
 
 RECORDED_WITHIN_S = 30.0
 PASSWORDS_TRIED = 25

@@ -22,6 +22,7 @@ from gateways.egress.egress import HttpEgress
 from gateways.ocsp.desk import ASK_AGAIN_AFTER, StatusDesk
 from tests.fakes.ca import CountedMetrics
 from tests.fakes.revocation import Responder, base64_hash, responding
+from tests.patience import PATIENCE_S
 
 
 class Hands:
@@ -156,11 +157,11 @@ async def test_silence_is_failed_in_time_and_a_list_that_came_later_is_there_for
         at.responder.hold = asyncio.Event()
         at.issuer.revoked.add(2)
         entry = (at.issuer.hash_data(2), "CRL", ["/crl"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert [each["status"] for each in await at.chain(entry)] == ["Failed"]
             assert await at.status(at.issuer.hash_data(2)) == {"status": "Failed"}
             at.responder.hold.set()
-            at.desk._answer_within_s = 5.0
+            at.desk._answer_within_s = PATIENCE_S
             assert [each["status"] for each in await at.chain(entry)] == ["Revoked"]
         assert at.responder.asked.count("/crl") == 1
 

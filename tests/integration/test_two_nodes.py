@@ -41,17 +41,15 @@ from tests.integration.gateway_world import (
     World,
     answer,
     ask,
-    event_loop_policy,
     key_of,
     new_world,
 )
+from tests.patience import PATIENCE_S
 
-__all__ = ["event_loop_policy"]
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.uvloop
 
 CHARGER = "CS-1"
 PARTITION = partition_of(CHARGER)
-PATIENCE_S = 10.0
 
 
 class Node:

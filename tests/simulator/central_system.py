@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from tests.patience import PATIENCE_S
 from tests.simulator.schema import ENVELOPE, violation
 
 Payload = dict[str, Any]
@@ -53,7 +54,7 @@ class Seen:
     def subprotocol(self) -> str:
         return str(self.socket.subprotocol)
 
-    async def call(self, action: str, payload: Payload, timeout: float = 5) -> Payload:
+    async def call(self, action: str, payload: Payload, timeout: float = PATIENCE_S) -> Payload:
         message_id = f"{action}-{len(self.answers)}-{len(self._waiting)}-{id(payload)}"
         answer = asyncio.get_running_loop().create_future()
         self._waiting[message_id] = answer
@@ -139,13 +140,13 @@ class CentralSystem:
             self.port = next(iter(server.sockets)).getsockname()[1]
             yield self
 
-    async def wait_for(self, predicate: Callable[[], Any], timeout: float = 5) -> Any:
+    async def wait_for(self, predicate: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:
         async with asyncio.timeout(timeout), self._changed:
             while not (found := predicate()):
                 await self._changed.wait()
             return found
 
-    async def session(self, charger_id: str, profile: int | None = None, timeout: float = 5) -> Seen:
+    async def session(self, charger_id: str, profile: int | None = None, timeout: float = PATIENCE_S) -> Seen:
         """The charger's live session, once it has booted or beaten on it."""
 
         def booted() -> Seen | None:

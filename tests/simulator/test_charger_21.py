@@ -15,6 +15,7 @@ from simulator.charger import (
     Happening,
     OcppVersion,
 )
+from tests.patience import PATIENCE_S
 from tests.simulator.authority import fingerprint, pem
 from tests.simulator.central_system import CallFailed, CentralSystem, Payload, Seen
 from tests.simulator.conftest import MakeCharger, Pki
@@ -183,7 +184,7 @@ async def test_a_charger_renews_by_itself_one_request_for_each_use(
     charger, seen = await start(make_charger, csms)
     charger.initiative.request_certificate()
     charger.initiative.request_certificate(CertificateUse.V2G)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await csms.csr(seen, 2)
     assert {said["certificateType"] for said in seen.said("SignCertificate")} == {
         "ChargingStationCertificate",

@@ -33,6 +33,7 @@ from simulator.charger.configuration import ReconnectBackoff
 from simulator.fleet import AdminClient, AdminRefused, Fleet, FleetPlan, add_arguments, main
 from simulator.fleet.fault_text import parse_faults
 from simulator.fleet.version_text import parse_versions
+from tests.patience import PATIENCE_S
 from tests.simulator.admin_api import AdminApi
 from tests.simulator.authority import pem
 from tests.simulator.central_system import CentralSystem
@@ -188,7 +189,7 @@ async def test_no_more_chargers_connect_at_once_than_allowed(
     csms.before_admission = hold
     await fleet.start()
     try:
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), PATIENCE_S)
         # A charger outside the fleet sets out later and gets in: time enough for a third of the fleet.
         stranger = await make_charger()
         await stranger.wait_for(lambda snapshot: snapshot.is_accepted)
@@ -265,11 +266,9 @@ async def test_the_command_enrols_stops_on_interrupt_and_continues_from_its_stat
     options += ["--versions", "2.0.1,1.6,2.1"]
     process = await run_command(*options, "--admin", admin.base, "--token-file", str(token), "--job", "issue")
     try:
-        await csms.wait_for(
-            lambda: sum(bool(seen.said("StatusNotification")) for seen in csms.sessions) == 3, timeout=15
-        )
+        await csms.wait_for(lambda: sum(bool(seen.said("StatusNotification")) for seen in csms.sessions) == 3)
         process.send_signal(signal.SIGINT)
-        output, complaints = await asyncio.wait_for(process.communicate(), 10)
+        output, complaints = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert process.returncode == 0, complaints.decode()
         summary = json.loads(output)
         assert (summary["accepted"], summary["refused"]) == (3, {})
@@ -278,11 +277,9 @@ async def test_the_command_enrols_stops_on_interrupt_and_continues_from_its_stat
         assert "password-of" not in (output + complaints).decode()
 
         process = await run_command(*options, "--no-enrol", "--duration", "60")
-        await csms.wait_for(
-            lambda: sum(bool(seen.said("StatusNotification")) for seen in csms.sessions) == 6, timeout=15
-        )
+        await csms.wait_for(lambda: sum(bool(seen.said("StatusNotification")) for seen in csms.sessions) == 6)
         process.send_signal(signal.SIGTERM)
-        output, complaints = await asyncio.wait_for(process.communicate(), 10)
+        output, complaints = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert (process.returncode, json.loads(output)["sessions"]) == (0, 3), complaints.decode()
     finally:
         if process.returncode is None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from supervisors.tree import Tree
-from tests.supervision.fleet import DEADLINE_S, HandClock, Listener, World
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import HandClock, Listener, World
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def make_world() -> Iterator[Callable[..., World]]:
     for world in worlds:
         for gate in world.gates:
             gate.set()
-        assert asyncio.run(world.tree.stop(DEADLINE_S))
+        assert asyncio.run(world.tree.stop(PATIENCE_S))
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from supervisors.lane import Lane
 from supervisors.root import Root
 from supervisors.status import SupervisorStatus
 from supervisors.tree import Supervised, Tree
-
-DEADLINE_S = 5.0
+from tests.patience import PATIENCE_S
 
 
 class HandClock:
@@ -46,7 +45,7 @@ class Listener:
 
     def wait_for(self, predicate: Callable[[list[Any]], object]) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: predicate(self.heard), DEADLINE_S), self.heard
+            assert self._changed.wait_for(lambda: predicate(self.heard), PATIENCE_S), self.heard
 
     def wait_for_one(self, kind: type, nth: int = 1) -> Any:
         def found() -> list[Any]:
@@ -102,7 +101,7 @@ class Parrot(Mailbox[Any]):
                 answer.set_result(self)
             case Block(entered, gate, may_write):
                 entered.set()
-                gate.wait(DEADLINE_S * 4)
+                gate.wait(PATIENCE_S * 4)
                 may_write.set_result(self.lane.is_current())
             case Wait(entered, gate):
                 entered.set()
@@ -119,7 +118,7 @@ class SlowFactory:
 
     def __call__(self, lane: Lane) -> Parrot:
         self.entered.set()
-        self.gate.wait(DEADLINE_S * 4)
+        self.gate.wait(PATIENCE_S * 4)
         return Parrot(self.name, lane)
 
 
@@ -146,7 +145,7 @@ class Owner(Listener):
         """The latest actor answers, on the lane it was made on."""
         where = Where()
         self.tell(where)
-        return where.answer.result(DEADLINE_S) is self.latest.actor
+        return where.answer.result(PATIENCE_S) is self.latest.actor
 
     def crash(self, error: BaseException | None = None) -> None:
         self.tell(Crash(error or ValueError("told to")))
@@ -170,7 +169,7 @@ class World:
         block = Block()
         self.gates.append(block.gate)
         owner.tell(block)
-        assert block.entered.wait(DEADLINE_S)
+        assert block.entered.wait(PATIENCE_S)
         return block
 
     def wait_status(self, predicate: Callable[[SupervisorStatus], object]) -> SupervisorStatus:
@@ -201,7 +200,7 @@ class World:
         """Every supervisor has handled what it had been told; asking is for tests, which are no loop."""
         for kind in (Root, Supervisor):
             for ref in pykka.ActorRegistry.get_by_class(kind):
-                ref.ask("are you there", timeout=DEADLINE_S)
+                ref.ask("are you there", timeout=PATIENCE_S)
 
     def tick_until_abandoned(self, *healthy: Owner) -> None:
         """Tick until one more lane has been abandoned; the lanes of `healthy` have answered each tick before."""

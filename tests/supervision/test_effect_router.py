@@ -11,8 +11,7 @@ from bfactors.effect import Effect, StartRenewal
 from supervisors.child import Lost, Restarted, Started
 from supervisors.effect_router import EffectRouter
 from supervisors.lane import Lane
-
-DEADLINE_S = 5.0
+from tests.patience import PATIENCE_S
 
 
 class Child(Mailbox[Wanted | Settled]):
@@ -31,7 +30,7 @@ def lane() -> Iterator[Lane]:
     made = Lane.open("effects")
     yield made
     made.close()
-    assert made.join(DEADLINE_S)
+    assert made.join(PATIENCE_S)
 
 
 def effect(number: int, purpose: str = "charging_station") -> StartRenewal:
@@ -56,7 +55,7 @@ def make_child(lane: Lane, told: list[Wanted | Settled]) -> Child:
     async def make() -> Child:
         return Child(told)
 
-    return lane.run(make()).result(DEADLINE_S)
+    return lane.run(make()).result(PATIENCE_S)
 
 
 def flush(lane: Lane) -> None:
@@ -66,7 +65,7 @@ def flush(lane: Lane) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 
-    lane.run(rest()).result(DEADLINE_S)
+    lane.run(rest()).result(PATIENCE_S)
 
 
 def test_what_was_wanted_before_a_child_was_there_is_given_when_it_is(lane: Lane) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from supervisors.hop import Hop
 from supervisors.lane import Lane
-from tests.supervision.fleet import DEADLINE_S, Listener
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import Listener
 
 
 class StillLane:
@@ -133,10 +134,10 @@ def test_messages_of_one_thread_cross_real_lanes_in_order() -> None:
     hop: Hop[int] = Hop(target, received, source=source, on_drained=room.set, capacity=16)
     for number in range(2000):
         while not hop.put(number):
-            assert room.wait(DEADLINE_S)
+            assert room.wait(PATIENCE_S)
             room.clear()
     received.wait_for(lambda heard: len(heard) == 2000)
     assert received.heard == list(range(2000))
     for lane in (source, target):
         lane.close()
-        assert lane.join(DEADLINE_S)
+        assert lane.join(PATIENCE_S)

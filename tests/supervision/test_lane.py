@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from supervisors.lane import Lane, LaneClosed, LaneState, LaneWatch
-from tests.supervision.fleet import DEADLINE_S, HandClock, Listener
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import HandClock, Listener
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def lane() -> Iterator[Lane]:
     lane = Lane.open("a")
     yield lane
     lane.close()
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)
 
 
 async def where() -> str:
@@ -23,14 +24,14 @@ async def where() -> str:
 
 
 def test_work_runs_on_the_lanes_own_thread(lane: Lane) -> None:
-    assert lane.run(where()).result(DEADLINE_S) == "lane a#1"
+    assert lane.run(where()).result(PATIENCE_S) == "lane a#1"
 
 
 def test_submitted_work_runs_in_order(lane: Lane) -> None:
     done: list[int] = []
     for number in range(100):
         assert lane.submit(done.append, number)
-    lane.run(where()).result(DEADLINE_S)
+    lane.run(where()).result(PATIENCE_S)
     assert done == list(range(100))
 
 
@@ -44,16 +45,16 @@ def test_a_closed_lane_cancels_what_is_left_and_takes_no_more() -> None:
         await asyncio.Event().wait()
 
     running = lane.run(endless())
-    assert started.wait(DEADLINE_S)
+    assert started.wait(PATIENCE_S)
     lane.close()
 
     assert not lane.is_current()
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)
     assert running.cancelled()
     assert closed.heard == [lane]
     assert not lane.submit(print)
     with pytest.raises(LaneClosed):
-        lane.run(where()).result(DEADLINE_S)
+        lane.run(where()).result(PATIENCE_S)
     assert lane.state is LaneState.CLOSED
 
 
@@ -61,8 +62,8 @@ def test_a_lane_that_does_not_end_in_time_is_abandoned() -> None:
     lane = Lane.open("a")
     entered, gate = threading.Event(), threading.Event()
     lane.submit(entered.set)
-    lane.submit(gate.wait, DEADLINE_S * 4)
-    assert entered.wait(DEADLINE_S)
+    lane.submit(gate.wait, PATIENCE_S * 4)
+    assert entered.wait(PATIENCE_S)
     lane.close()
 
     assert not lane.join(0.01)
@@ -71,7 +72,7 @@ def test_a_lane_that_does_not_end_in_time_is_abandoned() -> None:
     lane.close()
     assert lane.state is LaneState.ABANDONED  # for good
     gate.set()
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)
 
 
 def test_the_age_of_the_last_beat_is_by_the_injected_clock() -> None:
@@ -80,10 +81,10 @@ def test_the_age_of_the_last_beat_is_by_the_injected_clock() -> None:
     clock.now += 7.0
     assert lane.last_beat_age() == 7.0
     lane.ask_for_beat()
-    lane.run(where()).result(DEADLINE_S)
+    lane.run(where()).result(PATIENCE_S)
     assert lane.last_beat_age() == 0.0
     lane.close()
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)
 
 
 def test_a_lane_whose_loop_ended_by_itself_is_found_wedged() -> None:
@@ -92,9 +93,9 @@ def test_a_lane_whose_loop_ended_by_itself_is_found_wedged() -> None:
 
     lane = Lane.open("a", loop_factory=asyncio.new_event_loop)
     watch = LaneWatch(lane, missed_beats_limit=1)
-    lane.run(where()).result(DEADLINE_S)
+    lane.run(where()).result(PATIENCE_S)
     lane.submit(die)
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)
     assert [watch.finds_it_wedged() for _ in range(3)] == [False, False, True]
 
 

@@ -10,7 +10,8 @@ import pytest
 from supervisors.child import Lost, Refused
 from supervisors.lane import Lane
 from supervisors.status import Standing, SupervisorStatus
-from tests.supervision.fleet import DEADLINE_S, Crash, Owner, Parrot, SlowFactory, Wait, Where, World
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import Crash, Owner, Parrot, SlowFactory, Wait, Where, World
 
 
 def is_paused(owner: Owner) -> bool:
@@ -51,7 +52,7 @@ def test_a_pause_reaches_a_child_that_was_just_being_made(world: World) -> None:
     slow = SlowFactory("a")
     world.gates.append(slow.gate)
     owner = Owner(world.tree.family("acme"), "a", slow)
-    assert slow.entered.wait(DEADLINE_S)
+    assert slow.entered.wait(PATIENCE_S)
     world.tree.apply_pause("family", "acme", True, "firmware recall")
     world.wait_now("acme", lambda status: status.state is Standing.PAUSED)
     slow.gate.set()
@@ -108,7 +109,7 @@ def test_draining_finishes_what_was_taken_and_refuses_what_is_new(world: World) 
     wait, taken = Wait(), Where()
     owner.tell(wait)
     owner.tell(taken)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
 
     world.tree.apply_drain("family", "acme", "node goes away")
 
@@ -118,7 +119,7 @@ def test_draining_finishes_what_was_taken_and_refuses_what_is_new(world: World) 
     assert not taken.answer.done()
     assert not any(isinstance(notice, Lost) for notice in owner.heard)
     lane.submit(wait.gate.set)
-    assert taken.answer.result(DEADLINE_S) is actor
+    assert taken.answer.result(PATIENCE_S) is actor
     assert owner.wait_for_one(Lost).reason == "drained"
     status = world.wait_now("acme", lambda status: status.children == 0)
     assert (status.state, status.reason) == (Standing.DRAINING, "node goes away")
@@ -137,7 +138,7 @@ def test_a_child_that_fails_while_draining_is_lost_and_not_restarted(world: Worl
     wait = Wait()
     owner.tell(wait)
     owner.tell(Crash(ValueError("told to")))
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
     world.tree.apply_drain("family", "acme", "node goes away")
     world.wait_now("acme", lambda status: status.state is Standing.DRAINING)
 
@@ -168,7 +169,7 @@ def test_a_restart_put_off_does_not_happen_while_draining(world: World) -> None:
 
     passed = threading.Event()
     lane.submit(passed.set)  # behind whatever the tick submitted
-    assert passed.wait(DEADLINE_S)
+    assert passed.wait(PATIENCE_S)
     assert made == [lane, lane]
 
 
@@ -177,14 +178,14 @@ def test_a_lane_wedged_while_draining_loses_the_children_that_were_not_done(worl
     draining, calm = Owner(family, "a"), Owner(world.tree.family("other"), "calm")
     wait = Wait()
     draining.tell(wait)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
     world.tree.apply_drain("family", "acme", "node goes away")
     world.wait_now("acme", lambda status: status.state is Standing.DRAINING)
     entered, gate = threading.Event(), threading.Event()
     world.gates.append(gate)
     draining.latest.lane.submit(entered.set)
-    draining.latest.lane.submit(gate.wait, DEADLINE_S * 4)
-    assert entered.wait(DEADLINE_S)
+    draining.latest.lane.submit(gate.wait, PATIENCE_S * 4)
+    assert entered.wait(PATIENCE_S)
 
     world.tick_until_abandoned(calm)
 
@@ -196,7 +197,7 @@ def test_a_resume_before_a_drain_is_over_makes_the_child_again_once_it_has_ended
     lane = owner.latest.lane
     wait = Wait()
     owner.tell(wait)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
     world.tree.apply_drain("family", "acme", "node goes away")
     world.tree.apply_pause("family", "acme", False, "it stays")
     world.wait_now("acme", lambda status: status.state is Standing.RUNNING)
@@ -223,7 +224,7 @@ def test_the_tree_is_used_from_a_loop_without_ever_blocking_it(world: World) -> 
 
         world.tree.family("acme").start_child("a", lambda lane: Parrot("a", lane), notify)
         world.tree.apply_pause("family", "acme", True, "firmware recall")
-        notice = await asyncio.wait_for(there, DEADLINE_S)
+        notice = await asyncio.wait_for(there, PATIENCE_S)
         assert notice.name == "a"
 
     asyncio.run(on_the_io_lane())

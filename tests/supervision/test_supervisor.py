@@ -13,7 +13,8 @@ from actors.mailbox import Mailbox, MailboxState
 from supervisors.child import ChildSpec, Lost, Refused, Restarted, Started, create
 from supervisors.lane import Lane
 from supervisors.status import Standing
-from tests.supervision.fleet import DEADLINE_S, Owner, Parrot, Wait, World
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import Owner, Parrot, Wait, World
 
 
 def test_a_crash_restarts_that_child_and_leaves_the_others_alone(world: World) -> None:
@@ -215,7 +216,7 @@ def test_a_stopped_child_finishes_what_it_has_in_hand(world: World) -> None:
     owner = Owner(family, "a")
     wait = Wait()
     owner.tell(wait)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
     actor, lane = owner.latest.actor, owner.latest.lane
 
     family.stop_child("a")
@@ -225,7 +226,7 @@ def test_a_stopped_child_finishes_what_it_has_in_hand(world: World) -> None:
     assert not actor.is_idle
 
     lane.submit(wait.gate.set)
-    lane.run(actor.stop()).result(DEADLINE_S)
+    lane.run(actor.stop()).result(PATIENCE_S)
     assert actor.is_idle
 
 
@@ -271,7 +272,7 @@ def test_an_actor_made_for_a_supervisor_that_has_ended_is_abandoned() -> None:
     async def make() -> None:
         create(ChildSpec("a", factory), lane, 1, False, lambda _: False)
 
-    lane.run(make()).result(DEADLINE_S)
+    lane.run(make()).result(PATIENCE_S)
     assert made[0].state is MailboxState.ABANDONED
     lane.close()
-    assert lane.join(DEADLINE_S)
+    assert lane.join(PATIENCE_S)

@@ -18,7 +18,8 @@ from supervisors.message import Tick
 from supervisors.root import Root
 from supervisors.ticker import Ticker
 from supervisors.tree import Tree
-from tests.supervision.fleet import DEADLINE_S, HandClock, Listener, Owner, SlowFactory, Wait, World
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import HandClock, Listener, Owner, SlowFactory, Wait, World
 
 
 def test_three_hundred_families_work_on_sixty_four_lanes(world: World) -> None:
@@ -56,7 +57,7 @@ def test_a_burst_of_families_does_not_crowd_one_lane_whose_children_are_not_coun
     world.gates.append(slow.gate)
     world.wait_now("quick", lambda status: status.children == 1)
     uncounted = Owner(world.tree.family("uncounted"), "0", slow)
-    assert slow.entered.wait(DEADLINE_S)
+    assert slow.entered.wait(PATIENCE_S)
 
     guests = [Owner(world.tree.family(f"guest {number}"), "0") for number in range(4)]
 
@@ -92,11 +93,11 @@ def test_the_tree_ends_in_order_and_leaves_no_thread() -> None:
     assert all(owner.answers() for owner in owners)
     wait = Wait()
     owners[0].tell(wait)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
     lane = owners[0].latest.lane
 
     async def stop() -> bool:
-        stopping = asyncio.create_task(tree.stop(DEADLINE_S))
+        stopping = asyncio.create_task(tree.stop(PATIENCE_S))
         await asyncio.wrap_future(owners[2].latest.lane.run(owners[2].latest.actor.stop()))
         assert not stopping.done()  # the message in hand is waited for
         lane.submit(wait.gate.set)
@@ -106,12 +107,12 @@ def test_the_tree_ends_in_order_and_leaves_no_thread() -> None:
     assert owners[0].latest.actor.is_idle
     assert not any(owner.latest.lane.is_current() for owner in owners)
     for thread in set(threading.enumerate()) - before:
-        thread.join(DEADLINE_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive(), thread
     assert not pykka.ActorRegistry.get_all()
     assert all(status.children == 0 for status in tree.statuses())
     assert Owner(tree.family("new"), "0").wait_for_one(Refused).reason == "this process is stopping"
-    assert asyncio.run(tree.stop(DEADLINE_S))  # a second time
+    assert asyncio.run(tree.stop(PATIENCE_S))  # a second time
 
 
 def test_what_does_not_end_in_time_is_abandoned() -> None:
@@ -119,12 +120,12 @@ def test_what_does_not_end_in_time_is_abandoned() -> None:
     owner = Owner(tree.family("a"), "0")
     wait = Wait()
     owner.tell(wait)
-    assert wait.entered.wait(DEADLINE_S)
+    assert wait.entered.wait(PATIENCE_S)
 
     assert not asyncio.run(tree.stop(0.05))
 
     assert not owner.latest.lane.is_current()
-    assert owner.latest.lane.join(DEADLINE_S)
+    assert owner.latest.lane.join(PATIENCE_S)
 
 
 def test_the_ticker_keeps_ticking_until_it_is_stopped() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from supervisors.child import Restarted
 from supervisors.lane import Lane, LaneState
 from supervisors.status import Standing
-from tests.supervision.fleet import DEADLINE_S, Owner, Where, World
+from tests.patience import PATIENCE_S
+from tests.supervision.fleet import Owner, Where, World
 
 
 def test_a_wedged_lane_is_abandoned_and_its_children_are_back_on_a_new_one(world: World) -> None:
@@ -42,7 +43,7 @@ def test_a_wedged_lane_is_abandoned_and_its_children_are_back_on_a_new_one(world
     assert (status.state, status.restarts) == (Standing.RUNNING, 1)
 
     asked_enough.set()
-    asker.join(DEADLINE_S)
+    asker.join(PATIENCE_S)
     assert not silence.is_set()
     assert calm.latest is untouched
     assert not block.gate.is_set()
@@ -59,8 +60,8 @@ def test_an_abandoned_lane_that_wakes_up_is_fenced_and_ends_itself(world: World)
 
     block.gate.set()
 
-    assert block.may_write.result(DEADLINE_S) is False
-    assert old.lane.join(DEADLINE_S)
+    assert block.may_write.result(PATIENCE_S) is False
+    assert old.lane.join(PATIENCE_S)
     assert not behind.answer.done()  # it took no further message
     assert not old.lane.submit(print)
     assert owner.latest.lane.is_current()
@@ -75,7 +76,7 @@ def test_missed_beats_up_to_the_limit_are_forgiven(world: World) -> None:
     for _ in range(3):  # the first look sees the beat given before the wedge
         world.tick(calm)
     block.gate.set()
-    assert block.may_write.result(DEADLINE_S) is True
+    assert block.may_write.result(PATIENCE_S) is True
     assert owner.answers()  # and with it the beat asked for has been given
     for _ in range(3):
         world.tick(calm, owner)
@@ -125,7 +126,7 @@ def test_a_wedged_io_lane_ends_the_process(make_world: Callable[..., World]) -> 
     world.gates.append(gate)
     world.tree.tick()
     io_lane.run(block(entered, gate))
-    assert entered.wait(DEADLINE_S)
+    assert entered.wait(PATIENCE_S)
     for _ in range(4):
         world.tree.tick()
 
@@ -133,7 +134,7 @@ def test_a_wedged_io_lane_ends_the_process(make_world: Callable[..., World]) -> 
     assert world.exits.heard == ["the I/O lane is wedged"]
     gate.set()
     io_lane.close()
-    assert io_lane.join(DEADLINE_S)
+    assert io_lane.join(PATIENCE_S)
 
 
 def test_an_io_lane_that_answers_keeps_the_process(make_world: Callable[..., World]) -> None:
@@ -141,16 +142,16 @@ def test_an_io_lane_that_answers_keeps_the_process(make_world: Callable[..., Wor
     world = make_world(io_lane=io_lane, io_missed_beats_limit=0)
     calm = Owner(world.tree.family("other"), "calm")
     for _ in range(5):
-        io_lane.run(nothing()).result(DEADLINE_S)  # behind the beat asked for
+        io_lane.run(nothing()).result(PATIENCE_S)  # behind the beat asked for
         world.tick(calm)
     assert world.exits.heard == []
     io_lane.close()
-    assert io_lane.join(DEADLINE_S)
+    assert io_lane.join(PATIENCE_S)
 
 
 async def block(entered: threading.Event, gate: threading.Event) -> None:
     entered.set()
-    gate.wait(DEADLINE_S * 4)
+    gate.wait(PATIENCE_S * 4)
 
 
 async def nothing() -> None:
