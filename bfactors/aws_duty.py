@@ -127,12 +127,12 @@ class Question:
 
 def questions(
     duty: Duty,
-    authorities: Mapping[str, str],
+    authorities: Mapping[str, frozenset[str]],
     principal_arn: str,
     ca_templates: Iterable[str] = PROBED_CA_TEMPLATES,
 ) -> tuple[Question, ...]:
-    """All that must be denied to this role. `authorities`: the issuing CA's ARN by realm, as far as known."""
-    own = [arn for realm, arn in sorted(authorities.items()) if realm in duty.realms]
+    """All that must be denied to this role. `authorities`: the ARNs of every issuing CA by realm, as far as known."""
+    own = own_authorities(duty, authorities)
     asked = [Question(code="could-change-authorities", actions=MUTATIONS)]
     for arn in own:
         asked.append(Question(code="could-change-authorities", actions=MUTATIONS, resource=arn))
@@ -163,14 +163,27 @@ def questions(
     return tuple(asked)
 
 
-def _foreign(duty: Duty, authorities: Mapping[str, str], principal_arn: str) -> list[str]:
+def own_authorities(duty: Duty, authorities: Mapping[str, frozenset[str]]) -> list[str]:
+    """The CAs of the duty's realms, of which a realm has several while one is rolled over to another."""
+    return [
+        arn for realm, arns in sorted(authorities.items()) if realm in duty.realms for arn in sorted(arns)
+    ]
+
+
+def foreign_authorities(duty: Duty, authorities: Mapping[str, frozenset[str]]) -> list[str]:
+    """The CAs of all other realms."""
+    return [
+        arn for realm, arns in sorted(authorities.items()) if realm not in duty.realms for arn in sorted(arns)
+    ]
+
+
+def _foreign(duty: Duty, authorities: Mapping[str, frozenset[str]], principal_arn: str) -> list[str]:
     """The CAs of other realms, and one that does not exist: it stands for those nobody told us of."""
-    known = [arn for realm, arn in sorted(authorities.items()) if realm not in duty.realms]
-    return [*known, *_nobodys(authorities, principal_arn)]
+    return [*foreign_authorities(duty, authorities), *_nobodys(authorities, principal_arn)]
 
 
-def _nobodys(authorities: Mapping[str, str], principal_arn: str) -> list[str]:
-    like = next(iter(sorted(authorities.values())), None)
+def _nobodys(authorities: Mapping[str, frozenset[str]], principal_arn: str) -> list[str]:
+    like = min((arn for arns in authorities.values() for arn in arns), default=None)
     if like is None:
         return []
     # In the account of the role: a CA that another account shares is reached by a policy of its own.

@@ -34,7 +34,8 @@ def objections(
 def _beyond(
     duty: Duty, policies: Sequence[Mapping[str, Any]], authorities: Mapping[str, str], principal_arn: str
 ) -> Iterable[Objection]:
-    for question in questions(duty, authorities, principal_arn, CA_TEMPLATES):
+    every = {realm: frozenset({arn}) for realm, arn in authorities.items()}
+    for question in questions(duty, every, principal_arn, CA_TEMPLATES):
         context = {key: values[0] for key, (_, values) in context_of(question).items()}
         for action in question.actions:
             request = Request(action=action, resource=question.resource, context=context)

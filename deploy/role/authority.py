@@ -58,8 +58,13 @@ class CaClients:
             await self.reports.start()
 
     def know(self, purpose: str, arn: str) -> None:
-        """This CA is one of the purpose's too: its audit reports go where those of its realm go."""
-        bucket = self.realm_buckets.get(spec_of(purpose).realm)
+        """This CA is one of the purpose's too: its audit reports go where those of its realm go, and no role may do more
+        with it than with the others.
+        """
+        realm = spec_of(purpose).realm
+        if self.roles is not None:
+            self.roles.know(realm, arn)
+        bucket = self.realm_buckets.get(realm)
         if bucket is not None:
             self.audit_buckets[arn] = bucket
 
@@ -163,7 +168,10 @@ async def open_authorities(settings: Settings, runtime: Runtime) -> CaClients:
             by_role[role] = _client(account.under(role), runtime, limits, revoker)
             await by_role[role].start()
         authorities[name] = by_role[role]
-    realms: dict[str, str] = {spec_of(name).realm: arn for name, arn in arns.items()}
+    realms: dict[str, frozenset[str]] = {}
+    for name, arn in arns.items():
+        realm = spec_of(name).realm
+        realms[realm] = realms.get(realm, frozenset()) | {arn}
     roles = open_role_watch(settings, account, realms, runtime.metrics)
     clients = CaClients(authorities, arns, limits, roles)
     await clients.look()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from bfactors.aws_duty import CORE, DUTIES, REVOKER, issuing_duty
 from bfactors.ca import CaError
@@ -19,12 +20,22 @@ AGAIN_S = 30.0
 class RoleWatch:
     """Made and used on the I/O lane; `missing` may be read from any thread. Nothing waits for it: AWS may be away."""
 
-    def __init__(self, probes: Sequence[RoleProbe], authorities: dict[str, str], metrics: Metrics) -> None:
-        """`authorities`: issuing CA by realm."""
+    def __init__(
+        self, probes: Sequence[RoleProbe], authorities: Mapping[str, frozenset[str]], metrics: Metrics
+    ) -> None:
+        """`authorities`: ARNs of issuing CAs by realm."""
         self._probes = tuple(probes)
-        self._authorities = authorities
+        self._authorities = dict(authorities)
         self._metrics = metrics
         self._known: dict[str, Probed] = {}
+        self._news = asyncio.Event()
+
+    def know(self, realm: str, arn: str) -> None:
+        """This CA is one of the realm's too; every role is asked about it now, not within the hour."""
+        known = self._authorities.get(realm, frozenset())
+        if arn not in known:
+            self._authorities[realm] = known | {arn}
+            self._news.set()
 
     def missing(self) -> list[str]:
         """What a role could do that it must not, for readiness."""
@@ -33,8 +44,11 @@ class RoleWatch:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            self._news.clear()
             answered = [await self.look(probe) for probe in self._probes]
-            await asyncio.sleep(EVERY_S if all(answered) else AGAIN_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S if all(answered) else AGAIN_S):
+                    await self._news.wait()
 
     async def look(self, probe: RoleProbe) -> bool:
         """Ask about one role; whether there was an answer. What is known stays known while there is none."""
@@ -73,7 +87,7 @@ def role_of(settings: Settings, duty: str | None) -> str:
 
 
 def open_role_watch(
-    settings: Settings, account: AwsSettings, authorities: dict[str, str], metrics: Metrics
+    settings: Settings, account: AwsSettings, authorities: Mapping[str, frozenset[str]], metrics: Metrics
 ) -> RoleWatch:
     """Probes for every role that is named, and for the one that does what no role was named for. No call leaves."""
     probes = [

@@ -6,10 +6,11 @@ Source: IAM API, SimulatePrincipalPolicy (in botocore's model); facts on AWS Pri
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bfactors.aws_duty import Duty, Question, context_of, questions
+from bfactors.aws_duty import Duty, Question, context_of, foreign_authorities, questions
 from bfactors.ca import CaError, Permanent
 from gateways.ca.aws_error import CAUGHT, ca_error
 from gateways.ca.aws_session import AwsClients, AwsSettings
@@ -39,8 +40,8 @@ class RoleProbe:
         self._open = {}
         await self._clients.close()
 
-    async def look(self, authorities: dict[str, str]) -> Probed:
-        """Ask everything. `authorities`: issuing CA by realm. Raises CaError (Transient): nothing is known yet."""
+    async def look(self, authorities: Mapping[str, frozenset[str]]) -> Probed:
+        """Ask everything. `authorities`: ARNs of issuing CAs by realm. Raises CaError (Transient): nothing is known yet."""
         principal = await self.principal_arn()
         if principal.endswith(":root"):
             return Probed(findings=(f"aws-role:{self.duty.name}:is-the-root-user ({principal})",))
@@ -85,10 +86,10 @@ class RoleProbe:
                 return allowed
             parameters["Marker"] = answer["Marker"]
 
-    async def _reached(self, authorities: dict[str, str]) -> list[str]:
+    async def _reached(self, authorities: Mapping[str, frozenset[str]]) -> list[str]:
         """Other realms' CAs this role can read, which it must not."""
         reached = []
-        for arn in (arn for realm, arn in sorted(authorities.items()) if realm not in self.duty.realms):
+        for arn in foreign_authorities(self.duty, authorities):
             try:
                 await self._call("acm-pca", "describe_certificate_authority", CertificateAuthorityArn=arn)
             except CaError:

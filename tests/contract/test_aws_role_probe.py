@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aioboto3
 import pytest
@@ -24,6 +25,7 @@ from gateways.ca.retry import RetryPolicy
 from gateways.ca.role_probe import Probed, RoleProbe
 from simulator.aws import PeerConfig, Role, RunningPeer, serve
 from simulator.aws.duty_role import DUTY_ROLES, role_arn
+from simulator.aws.hierarchy import add_issuing
 from tests.contract.test_ca_aws import aws_settings
 from tests.core import pki
 from tests.fakes.ca import CountedMetrics, LeapingTime
@@ -41,12 +43,31 @@ async def peer_with(folder: Path, *roles: Role, **changes: Any) -> AsyncIterator
         await peer.close()
 
 
-def issuing(peer: RunningPeer) -> dict[str, str]:
-    return {realm: arns.issuing_arn for realm, arns in peer.arns.items()}
+def issuing(peer: RunningPeer) -> dict[str, frozenset[str]]:
+    return {realm: frozenset({arns.issuing_arn}) for realm, arns in peer.arns.items()}
+
+
+def issuing_twice(peer: RunningPeer) -> dict[str, frozenset[str]]:
+    """Every realm with the CA it is rolled over to."""
+    registry = peer.control.registry
+    return {
+        realm: frozenset(
+            {
+                arns.issuing_arn,
+                add_issuing(
+                    registry.config, registry.store, registry.hierarchy, registry.named(arns.issuing_arn)
+                ).arn,
+            }
+        )
+        for realm, arns in peer.arns.items()
+    }
 
 
 async def probed(
-    peer: RunningPeer, duty: Duty, role: Role | None = None, authorities: dict[str, str] | None = None
+    peer: RunningPeer,
+    duty: Duty,
+    role: Role | None = None,
+    authorities: dict[str, frozenset[str]] | None = None,
 ) -> Probed:
     arn = role_arn(peer.control.registry.config.account_id, role) if role is not None else ""
     probe = RoleProbe(duty, aws_settings(peer.url).under(arn))
@@ -118,12 +139,35 @@ async def test_a_finding_says_with_which_template_at_which_ca(tmp_path: Path) ->
     role = more("charger-issuer", templates=frozenset())
     async with peer_with(tmp_path, role) as peer:
         found = await probed(peer, DUTIES["charger-issuer"], role)
-        arn = issuing(peer)["charger-identity"]
+        arn = peer.arns["charger-identity"].issuing_arn
     wanted = (
         "aws-role:charger-issuer:could-use-ca-template "
         f"(acm-pca:IssueCertificate with SubordinateCACertificate_PathLen0/V1 on {arn})"
     )
     assert wanted in found.findings
+
+
+async def test_every_ca_of_a_realm_is_asked_about(tmp_path: Path) -> None:
+    role = more("charger-issuer", "RevokeCertificate", realms=frozenset())
+    async with peer_with(tmp_path, role) as peer:
+        authorities = issuing_twice(peer)
+        found = await probed(peer, DUTIES["charger-issuer"], role, authorities)
+    for code, realm in (
+        ("could-revoke", "charger-identity"),
+        ("could-use-foreign-authority", "backend-server"),
+    ):
+        assert len(authorities[realm]) == 2
+        named = {text.rpartition(" on ")[2].rstrip(")") for text in found.findings if f":{code} " in text}
+        assert authorities[realm] <= named
+
+
+async def test_a_role_that_may_not_ask_is_caught_reading_any_ca_of_another_realm(tmp_path: Path) -> None:
+    mute = DUTY_ROLES["charger-issuer"]
+    roaming = Role(mute.name, mute.operations - {SIMULATE}, frozenset(), mute.templates)
+    async with peer_with(tmp_path, roaming) as peer:
+        authorities = issuing_twice(peer)
+        found = await probed(peer, DUTIES["charger-issuer"], roaming, authorities)
+    assert len(found.findings) == len(authorities["backend-server"]) == 2
 
 
 async def test_a_role_that_may_not_ask_is_unverified_and_still_caught_reading_another_realm(
@@ -160,7 +204,7 @@ async def test_credentials_without_a_role_are_asked_who_they_are(tmp_path: Path)
 # ---------------------------------------------------------------- in the process
 
 
-def watch(peer_url: str, authorities: dict[str, str], **roles: str) -> RoleWatch:
+def watch(peer_url: str, authorities: dict[str, frozenset[str]], **roles: str) -> RoleWatch:
     settings = Settings(aws_role_arns={name.replace("_", "-"): arn for name, arn in roles.items()})
     return open_role_watch(settings, aws_settings(peer_url), authorities, CountedMetrics())
 
@@ -204,8 +248,42 @@ async def test_aws_being_away_claims_nothing_and_forgets_nothing(tmp_path: Path)
     await fresh.close()
 
 
+class Listening:
+    """A probe that tells which CAs it was asked about."""
+
+    duty = CORE
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[dict[str, frozenset[str]]] = asyncio.Queue()
+
+    async def look(self, authorities: dict[str, frozenset[str]]) -> Probed:
+        self.asked.put_nowait(dict(authorities))
+        return Probed()
+
+
+async def test_a_ca_that_becomes_known_is_asked_about_at_once_and_only_then() -> None:
+    probe = Listening()
+    roles = RoleWatch(
+        [cast("RoleProbe", probe)], {"charger-identity": frozenset({"arn:1"})}, CountedMetrics()
+    )
+    clients = CaClients({}, {}, CallLimits(monotonic=lambda: 0.0), roles)
+    running = asyncio.create_task(roles.run())
+    try:
+        assert await probe.asked.get() == {"charger-identity": frozenset({"arn:1"})}
+        clients.know("charging_station", "arn:2")
+        assert await probe.asked.get() == {"charger-identity": frozenset({"arn:1", "arn:2"})}
+        clients.know("backend_server", "arn:3")
+        assert (await probe.asked.get())["backend-server"] == frozenset({"arn:3"})
+        clients.know("charging_station", "arn:2")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert probe.asked.empty()
+    finally:
+        running.cancel()
+
+
 def test_every_named_role_is_asked_about_and_the_one_behind_them_where_a_duty_has_none() -> None:
-    realms = {"charger-identity": "arn:1", "backend-server": "arn:2"}
+    realms = {"charger-identity": frozenset({"arn:1"}), "backend-server": frozenset({"arn:2"})}
 
     def duties(**roles: str) -> list[str]:
         return [probe.duty.name for probe in watch("http://unused", realms, **roles)._probes]
@@ -237,7 +315,7 @@ async def test_each_call_is_made_under_the_role_of_its_duty(tmp_path: Path) -> N
             revoker=under("revoker"),
         )
         await ca.start()
-        arn = issuing(peer)["charger-identity"]
+        arn = peer.arns["charger-identity"].issuing_arn
         now = time.now().replace(microsecond=0)
         order = SigningOrder(
             authority_arn=arn,
@@ -286,7 +364,7 @@ async def test_the_peer_tells_a_caller_who_he_is_and_only_a_role_about_itself(tm
             answer = await iam.simulate_principal_policy(
                 PolicySourceArn=own,
                 ActionNames=["acm-pca:RevokeCertificate", "acm-pca:IssueCertificate"],
-                ResourceArns=[issuing(peer)["backend-server"]],
+                ResourceArns=[peer.arns["backend-server"].issuing_arn],
             )
             decisions = {r["EvalActionName"]: r["EvalDecision"] for r in answer["EvaluationResults"]}
             assert decisions == {
