@@ -185,10 +185,11 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
                 certificate,
                 incident_id=event.incident_id,
                 is_denied=certificate.is_denied or event.is_denied,
+                is_key_lost=certificate.is_key_lost or event.is_key_compromised,
             )
             slot = _without(slot, certificate_id) if certificate.is_denied else slot
         case e.CertificateDenialLifted():
-            certificate = replace(certificate, is_denied=False)
+            certificate = replace(certificate, is_denied=False, is_key_lost=False)
             if certificate.state == "active" and slot.current is None:
                 slot = replace(slot, current=certificate_id)
         case e.CertificateRevoked():

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bfactors import event as e
-from bfactors.charger import activation, request
+from bfactors.charger import activation, request, revoke
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import CertificateRecord, ChargerState, open_issue, slot_of
 from bfactors.command import RequestJob
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
 from bfactors.incident import Incident, Subject, TargetState, has_turn, selects
+from bfactors.urgency import URGENT_REASONS
 
 DUE_REASON = "incident"
 
@@ -118,6 +119,7 @@ def _is_marked(incident: Incident, certificate: CertificateRecord) -> bool:
 
 
 def _mark(draft: Draft, incident: Incident, certificate: CertificateRecord) -> None:
+    is_lost = incident.revocation_reason in URGENT_REASONS
     draft.record(
         e.CertificateInIncident(
             charger_id=draft.state.charger_id,
@@ -125,8 +127,12 @@ def _mark(draft: Draft, incident: Incident, certificate: CertificateRecord) -> N
             incident_id=incident.incident_id,
             is_denied=incident.mode == "revoke",
             began_at=incident.opened_at,
+            is_key_compromised=is_lost,
         )
     )
+    if is_lost:
+        # its stage may be long in coming, and what is issued after the incident began is no part of it
+        revoke.end_jobs(draft, certificate.spki_sha256)
 
 
 def _lifted(state: ChargerState, facts: FleetFacts) -> Iterator[CertificateRecord]:

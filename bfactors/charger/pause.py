@@ -8,7 +8,6 @@ from bfactors.charger.state import ChargerState, JobState, slot_of
 from bfactors.fleet.state import FleetFacts
 from bfactors.policy import Policy
 from bfactors.purpose import purpose
-from bfactors.urgency import URGENT_REASONS
 
 
 def holder(draft: Draft, job: JobState) -> tuple[str, str] | None:
@@ -55,7 +54,7 @@ def replaces_compromised(state: ChargerState, job: JobState) -> bool:
         return False
     slot = state.slots.get(slot_of(job))
     return (slot is None or slot.current is None) and any(
-        certificate.revocation_reason in URGENT_REASONS
+        certificate.is_key_compromised
         for certificate in state.certificates.values()
         if slot_of(certificate) == slot_of(job)
     )

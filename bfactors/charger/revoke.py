@@ -7,7 +7,6 @@ from bfactors.charger.job_opening import ask
 from bfactors.charger.lockout import lockout
 from bfactors.charger.state import CertificateRecord, ChargerState
 from bfactors.refusal import Refusal
-from bfactors.urgency import URGENT_REASONS
 
 REASONS = (
     "key_compromise",
@@ -77,13 +76,18 @@ def _end_key(draft: Draft, command: c.RequestJob, compromised: CertificateRecord
                     reason="key-compromised",
                 )
             )
+    end_jobs(draft, compromised.spki_sha256)
+
+
+def end_jobs(draft: Draft, spki_sha256: str) -> None:
+    """No job brings a certificate for a compromised key."""
     for job in list(draft.state.jobs.values()):
-        if job.attempt is not None and job.attempt.spki_sha256 == compromised.spki_sha256:
+        if job.attempt is not None and job.attempt.spki_sha256 == spki_sha256:
             draft.fail(job, "csr-key-compromised", "its CSR holds a key that is compromised")
         elif job.action in ("issue", "renew") and job.certificate_id is not None:
             certificate = draft.state.certificates.get(job.certificate_id)
-            if certificate is not None and certificate.spki_sha256 == compromised.spki_sha256:
-                draft.fail(job, "certificate-ended", "the certificate is being revoked")
+            if certificate is not None and certificate.spki_sha256 == spki_sha256:
+                draft.fail(job, "certificate-ended", "the certificate's key is compromised")
 
 
 def _is_good_at_ca(draft: Draft, certificate: CertificateRecord) -> bool:
@@ -94,8 +98,7 @@ def _is_good_at_ca(draft: Draft, certificate: CertificateRecord) -> bool:
 
 def compromised_keys(state: ChargerState) -> frozenset[str]:
     """Keys that somebody else may hold: no certificate is made for them any more."""
-    certificates = state.certificates.values()
-    return frozenset(each.spki_sha256 for each in certificates if each.revocation_reason in URGENT_REASONS)
+    return frozenset(each.spki_sha256 for each in state.certificates.values() if each.is_key_compromised)
 
 
 def not_followed(draft: Draft, job_id: str, kind: str, refusal: Refusal) -> None:

@@ -13,6 +13,7 @@ from bfactors.charger.part import Part
 from bfactors.charger.pending_key import PendingKey
 from bfactors.frame_trace import TraceOrder
 from bfactors.instruction import InstallLeaf, OperationalKind
+from bfactors.urgency import URGENT_REASONS
 
 COLLECT_LOG = "collect-log"
 """The action of jobs that bring a log here."""
@@ -116,6 +117,8 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The incident it is part of; empty: none."""
     is_denied: bool = False
     """By that incident every node refuses it, whether or not the CA has been asked to revoke it."""
+    is_key_lost: bool = False
+    """By that incident somebody else may hold its key."""
     is_being_replaced: bool = False
     """For that incident a job to replace it was opened."""
     former_identity_id: str = ""
@@ -136,6 +139,11 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Revoked, or about to be, and not known to be by others."""
         asked = self.revocation_requested_at is not None
         return asked and self.publication is None and not self.is_publication_over
+
+    @property
+    def is_key_compromised(self) -> bool:
+        """Whether somebody else may hold its key, whoever said so first."""
+        return self.is_key_lost or self.revocation_reason in URGENT_REASONS
 
     @property
     def is_usable(self) -> bool:

@@ -40,13 +40,16 @@ class IncidentEnded(LedgerRecord, frozen=True, kw_only=True):
 
 
 class CertificateInIncident(LedgerRecord, frozen=True, kw_only=True):
-    """A certificate is part of an incident. `is_denied`: every node refuses it from now on."""
+    """A certificate is part of an incident. `is_denied`: every node refuses it from now on. `is_key_compromised`: because
+    somebody else may hold its key.
+    """
 
     charger_id: str
     certificate_id: str
     incident_id: str
     is_denied: bool
     began_at: datetime
+    is_key_compromised: bool = False
 
 
 class CertificateDenialLifted(LedgerRecord, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from bfactors import command as c
 from bfactors import evidence as v
 from bfactors.charger import outgoing, plan
 from bfactors.charger.incident import target_state
+from bfactors.charger.revoke import compromised_keys
 from bfactors.charger.state import CertificateRecord
 from bfactors.effect import IssueCertificate, RevokeCertificate
 from bfactors.fleet import decide as fleet
@@ -20,6 +22,7 @@ from bfactors.incident import Incident, Selector, Subject, has_turn, selects
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.test_first_contact import allowing, arrived
+from tests.core.test_revocation import active_with
 from tests.core.world import ARN, World, fleet_facts
 
 OPENED = pki.BEGIN + timedelta(days=20)
@@ -275,6 +278,53 @@ def test_lifted_what_a_second_incident_only_wants_replaced_is_let_in_and_replace
     assert outgoing.admission(world.charger).credentials[0].state == "active"
     assert not effects(world, RevokeCertificate)
     assert target_state(certificate(world, active)) == "replacing"
+
+
+def compromising(percent: int = 100, **criteria: object) -> Incident:
+    return replace(incident(percent, **criteria), revocation_reason="key_compromise")
+
+
+def test_no_certificate_is_made_for_a_key_that_an_incident_calls_compromised_whatever_its_stage() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    world, active = active_with(key)
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    struck(world, compromising(none_yet))
+    assert not effects(world, RevokeCertificate)
+    world.connect(2)
+    world.request()
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    assert not effects(world, IssueCertificate)
+    assert world.names()[-2:] == ["CSRRefused", "CertificateJobFailed"]
+    struck(world, replace(compromising(none_yet), state="ended", is_lifted=True))
+    assert not certificate(world, active).is_key_compromised, "it was a mistake"
+
+
+def test_what_is_asked_of_the_ca_for_such_a_key_is_wanted_no_more() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    world, _ = active_with(key)
+    world.request("renew")
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1", key=key))
+    assert effects(world, IssueCertificate)
+    none_yet = next(one for one in range(1, 100) if not has_turn(incident(one), "CP-1"))
+    struck(world, compromising(none_yet))
+    assert not effects(world, IssueCertificate)
+
+
+def test_nor_for_the_key_of_a_factory_leaf_that_only_its_issuer_can_revoke() -> None:
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    arrived(world)
+    [adopted] = world.charger.certificates.values()
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, compromising(certificate_ids=(adopted.certificate_id,)))
+    assert compromised_keys(world.charger) == {adopted.spki_sha256}
+    refused_in_general = replace(incident(), incident_id="incident-2")
+    other = World(fleet_facts(*allowing()), security_profile=3)
+    arrived(other)
+    other.now = OPENED + timedelta(hours=1)
+    struck(other, replace(refused_in_general, selector=selector(families=("acme-one",))))
+    assert compromised_keys(other.charger) == frozenset()
 
 
 def test_a_leaf_of_the_factory_that_an_incident_refuses_is_deactivated() -> None:
