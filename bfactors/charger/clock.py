@@ -96,13 +96,11 @@ def _overdue(draft: Draft, job: JobState, code: str, message: str) -> None:
 
 
 def _certificate_due(draft: Draft, certificate: CertificateRecord) -> None:
-    if not certificate.is_usable:
-        return
     now = draft.now
-    if certificate.not_after <= now:
+    if certificate.may_expire and certificate.not_after <= now:
         draft.record(e.CertificateExpired(certificate_id=certificate.certificate_id))
         return
-    if certificate.state != "active":
+    if not certificate.is_usable or certificate.state != "active":
         return
     policy = draft.policy(certificate.purpose)
     _escalate(draft, certificate, policy)
@@ -251,10 +249,9 @@ def _moments(state: ChargerState, facts: FleetFacts, now: datetime) -> Iterator[
         overdue_at = revocation.unpublished_at(state, facts, certificate, now)
         if overdue_at is not None:
             yield overdue_at
-        if not certificate.is_usable:
-            continue
-        yield certificate.not_after
-        if certificate.state != "active":
+        if certificate.may_expire:
+            yield certificate.not_after
+        if not certificate.is_usable or certificate.state != "active":
             continue
         policy = policy_of(state, facts, certificate.purpose, now)
         yield from _own_renewal_moments(state, facts, certificate, policy, now)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import key_rotation, operator_call
+from bfactors.charger import approval, key_rotation, operator_call
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.identity import serial_number_problem
@@ -196,6 +196,9 @@ def _leave(draft: Draft, job_id: str, action: str, reason: str) -> None:
             draft.record(e.CertificateJobCancelled(job_id=job.job_id, reason=f"the unit has left: {reason}"))
     for instruction in list(draft.state.instructions.values()):
         draft.settle(instruction, "withdrawn", "the unit has left")
+    for asked in list(state.approvals.values()):
+        if asked.state == "open" and not asked.job_id:
+            approval.end(draft, asked, "stale", "it was about a unit that has left")
     if draft.state.session is not None:
         session_id = draft.state.session.session_id
         draft.record(

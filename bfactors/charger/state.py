@@ -146,6 +146,11 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_key_lost or self.revocation_reason in URGENT_REASONS
 
     @property
+    def may_expire(self) -> bool:
+        """Whether its end is yet to come: an incident that refuses it does not stop the clock."""
+        return self.state in ("issued", "installed", "active") and self.revocation_requested_at is None
+
+    @property
     def is_usable(self) -> bool:
         """Neither ended nor refused by an incident nor about to be revoked."""
         is_going = self.is_denied or self.revocation_requested_at is not None

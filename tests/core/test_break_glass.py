@@ -12,6 +12,7 @@ from bfactors.charger.break_glass import MOST_OPEN
 from bfactors.charger.decide import ChargerCommand, Decision
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import Reboot
+from tests.core import test_departure as departure
 from tests.core.ledger import Partition, asked
 from tests.core.test_charger_expired import expired
 from tests.core.world import World, fleet_facts
@@ -200,3 +201,15 @@ def test_the_fold_answers_with_the_approval_and_keeps_the_end_of_a_stale_one() -
     assert partition.answers[-1].refusal is not None
     assert [row.state for row in late.approvals] == ["stale"]
     partition.check_chain()
+
+
+@pytest.mark.parametrize("leave", [departure.decommission, departure.replace])
+def test_what_was_asked_for_one_unit_is_not_done_to_the_next(leave: Any) -> None:
+    world = in_two(expired()[0])
+    held = say(world, admission(world))
+    leave(world)
+    assert held.held_by is not None
+    assert world.charger.approvals[held.held_by].state == "stale"
+    refused = decide(world, held).refusal
+    assert refused is not None
+    assert world.charger.expired_admission is None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import evidence as v
-from bfactors.charger import outgoing, plan
+from bfactors.charger import clock, outgoing, plan
 from bfactors.charger.incident import target_state
 from bfactors.charger.revoke import compromised_keys
 from bfactors.charger.state import CertificateRecord
@@ -231,6 +231,17 @@ def test_a_pause_holds_further_steps_and_lets_nobody_in() -> None:
     struck(world, replace(incident(), state="paused"))
     assert target_state(certificate(world, active)) == "denied"
     assert not effects(world, RevokeCertificate)
+
+
+def test_what_is_refused_and_not_revoked_in_its_time_is_over_with_its_date() -> None:
+    world, active = enrolled()
+    struck(world, replace(incident(), state="paused"))
+    world.now = active.not_after - timedelta(hours=1)
+    world.wait(seconds=0)
+    assert clock.next_due(world.charger, world.facts, world.now) == active.not_after
+    world.wait(hours=1)
+    assert certificate(world, active).state == "expired"
+    assert target_state(certificate(world, active)) == "ended"
 
 
 def test_lifted_what_was_only_refused_is_let_in_again() -> None:
