@@ -28,7 +28,7 @@ from bfactors.identity_rule import (
     verify_with,
 )
 from bfactors.path import PathCheck, TrustSet
-from bfactors.x509 import certificate_of
+from bfactors.x509 import certificate_of, fingerprint_sha256
 from tests.core.x509_maker import NOW, Authority
 
 PEPPER = b"pepper"
@@ -129,6 +129,8 @@ def test_who_is_who_they_say_they_are_is_admitted() -> None:
         (BASIC, {"record": {"keys": ()}}, "401 basic-password-wrong"),
         (BASIC, {"record": {"keys": (key(pepper_id="unknown"),)}}, "401 basic-password-wrong"),
         (BASIC, {"record": {"keys": (key(b"x"), key(b"y"), key(b"z"), key(generation=4))}}, "profile 2"),
+        (BASIC, {"password": b"x" * 256, "record": {"keys": (key(b"x" * 256),)}}, "profile 2"),
+        (BASIC, {"password": b"x", "record": {"keys": (key(b"x"),)}}, "profile 2"),
         (BASIC, {"password": b"x" * 257, "record": {"keys": (key(b"x" * 257),)}}, "401 basic-password-wrong"),
         (BASIC, {"password": b"", "record": {"keys": (key(b""),)}}, "401 basic-password-wrong"),
         (MUTUAL, {"record": {"credentials": ()}}, "403 credential-unknown"),
@@ -175,6 +177,22 @@ def test_the_state_of_a_known_leaf_decides(
     state: CredentialState, until: datetime | None, expected: str
 ) -> None:
     assert outcome(MUTUAL, record={"credentials": (credential(state, until),)}) == expected
+
+
+@pytest.mark.parametrize("state", ["revoked", "inactive", "rejected", "superseded"])
+def test_who_forgives_that_a_leaf_has_expired_forgives_nothing_else(state: CredentialState) -> None:
+    record = {"credentials": (credential(state, None),)}
+    assert outcome(MUTUAL, forgive_expired_leaf=True, record=record) == f"403 credential-{state}"
+    late = LEAF.certificate.not_valid_after_utc + timedelta(days=1)
+    assert outcome(MUTUAL, forgive_expired_leaf=True, record=record, now=late) == f"403 credential-{state}"
+
+
+def test_a_listed_leaf_that_is_no_certificate_is_refused_as_malformed() -> None:
+    rubbish = PresentedCredential(b"rubbish")
+    listed = msgspec.structs.replace(credential("active"), fingerprint_sha256=fingerprint_sha256(b"rubbish"))
+    assert (
+        outcome(MUTUAL, credential=rubbish, record={"credentials": (listed,)}) == "403 credential-malformed"
+    )
 
 
 def test_a_superseded_leaf_within_its_grace_is_flagged() -> None:

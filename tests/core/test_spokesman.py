@@ -1,6 +1,7 @@
 """A local controller that speaks for chargers: admitted where it is listed, and never taken for the charger itself."""
 
 from datetime import timedelta
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,9 +9,23 @@ import pytest
 from bfactors import command as c
 from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.admission import AdmissionRefused, PresentedCredential, Speaker, spoken_for_flag
+from bfactors.admission import (
+    AdmissionRefused,
+    CredentialState,
+    PresentedCredential,
+    Speaker,
+    spoken_for_flag,
+)
 from bfactors.charger import inventory, outgoing
-from bfactors.identity_rule import Admitted, Upgrade, admit, boot_serial_problem, cut_problem
+from bfactors.identity_rule import (
+    Admitted,
+    Upgrade,
+    admit,
+    boot_serial_problem,
+    cut_problem,
+    ended_in,
+    ended_problem,
+)
 from bfactors.path import TrustSet
 from bfactors.refusal import Refusal
 from tests.core.test_identity_rule import MUTUAL, RECORD, ROOT
@@ -58,6 +73,46 @@ def test_a_controllers_certificate_is_checked_as_any_other() -> None:
     assert isinstance(outcome(COMES, now=expired, forgive_expired_leaf=True), str), (
         "nobody forgives a controller"
     )
+
+
+def test_only_the_listed_leaf_speaks_and_no_other_of_its_ca() -> None:
+    other = ROOT.leaf("depot-controller")
+    assert outcome(COMES, credential=PresentedCredential(other.der)) == "credential-unknown"
+    elsewhere = frozenset({other.fingerprint})
+    assert (
+        outcome(COMES, credential=PresentedCredential(other.der), controllers=elsewhere) == "not-spoken-for"
+    )
+
+
+@pytest.mark.parametrize("state", ["revoked", "inactive", "rejected"])
+def test_a_controller_whose_leaf_has_ended_as_another_chargers_speaks_for_nobody(state: str) -> None:
+    assert outcome(COMES, ended={CONTROLLER.fingerprint: state}) == f"credential-{state}"
+    assert isinstance(outcome(COMES, ended={"0" * 64: state}), Admitted)
+
+
+def test_a_chargers_own_leaf_is_its_own_even_where_it_is_listed_as_a_controllers() -> None:
+    [own] = RECORD.credentials
+    listed = (Speaker("lc-1", own.fingerprint_sha256),)
+    as_both = msgspec.structs.replace(RECORD, spoken_for_by=listed)
+    itself = outcome(MUTUAL, record=as_both, controllers=frozenset({own.fingerprint_sha256}))
+    assert isinstance(itself, Admitted)
+    assert (itself.security_profile, itself.flags) == (3, ())
+    low = msgspec.structs.replace(as_both, allowed_profiles=(2,))
+    controllers = frozenset({own.fingerprint_sha256})
+    assert outcome(MUTUAL, record=low, controllers=controllers) == "profile-not-allowed"
+    revoked = msgspec.structs.replace(as_both, credentials=(msgspec.structs.replace(own, state="revoked"),))
+    assert outcome(MUTUAL, record=revoked) == "credential-revoked"
+    other_name = msgspec.structs.replace(as_both, expected_common_name="SN-2")
+    assert outcome(MUTUAL, record=other_name) == "common-name-mismatch"
+
+
+def test_what_has_ended_is_told_and_what_is_replaced_or_expired_is_not() -> None:
+    [own] = RECORD.credentials
+    states = get_args(CredentialState)
+    listed = tuple(msgspec.structs.replace(own, fingerprint_sha256=name, state=name) for name in states)
+    ended = ended_in(msgspec.structs.replace(RECORD, credentials=listed))
+    assert ended == {name: name for name in ("revoked", "inactive", "rejected")}
+    assert ended_problem("revoked").code == "credential-revoked"
 
 
 def test_a_refused_charger_is_refused_to_its_controller_too() -> None:
