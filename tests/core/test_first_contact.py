@@ -75,6 +75,7 @@ def test_nobody_else_is() -> None:
     assert outcome(factory_anchors=()) == "credential-unknown"
     assert outcome(OURS.leaf("SN-1")) == "credential-unknown", "our own CA made it and nobody knows it"
     assert outcome(OTHER.leaf("SN-1")) == "credential-unknown", "another family's factory"
+    assert outcome(FACTORY.leaf("SN-1", "Acme Works")) == f"3 {FACTORY_FLAG}", "a factory knows no depot"
     assert outcome(FACTORY.leaf("SN-2")) == "common-name-mismatch"
     assert outcome(FACTORY.leaf("depot-1-bay-1")) == "common-name-mismatch", "a factory knows no bay"
     assert outcome(allowed_profiles=(2,)) == "profile-not-allowed"

@@ -15,6 +15,7 @@ from bfactors.fleet import clock
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.approval import KINDS, MOST_OPEN
 from bfactors.fleet.state import FleetState
+from bfactors.incident import Selector
 from bfactors.policy import effective
 from bfactors.x509 import parse_certificate
 from tests.core import pki
@@ -133,24 +134,25 @@ def test_an_approval_given_twice_or_late_or_never_does_nothing_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actor", "verdict", "changes", "code"),
+    ("actor", "verdict", "changes", "code", "status"),
     [
-        (ADA, "approve", {}, "own-approval"),
-        (ADA, "reject", {}, "own-approval"),
-        (BEN, "withdraw", {}, "not-author"),
-        (BEN, "approve", {"content_hash": "0" * 64}, "content-changed"),
-        (BEN, "reject", {"content_hash": "0" * 64}, "content-changed"),
-        (BEN, "approve", {"approval_id": "none"}, "unknown-approval"),
+        (ADA, "approve", {}, "own-approval", 403),
+        (ADA, "reject", {}, "own-approval", 403),
+        (BEN, "withdraw", {}, "not-author", 403),
+        (BEN, "approve", {"content_hash": "0" * 64}, "content-changed", 409),
+        (BEN, "reject", {"content_hash": "0" * 64}, "content-changed", 409),
+        (ADA, "withdraw", {"content_hash": "0" * 64}, "content-changed", 409),
+        (BEN, "approve", {"approval_id": "none"}, "unknown-approval", 404),
     ],
 )
 def test_who_may_not_decide_is_told_why_and_changes_nothing(
-    actor: str, verdict: str, changes: dict[str, Any], code: str
+    actor: str, verdict: str, changes: dict[str, Any], code: str, status: int
 ) -> None:
     system = Fleet()
     shown = system.say(WANTED).result
     refused = system.decide(shown, actor, verdict, **changes)
     assert refused.refusal is not None
-    assert (refused.refusal.code, refused.events) == (code, ())
+    assert (refused.refusal.code, refused.refusal.status, refused.events) == (code, status, ())
     assert system.state.approvals[shown["approval_id"]].state == "open"
 
 
@@ -164,9 +166,45 @@ def test_what_is_not_given_is_never_carried_out(actor: str, verdict: str, state:
     assert ended.result["state"] == state
     again = system.decide(shown)
     assert again.refusal is not None
-    assert again.refusal.code == "approval-ended"
+    assert (again.refusal.code, again.refusal.status) == ("approval-ended", 409)
+    assert again.refusal.message == f"the approval is {state}"
     assert system.validity_days == 180
     assert system.say(WANTED).result["approval_id"] != shown["approval_id"]
+
+
+def test_what_is_too_long_to_be_read_is_not_asked_for() -> None:
+    system = Fleet()
+    named = tuple(f"{number:064x}" for number in range(500))
+    long = Selector(
+        purpose="charging_station",
+        certificate_ids=named,
+        spki_sha256=named,
+        issuing_ca_ids=named,
+        families=named,
+    )
+    refused = system.say(
+        c.OpenIncident(
+            incident_id="i1",
+            name="many",
+            reason="keys",
+            mode="revoke",
+            revocation_reason="superseded",
+            selector=long,
+            percent=100,
+        )
+    )
+    assert refused.refusal is not None
+    assert (refused.refusal.code, refused.events) == ("too-large", ())
+    assert not system.state.approvals
+
+
+def test_what_a_bundle_is_noted_for_is_why_it_is_asked_for() -> None:
+    system = Fleet()
+    bundle = c.CreateTrustAnchorBundle(
+        bundle_id="b1", purpose="backend_server", anchors_pem=(pki.ca().root_pem,), note="next year's root"
+    )
+    assert system.say(bundle).result["reason"] == "next year's root"
+    assert system.say(WANTED).result["reason"] == "because"
 
 
 def test_what_was_written_against_another_state_is_stale() -> None:
