@@ -4,7 +4,7 @@ A charger trusts a server certificate when its confirmed bundle holds the anchor
 it cannot connect, so nothing can be sent to it any more. Source: A00.FR.510; peers' outages (facts/peers.md, 2.28 and 3.20).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from bfactors.x509 import Certificate, issuer_within, parse_certificates
 FIRST_TLS_PROFILE = 2
 """Chargers below it see no server certificate, so none can strand them."""
 
+_Alike = tuple[str, str, bool, str]
 _RUNGS = {"accepted": 0, "used": 1, "listed": 2}
 _NAMED = 5
 _FINGERPRINT_CHARS = 64
@@ -57,10 +58,15 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holders(msgspec.Struct, frozen=True, kw_only=True):
-    """Chargers of one family and cohort by how surely they hold an anchor. `examples`: some of those that do not at all."""
+    """Chargers for which one policy holds, by how surely they hold an anchor. `examples`: some of those that do not at all.
+
+    They are of one family and cohort, and list their certificates or cannot; or the one charger that is named.
+    """
 
     family: str
     cohort: str
+    cannot_list: bool = False
+    charger_id: str = ""
     by_rung: Mapping[str | None, int]
     examples: tuple[str, ...] = ()
 
@@ -146,43 +152,53 @@ def covering(history: Iterable[Bundle], chain: Sequence[Certificate]) -> tuple[s
 
 
 def holders_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Holders, ...]:
-    """From the reader's rows of `family, cohort, rung, count, examples`."""
-    groups: dict[tuple[str, str], dict[str | None, int]] = {}
-    examples: dict[tuple[str, str], tuple[str, ...]] = {}
+    """From the reader's rows of `family, cohort, cannot_list, apart, rung, count, examples`."""
+    groups: dict[_Alike, dict[str | None, int]] = {}
+    examples: dict[_Alike, tuple[str, ...]] = {}
     for row in rows:
-        key = (row["family"], row["cohort"])
+        key = (row["family"], row["cohort"], row["cannot_list"], row["apart"] or "")
         groups.setdefault(key, {})[row["rung"]] = row["count"]
         if row["rung"] is None:
             examples[key] = tuple(row["examples"])
     return tuple(
-        Holders(family=family, cohort=cohort, by_rung=by_rung, examples=examples.get((family, cohort), ()))
-        for (family, cohort), by_rung in sorted(groups.items())
+        Holders(
+            family=key[0],
+            cohort=key[1],
+            cannot_list=key[2],
+            charger_id=key[3],
+            by_rung=by_rung,
+            examples=examples.get(key, ()),
+        )
+        for key, by_rung in sorted(groups.items())
     )
 
 
 def forecast(
-    holders: Iterable[Holders], counts: Mapping[tuple[str, str], str], bundles: tuple[str, ...]
+    holders: Iterable[Holders], lowest_rung: Callable[[Holders], str], bundles: tuple[str, ...]
 ) -> Forecast:
-    """`counts`: by family and cohort, the lowest rung that policy lets count; `listed` where it says nothing."""
-    groups = []
-    total = 0
+    """`lowest_rung`: the lowest that policy lets count for these chargers."""
+    told: dict[tuple[str, str], Stranded] = {}
     for group in holders:
-        lowest = _RUNGS[counts.get((group.family, group.cohort), "listed")]
+        lowest = _RUNGS[lowest_rung(group)]
         everybody = sum(group.by_rung.values())
         trusting = sum(n for rung, n in group.by_rung.items() if rung is not None and _RUNGS[rung] >= lowest)
-        total += everybody
-        if trusting < everybody:
-            groups.append(
-                Stranded(
-                    family=group.family,
-                    cohort=group.cohort,
-                    total=everybody,
-                    stranded=everybody - trusting,
-                    examples=group.examples,
-                )
-            )
+        key = (group.family, group.cohort)
+        before = told.get(key) or Stranded(
+            family=group.family, cohort=group.cohort, total=0, stranded=0, examples=()
+        )
+        told[key] = Stranded(
+            family=group.family,
+            cohort=group.cohort,
+            total=before.total + everybody,
+            stranded=before.stranded + everybody - trusting,
+            examples=(*before.examples, *group.examples)[:_NAMED],
+        )
+    stranded = tuple(group for group in told.values() if group.stranded)
     return Forecast(
-        total=total, stranded=sum(group.stranded for group in groups), groups=tuple(groups), bundles=bundles
+        total=sum(group.total for group in told.values()),
+        stranded=sum(group.stranded for group in stranded),
+        groups=stranded,
+        bundles=bundles,
     )
 
 

@@ -90,6 +90,12 @@ def touching(waivers: Waivers, *, charger_id: str, cohort: str) -> list[Waiver]:
     ]
 
 
+def chargers_named(waivers: Waivers) -> tuple[str, ...]:
+    """The chargers that something is waived for alone."""
+    subjects = (parse_subject(text) for text in sorted(waivers))
+    return tuple(subject[1] for subject in subjects if subject is not None and subject[0] == CHARGER)
+
+
 def waived(
     waivers: Waivers, *, charger_id: str, cohort: str, purpose: str, now: datetime
 ) -> tuple[PolicyOverride, ...]:

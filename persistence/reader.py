@@ -447,15 +447,22 @@ class LedgerReader:
             return [dict(row) for row in await self._pool.fetch(_SQL["active_ending_in"], purpose, *columns)]
 
     async def anchor_holders(
-        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+        self,
+        purpose: str,
+        bundle_ids: Sequence[str],
+        *,
+        from_profile: int,
+        apart: Sequence[str] = (),
+        examples: int = 5,
     ) -> Sequence[Mapping[str, Any]]:
-        """Rows of `family, cohort, rung, count, examples`: chargers by how surely they hold one of these bundles.
+        """Rows of `family, cohort, cannot_list, apart, rung, count, examples`: chargers by how surely they hold a bundle.
 
-        `rung` None: they do not. Only chargers from this security profile up. Reads every charger's row.
+        `rung` None: none of these. Each charger of `apart` is a row of its own, which names it. Only chargers from
+        this security profile up. Reads every charger's row.
         """
         async with unavailable_when_lost():
             rows = await self._pool.fetch(
-                _SQL["anchor_holders"], purpose, list(bundle_ids), from_profile, examples
+                _SQL["anchor_holders"], purpose, list(bundle_ids), from_profile, examples, list(apart)
             )
         return [dict(row) for row in rows]
 

@@ -240,7 +240,7 @@ def _due_reason(facts: FleetFacts, certificate: CertificateRecord) -> str:
 
 
 def _is_managed(state: ChargerState, facts: FleetFacts, name: str) -> bool:
-    """Whether renewals are ours to start."""
+    """Whether renewals are ours to start. The mode is among what no waiver can set: what is owed hangs on no time."""
     policy = effective(facts.policies, purpose=name, family=state.family, cohort=state.cohort)
     return policy.mode != TRACKED_ONLY
 

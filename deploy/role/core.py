@@ -96,7 +96,7 @@ class CoreRole:
         self.health = CoreHealth(self.database.reader, self.ca, self.runtime.clock)
         self.secrets = CoreSecrets(self.nats.connection, self.database.secrets)
         self.separation = FirmwareSeparation(self.database.reader)
-        self.server_trust = ServerTrust(self.database.reader)
+        self.server_trust = ServerTrust(self.database.reader, self.runtime.clock)
         self.desk = CertificateDesk(
             self.nats.connection,
             self.runtime.clock,

@@ -259,7 +259,13 @@ class Reader(Protocol):
 
     async def aggregate(self, partition: int, key: str) -> AggregateRow | None: ...
     async def anchor_holders(
-        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+        self,
+        purpose: str,
+        bundle_ids: Sequence[str],
+        *,
+        from_profile: int,
+        apart: Sequence[str] = (),
+        examples: int = 5,
     ) -> Sequence[Mapping[str, Any]]: ...
     async def authority_load(self, arns: Sequence[str], now: datetime) -> Sequence[Mapping[str, Any]]: ...
     async def authority_holders(

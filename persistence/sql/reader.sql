@@ -400,13 +400,17 @@ SELECT number, owner, epoch, lease_until > clock_timestamp() AS live, sequence, 
 
 -- name: anchor_holders
 -- Chargers that meet us over TLS, by how surely they hold a bundle of $1 that is among $2. Reads every charger's body.
-SELECT family, cohort, rung, count(*) AS count, (array_agg(charger_id ORDER BY charger_id))[1:$4::int] AS examples
-  FROM (SELECT charger_id, family, cohort,
-               (SELECT held ->> 'rung'
-                  FROM json_array_elements(convert_from(doc, 'UTF8')::json -> 'trust_anchors') AS held
+-- Those among $5 are each a group of its own, for what policy says of them alone.
+SELECT family, cohort, cannot_list, apart, rung, count(*) AS count,
+       (array_agg(charger_id ORDER BY charger_id))[1:$4::int] AS examples
+  FROM (SELECT charger_id, family, cohort, CASE WHEN charger_id = ANY ($5::text[]) THEN charger_id END AS apart,
+               coalesce((body -> 'capabilities' ->> 'cannot_list')::boolean, false) AS cannot_list,
+               (SELECT held ->> 'rung' FROM json_array_elements(body -> 'trust_anchors') AS held
                  WHERE held ->> 'purpose' = $1 AND held ->> 'bundle_id' = ANY ($2::text[]) LIMIT 1) AS rung
-          FROM charger WHERE NOT decommissioned AND security_profile >= $3::smallint) AS each
- GROUP BY family, cohort, rung ORDER BY family, cohort, rung NULLS FIRST;
+          FROM (SELECT charger_id, family, cohort, convert_from(doc, 'UTF8')::json AS body
+                  FROM charger WHERE NOT decommissioned AND security_profile >= $3::smallint) AS read) AS each
+ GROUP BY family, cohort, cannot_list, apart, rung
+ ORDER BY family, cohort, cannot_list, apart NULLS FIRST, rung NULLS FIRST;
 
 -- name: incident_forecast
 -- By family, cohort and state, the certificates a selector chooses; `locked_out`: of chargers that have no other in use.

@@ -522,6 +522,26 @@ async def test_chargers_are_counted_by_how_surely_they_hold_one_of_the_bundles(
     assert {r["rung"] for r in nobody} == {None}
 
 
+async def test_those_a_policy_may_speak_of_alone_are_counted_alone(
+    reader: LedgerReader, postgres_ledger_store: PostgresLedgerStore
+) -> None:
+    mute = json.dumps({"trust_anchors": [], "capabilities": {"cannot_list": True}}).encode()
+    rows = [
+        confirmed("a", family="F1"),
+        confirmed("b", ("backend_server", "b1", "accepted"), family="F1"),
+        confirmed("c", ("backend_server", "b1", "accepted"), family="F1"),
+        charger("d", doc=mute, family="F1"),
+    ]
+    await put(postgres_ledger_store, chargers=rows)
+    found = await reader.anchor_holders("backend_server", ["b1"], from_profile=2, apart=["c", "elsewhere"])
+    assert [(r["cannot_list"], r["apart"], r["rung"], r["count"], r["examples"]) for r in found] == [
+        (False, None, None, 1, ["a"]),
+        (False, None, "accepted", 1, ["b"]),
+        (False, "c", "accepted", 1, ["c"]),
+        (True, None, None, 1, ["d"]),
+    ]
+
+
 # ---------------------------------------------------------------- authorization keys
 
 

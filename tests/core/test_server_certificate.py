@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,6 @@ from bfactors.x509 import parse_certificates
 from tests.core.x509_maker import NOW, Authority
 
 OLD, NEW = Authority.root("Old root"), Authority.root("New root")
-LISTED: dict[tuple[str, str], str] = {}
 
 
 def chain(root: Authority = OLD, **fields: object):  # type: ignore[no-untyped-def]
@@ -65,7 +65,7 @@ def anchor(root: Authority) -> Anchor:
 
 def fleet(total: int, stranded: int, known: tuple[str, ...] = ("bundle-1",)) -> Forecast:
     holders = [Holders(family="f", cohort="c", by_rung={"listed": total - stranded, None: stranded})]
-    return forecast(holders, LISTED, known)
+    return forecast(holders, lambda _: "listed", known)
 
 
 # ---------------------------------------------------------------- which bundles verify a chain
@@ -98,14 +98,36 @@ def test_a_chain_that_brings_its_root_along_is_covered_by_it() -> None:
 # ---------------------------------------------------------------- who would be stranded
 
 
+def row(family: str, rung: str | None, count: int, *examples: str, **more: Any) -> dict[str, Any]:
+    plain = {"cannot_list": False, "apart": None, "cohort": "x"}
+    return plain | {"family": family, "rung": rung, "count": count, "examples": list(examples)} | more
+
+
+def test_groups_with_policies_of_their_own_are_told_as_one() -> None:
+    rows = [
+        row("a", "accepted", 3, "CP-1"),
+        row("a", "accepted", 4, "CP-4", cannot_list=True),
+        row("a", "accepted", 1, "CP-8", apart="CP-8"),
+        row("a", None, 1, "CP-9", apart="CP-9"),
+    ]
+
+    def lowest(each: Holders) -> str:
+        return "accepted" if each.cannot_list or each.charger_id else "listed"
+
+    (group,) = forecast(holders_of(rows), lowest, ()).groups
+    assert (group.total, group.stranded, group.examples) == (9, 4, ("CP-9",))
+
+
 def test_chargers_are_stranded_below_the_rung_that_policy_lets_count_for_them() -> None:
     rows = [
-        {"family": "a", "cohort": "x", "rung": None, "count": 2, "examples": ["CP-1", "CP-2"]},
-        {"family": "a", "cohort": "x", "rung": "accepted", "count": 3, "examples": ["CP-3"]},
-        {"family": "a", "cohort": "x", "rung": "listed", "count": 5, "examples": ["CP-6"]},
-        {"family": "b", "cohort": "x", "rung": "accepted", "count": 7, "examples": ["CP-9"]},
+        row("a", None, 2, "CP-1", "CP-2"),
+        row("a", "accepted", 3, "CP-3"),
+        row("a", "listed", 5, "CP-6"),
+        row("b", "accepted", 7, "CP-9"),
     ]
-    said = forecast(holders_of(rows), {("b", "x"): "accepted"}, ("bundle-1",))
+    said = forecast(
+        holders_of(rows), lambda each: "accepted" if each.family == "b" else "listed", ("bundle-1",)
+    )
     assert (said.total, said.stranded) == (17, 5)
     (group,) = said.groups
     assert (group.family, group.total, group.stranded, group.examples) == ("a", 10, 5, ("CP-1", "CP-2"))
@@ -124,10 +146,10 @@ def test_nobody_is_counted_twice_or_left_out_and_a_lower_rung_strands_no_more(
     groups: dict[tuple[str, str], dict[str | None, int]], rung: str
 ) -> None:
     holders = [Holders(family=f, cohort=c, by_rung=by_rung) for (f, c), by_rung in groups.items()]
-    said = forecast(holders, dict.fromkeys(groups, rung), ())
+    said = forecast(holders, lambda _: rung, ())
     assert said.total == sum(sum(by_rung.values()) for by_rung in groups.values())
     assert said.stranded == sum(group.stranded for group in said.groups) <= said.total
-    assert said.stranded <= forecast(holders, LISTED, ()).stranded
+    assert said.stranded <= forecast(holders, lambda _: "listed", ()).stranded
     assert said.stranded >= sum(by_rung.get(None, 0) for by_rung in groups.values())
 
 
@@ -180,7 +202,7 @@ def test_the_first_certificate_needs_no_gate() -> None:
 
 def test_the_refusal_names_the_worst_groups() -> None:
     holders = [Holders(family=f"f{n}", cohort="c", by_rung={None: n + 1}) for n in range(7)]
-    problem = switch_problem([shown(OLD)], shown(NEW), forecast(holders, LISTED, ("b",)), NOW)
+    problem = switch_problem([shown(OLD)], shown(NEW), forecast(holders, lambda _: "listed", ("b",)), NOW)
     assert problem is not None
     assert "28 of 28 chargers" in problem.message
     assert "f6/c: 7, f5/c: 6" in problem.message

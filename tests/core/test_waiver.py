@@ -427,6 +427,7 @@ def test_an_exemption_holds_for_its_charger_its_purpose_and_its_time() -> None:
 def test_rules_are_policy_fields_or_exemptions_and_what_governs_waivers_is_neither() -> None:
     assert set(EXEMPTIONS) <= set(RULES)
     assert not {"approvals_needed", "approval_valid_hours", "waiver_longest_days"} & set(RULES)
+    assert "mode" not in RULES, "what is owed to CAs and clocks is derived without a time (charger.outgoing)"
     assert set(RULES) - set(EXEMPTIONS) <= set(Policy.__struct_fields__)
 
 

@@ -615,22 +615,40 @@ class StoreReader:
         return [{"family": f, "cohort": c, "count": n} for (f, c), n in groups.most_common()]
 
     async def anchor_holders(
-        self, purpose: str, bundle_ids: Sequence[str], *, from_profile: int, examples: int = 5
+        self,
+        purpose: str,
+        bundle_ids: Sequence[str],
+        *,
+        from_profile: int,
+        apart: Sequence[str] = (),
+        examples: int = 5,
     ) -> Any:
         self._check()
-        groups: dict[tuple[str, str, str], list[str]] = {}
+        groups: dict[tuple[str, str, bool, str, str], list[str]] = {}
         for charger_id, row in sorted(self._store.chargers.items()):
             if row.decommissioned or row.security_profile < from_profile:
                 continue
+            doc = json.loads(row.doc)
             held = [
                 each["rung"]
-                for each in json.loads(row.doc)["trust_anchors"]
+                for each in doc["trust_anchors"]
                 if each["purpose"] == purpose and each["bundle_id"] in bundle_ids
             ]
-            groups.setdefault((row.family, row.cohort, held[0] if held else ""), []).append(charger_id)
+            cannot_list = bool(doc["capabilities"]["cannot_list"])
+            alone = charger_id if charger_id in apart else ""
+            key = (row.family, row.cohort, cannot_list, alone, held[0] if held else "")
+            groups.setdefault(key, []).append(charger_id)
         return [
-            {"family": f, "cohort": c, "rung": rung or None, "count": len(ids), "examples": ids[:examples]}
-            for (f, c, rung), ids in sorted(groups.items())
+            {
+                "family": family,
+                "cohort": cohort,
+                "cannot_list": cannot_list,
+                "apart": alone or None,
+                "rung": rung or None,
+                "count": len(ids),
+                "examples": ids[:examples],
+            }
+            for (family, cohort, cannot_list, alone, rung), ids in sorted(groups.items())
         ]
 
     async def active_ending_in(self, purpose: str, spans: Any) -> Any:
@@ -753,7 +771,7 @@ class AdminWorld:
             exposition=self.metrics.exposition,
             readiness=lambda: self.readiness,
             statuses=lambda: self.statuses,
-            server_forecast=ServerTrust(self.reader).forecast,
+            server_forecast=ServerTrust(self.reader, self.clock).forecast,
             server_certificates=lambda: self.shown,
             last_seen=self.seen.get,
             traced_frames=lambda charger_id, trace_id: self.traced.get((charger_id, trace_id), ()),

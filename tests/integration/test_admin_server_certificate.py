@@ -1,6 +1,7 @@
 """The central system's own certificates through the API: what is shown where, and who another issuer would strand."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from bfactors.x509 import parse_certificates
 from gateways.admin.ports import ShownOnNode
 from tests.core.x509_maker import Authority
 from tests.integration.admin_world import BEGIN, AdminWorld
+from tests.integration.test_admin_waiver import granted
 
 PATH = "/api/v1/server-certificates"
 NEW = Authority.root("New root", now=BEGIN)
@@ -90,6 +92,31 @@ async def test_a_fleet_that_confirmed_the_anchor_lets_the_switch_through(world: 
     answer = (await world.ask("POST", PATH + "/forecast", {"chain_pem": server_chain(NEW)})).body
     assert (answer["allowed"], answer["total"], answer["stranded"]) == (True, 1, 0)
     assert len(answer["bundles"]) == 2  # an older bundle with the same root serves as well
+
+
+async def test_what_is_waived_for_one_charger_counts_for_it_in_the_forecast_until_it_ends(
+    world: AdminWorld,
+) -> None:
+    await world.register()
+    await world.register(charger_id="CP-2", serial_number="SN-2")
+    bundle_id = (await world.bundle([NEW.pair.pem])).body["bundle_id"]
+    for charger_id in ("CP-1", "CP-2"):
+        row = world.store.chargers[charger_id]
+        held = {
+            "purpose": "backend_server",
+            "bundle_id": bundle_id,
+            "rung": "accepted",
+            "confirmed_at": None,
+        }
+        doc = msgspec.json.encode(msgspec.json.decode(row.doc) | {"trust_anchors": [held]})
+        world.store.chargers[charger_id] = msgspec.structs.replace(row, doc=doc)
+    body = {"chain_pem": server_chain(NEW)}
+    assert (await world.ask("POST", PATH + "/forecast", body)).body["stranded"] == 2
+    await granted(world, subject="charger:CP-2", rule="confirm_rung", value="accepted")
+    (group,) = (await world.ask("POST", PATH + "/forecast", body)).body["groups"]
+    assert (group["total"], group["stranded"], group["examples"]) == (2, 1, [])
+    world.clock.at += timedelta(days=31)
+    assert (await world.ask("POST", PATH + "/forecast", body)).body["stranded"] == 2
 
 
 @pytest.mark.parametrize(
