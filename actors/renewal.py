@@ -23,6 +23,7 @@ from bfactors.effect import StartRenewal
 from bfactors.errors import NotOwner
 from bfactors.identity import partition_of
 from bfactors.ports import Clock, CommandDoor, Metrics
+from bfactors.urgency import Urgency, urgency_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ AGAIN_AFTER_S = 900.0
 ACTOR = "system:renewal"
 
 
+LOOK_AGAIN_S = 1.0
+"""How soon the CA's bucket is looked at again that has no room."""
+
+
+async def _always_room(_: str, __: Urgency) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class RenewalPorts:
     """What renewing needs of the rest of the system, time and chance included."""
@@ -45,6 +54,8 @@ class RenewalPorts:
     metrics: Metrics
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     uniform: Callable[[float, float], float] = random.uniform
+    room_s: Callable[[str, Urgency], Awaitable[float]] = _always_room
+    """In how many seconds this CA has room for an order in that hurry; 0: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +181,32 @@ class RenewalActor(Mailbox[Message]):
         heappush(self._turns, (ends_s, next(self._arrivals), effect_id))
 
     def _go_on(self) -> None:
-        """Let the next turn come, one interval from now."""
+        """Let the next turn come."""
         self._ports.metrics.gauge("bf_renewal_waiting", len(self._turns), purpose=self._purpose)
         if self._is_pacing or self.is_paused or self._patience.is_over or not self._turns:
             return
         self._is_pacing = True
-        self.spawn(self._wait(self._interval_s), lambda _: _Paced(), _Broke)
+        self.spawn(self._turn(), lambda _: _Paced(), _Broke)
+
+    async def _turn(self) -> None:
+        """One interval from now, and not while whatever is in a greater hurry uses up what the CA takes."""
+        await self._wait(self._interval_s)
+        while not (self.is_paused or self._patience.is_over):
+            effect = self._first()
+            if effect is None or not effect.authority_arn:
+                return
+            hurry = urgency_of(
+                is_incident=False, replaces_until=effect.replaces_until, now=self._ports.clock.now()
+            )
+            room_s = await self._ports.room_s(effect.authority_arn, hurry)
+            if room_s <= 0:
+                return
+            await self._wait(max(LOOK_AGAIN_S, room_s))
+
+    def _first(self) -> StartRenewal | None:
+        while self._turns and self._turns[0][2] not in self._wanted:
+            self._lined_up.discard(heappop(self._turns)[2])  # settled while it waited
+        return self._wanted[self._turns[0][2]] if self._turns else None
 
     def _start_next(self) -> None:
         while self._turns and not self.is_paused and not self._patience.is_over:

@@ -34,7 +34,7 @@ class IssueCertificate(_Effect, frozen=True, kw_only=True):
     replaces_until: datetime | None = None
     """When the certificate that this one replaces ends."""
     is_incident: bool = False
-    """It replaces one whose key is compromised."""
+    """It replaces one whose key is compromised, or that an incident is about."""
 
 
 class ReconcileIssuance(_Effect, frozen=True, kw_only=True):
@@ -80,6 +80,8 @@ class RevokeCertificate(_Effect, frozen=True, kw_only=True):
     authority_arn: str
     serial_number: str
     reason: str
+    is_incident: bool = False
+    """An incident has it revoked, for whatever reason."""
 
 
 class WatchPublication(_Effect, frozen=True, kw_only=True):
@@ -130,6 +132,8 @@ class StartRenewal(_Effect, frozen=True, kw_only=True):
     due_reason: str
     replaces_until: datetime | None = None
     """When the certificate ends: whose end is nearest has the next turn. None: an effect from before turns went by it."""
+    authority_arn: str = ""
+    """The CA that will be asked, whose calls it is to leave room for. Empty: none is known."""
 
 
 class MintKey(_Effect, frozen=True, kw_only=True):

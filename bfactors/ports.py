@@ -25,6 +25,7 @@ from bfactors.ocpp import Inbound, Outbound
 from bfactors.revocation_answer import RevocationAnswer
 from bfactors.revocation_list import RevocationList, SeenList
 from bfactors.secret import OpenedSecret, SealingKey, SecretName
+from bfactors.urgency import Urgency
 
 # ---------------------------------------------------------------- time and numbers
 
@@ -390,7 +391,9 @@ class CertificateAuthority(Protocol):
         """Ask for a certificate; returns the CA's name for it. The same order within the token's window names the same."""
         ...
 
-    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+    async def fetch(
+        self, authority_arn: str, external_ref: str, *, urgency: Urgency = Urgency.ROUTINE
+    ) -> IssuedChain:
         """The certificate once it is made, also an expired or revoked one. Raises NotReady before that."""
         ...
 
@@ -402,8 +405,13 @@ class CertificateAuthority(Protocol):
 class Revoker(Protocol):
     """The further power of a CA that can take certificates back. Callable from any lane."""
 
-    async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
-        """`serial_number` is lower hex, `reason` as the API names it. Raises AlreadyDone and the rest of `bfactors.ca`."""
+    async def revoke(
+        self, authority_arn: str, serial_number: str, reason: str, *, is_incident: bool = False
+    ) -> None:
+        """`serial_number` is lower hex, `reason` as the API names it; what an incident wants goes first.
+
+        Raises AlreadyDone and the rest of `bfactors.ca`.
+        """
         ...
 
 

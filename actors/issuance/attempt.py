@@ -157,7 +157,8 @@ class Attempt:
         delay_s = pace.first_s
         while True:
             try:
-                chain = await ports.authority.fetch(self.effect.authority_arn, external_ref)
+                urgency = urgency_of_effect(self.effect, ports.clock.now())
+                chain = await ports.authority.fetch(self.effect.authority_arn, external_ref, urgency=urgency)
             except _REPEATABLE as error:
                 if ports.clock.monotonic() - began_s >= pace.within_s:
                     await self._delayed(error.code, f"{external_ref} is not finished: {error.message}")

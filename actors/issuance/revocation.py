@@ -38,7 +38,9 @@ async def _ask(
     delay_s = 0.0
     while not is_settled():
         try:
-            await ports.revoker.revoke(effect.authority_arn, effect.serial_number, effect.reason)
+            await ports.revoker.revoke(
+                effect.authority_arn, effect.serial_number, effect.reason, is_incident=effect.is_incident
+            )
         except AlreadyDone:
             break
         except (Transient, NotReady, QuotaExhausted, NotActive) as error:

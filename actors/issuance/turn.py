@@ -16,7 +16,8 @@ def urgency_of_effect(effect: IssueCertificate | RevokeCertificate, now: datetim
         case IssueCertificate():
             return urgency_of(is_incident=effect.is_incident, replaces_until=effect.replaces_until, now=now)
         case RevokeCertificate():
-            return urgency_of(is_incident=effect.reason in URGENT_REASONS, replaces_until=None, now=now)
+            is_incident = effect.is_incident or effect.reason in URGENT_REASONS
+            return urgency_of(is_incident=is_incident, replaces_until=None, now=now)
 
 
 @dataclass(slots=True)

@@ -182,6 +182,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
                     authority_arn=certificate.issuing_ca_id,
                     serial_number=certificate.serial_number,
                     reason=certificate.revocation_reason or "unspecified",
+                    is_incident=bool(certificate.incident_id),
                 )
             )
         elif (
@@ -199,6 +200,7 @@ def effects(state: ChargerState, facts: FleetFacts) -> list[Effect]:
                     job_id=evidence_id(_renew_id(certificate)),
                     due_reason=_due_reason(facts, certificate),
                     replaces_until=certificate.not_after,
+                    authority_arn=_next_issuer(state, facts, certificate.purpose),
                 )
             )
     found += [
@@ -237,6 +239,12 @@ def _due_reason(facts: FleetFacts, certificate: CertificateRecord) -> str:
     rollover = facts.rollovers.get(certificate.purpose)
     is_left = rollover is not None and rollover.renews(certificate.issuing_ca_id, certificate.not_after)
     return "ca-rollover" if is_left else "renewal-window"
+
+
+def _next_issuer(state: ChargerState, facts: FleetFacts, name: str) -> str:
+    policy = effective(facts.policies, purpose=name, family=state.family, cohort=state.cohort)
+    issuer = facts.issuing(name, policy.authority)
+    return "" if issuer is None else issuer.arn
 
 
 def _is_managed(state: ChargerState, facts: FleetFacts, name: str) -> bool:
@@ -287,9 +295,15 @@ def _replaces_until(state: ChargerState, job: JobState) -> datetime | None:
 
 
 def _is_wanted_by_incident(state: ChargerState, job: JobState) -> bool:
+    """The certificate in use is part of one, or nothing is in use because the one that was is."""
     slot = state.slots.get(slot_of(job))
-    current = state.certificates.get(slot.current) if slot is not None and slot.current else None
-    return current is not None and bool(current.incident_id)
+    if slot is not None and slot.current is not None:
+        return bool(state.certificates[slot.current].incident_id)
+    return any(
+        certificate.incident_id and (certificate.is_denied or certificate.revocation_requested_at is not None)
+        for certificate in state.certificates.values()
+        if slot_of(certificate) == slot_of(job)
+    )
 
 
 def _reconcile(state: ChargerState, job: JobState, attempt: Attempt) -> ReconcileIssuance:

@@ -65,9 +65,7 @@ def _end_key(draft: Draft, command: c.RequestJob, compromised: CertificateRecord
     for other in list(draft.state.certificates.values()):
         if other.spki_sha256 != compromised.spki_sha256:
             continue
-        if other.is_usable or _is_good_at_ca(draft, other):
-            _request(draft, command.job_id, other, "key_compromise", "it holds the same key")
-        elif other.admit_until is not None:
+        if other.admit_until is not None:
             draft.record(
                 e.CertificateSuperseded(
                     certificate_id=other.certificate_id,
@@ -76,6 +74,8 @@ def _end_key(draft: Draft, command: c.RequestJob, compromised: CertificateRecord
                     reason="key-compromised",
                 )
             )
+        if other.is_usable or _is_good_at_ca(draft, other):
+            _request(draft, command.job_id, other, "key_compromise", "it holds the same key")
     end_jobs(draft, compromised.spki_sha256)
 
 

@@ -109,7 +109,9 @@ def start_core_actors(runtime: Runtime, owner: str, ports: CorePorts) -> EffectR
             router.notified(f"issuance/{purpose}"),
         )
         supervisor.start_child(
-            f"renewal/{purpose}", _renewal(runtime, purpose, ports), router.notified(f"renewal/{purpose}")
+            f"renewal/{purpose}",
+            _renewal(runtime, purpose, authority, ports),
+            router.notified(f"renewal/{purpose}"),
         )
         supervisor.start_child(
             f"reconciliation/{purpose}",
@@ -252,11 +254,18 @@ def _night_of(purpose: str, ports: CorePorts) -> int | None:
     return ports.reconciliation_hour_utc if spec_of(purpose).is_at_charger else None
 
 
-def _renewal(runtime: Runtime, purpose: str, ports: CorePorts) -> Callable[[Lane], RenewalActor]:
+def _renewal(
+    runtime: Runtime, purpose: str, authority: AwsPrivateCa, ports: CorePorts
+) -> Callable[[Lane], RenewalActor]:
     def make(lane: Lane) -> RenewalActor:
         return RenewalActor(
             purpose,
-            RenewalPorts(commands=ports.commands, clock=runtime.clock, metrics=runtime.metrics),
+            RenewalPorts(
+                commands=ports.commands,
+                clock=runtime.clock,
+                metrics=runtime.metrics,
+                room_s=authority.room_s,
+            ),
             per_minute=pace_of(ports.ca_calls_per_s, len(ports.authorities)),
         )
 

@@ -94,10 +94,12 @@ class AwsPrivateCa:
         )
         return str(answer["CertificateArn"])
 
-    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+    async def fetch(
+        self, authority_arn: str, external_ref: str, *, urgency: Urgency = Urgency.ROUTINE
+    ) -> IssuedChain:
         """GetCertificate. The service's chain ends with the root."""
         parameters = {"CertificateAuthorityArn": authority_arn, "CertificateArn": external_ref}
-        answer = await self._from_any_lane("GetCertificate", authority_arn, parameters)
+        answer = await self._from_any_lane("GetCertificate", authority_arn, parameters, urgency=urgency)
         return IssuedChain(
             leaf_pem=str(answer["Certificate"]), issuers_pem=str(answer.get("CertificateChain") or "")
         )
@@ -115,8 +117,10 @@ class AwsPrivateCa:
 
     # ------------------------------------------------------------ Revoker
 
-    async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
-        """A compromised key goes before everything routine."""
+    async def revoke(
+        self, authority_arn: str, serial_number: str, reason: str, *, is_incident: bool = False
+    ) -> None:
+        """A compromised key, and what an incident wants, go before everything routine."""
         if reason not in _REASONS:
             raise Permanent("UnknownReason", f"{reason!r} is no reason to revoke that the CA knows")
         parameters = {
@@ -124,10 +128,14 @@ class AwsPrivateCa:
             "CertificateSerial": colon_hex(serial_number),
             "RevocationReason": reason.upper(),
         }
-        urgency = Urgency.INCIDENT if reason in URGENT_REASONS else Urgency.ROUTINE
+        urgency = Urgency.INCIDENT if is_incident or reason in URGENT_REASONS else Urgency.ROUTINE
         await self._from_any_lane("RevokeCertificate", authority_arn, parameters, urgency=urgency)
 
     # ------------------------------------------------------------ what else belongs to the CA
+
+    async def room_s(self, authority_arn: str, urgency: Urgency) -> float:
+        """In how many seconds a certificate could be asked for in that hurry, as all nodes' calls stand; 0: now."""
+        return await run_on(self._loop, self._limits.wait_s(authority_arn, "IssueCertificate", urgency))
 
     async def ask(self, operation: str, authority_arn: str, **parameters: Any) -> dict[str, Any]:
         """One further call about a CA, under the same limits, circuits and errors; for this room's own files."""

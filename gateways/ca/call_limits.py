@@ -66,11 +66,18 @@ class CallLimits:
 
     async def enter(self, authority_arn: str, operation: str, urgency: Urgency) -> None:
         """Returns when a call of this operation may leave."""
+        await self._turnstile(authority_arn, operation).enter(urgency)
+
+    async def wait_s(self, authority_arn: str, operation: str, urgency: Urgency) -> float:
+        """In how many seconds a call may find room if nobody else takes it; 0: it would now. Takes none."""
+        return await self._turnstile(authority_arn, operation).wait_s(urgency)
+
+    def _turnstile(self, authority_arn: str, operation: str) -> Turnstile:
         key = (scope_of(authority_arn), operation)
         turnstile = self._turnstiles.get(key)
         if turnstile is None:
             turnstile = self._turnstiles[key] = self._made(*key)
-        await turnstile.enter(urgency)
+        return turnstile
 
     def _made(self, scope: str, operation: str) -> Turnstile:
         rate = QUOTAS_PER_S[operation] * self._share

@@ -44,6 +44,11 @@ class Turnstile:
         finally:
             self._waiting[urgency] -= 1
 
+    async def wait_s(self, urgency: Urgency) -> float:
+        """In how many seconds a call in that hurry may find one in the bucket; none is taken."""
+        _, wait_s = await self._take(0, urgency)
+        return wait_s
+
     def _from_hand(self, urgency: Urgency) -> bool:
         calls, until_s = self._hands.pop(urgency, (0, 0.0))
         if not calls or self._monotonic() > until_s:

@@ -18,15 +18,18 @@ from tests.fakes.ca import ARN, settle
 # ---------------------------------------------------------------- revoking
 
 
-def revocation(serial_number: str = "abc", reason: str = "superseded") -> RevokeCertificate:
+def revocation(
+    serial_number: str = "abc", reason: str = "superseded", name: str = "c", is_incident: bool = False
+) -> RevokeCertificate:
     return RevokeCertificate(
-        effect_id="c:revoke",
+        effect_id=f"{name}:revoke",
         charger_id="CP-1",
         purpose="charging_station",
-        certificate_id="c",
+        certificate_id=name,
         authority_arn=ARN,
         serial_number=serial_number,
         reason=reason,
+        is_incident=is_incident,
     )
 
 
@@ -42,6 +45,24 @@ async def test_a_revocation_is_asked_for_and_recorded() -> None:
     await settle()
     assert desk.facts(v.RevocationAccepted) == [v.RevocationAccepted(certificate_id="c")]
     assert [made.revoked_for for made in desk.ca.made.values()] == ["key_compromise"]
+
+
+async def test_what_an_incident_has_revoked_goes_before_other_revocations_whatever_its_reason() -> None:
+    desk = Desk(revoking_at_once=0)  # only the places for incidents are left
+    serial_number = await issued_serial(desk)
+    desk.want(revocation("abc", name="routine"))
+    desk.want(revocation(serial_number, name="struck", is_incident=True))
+    await settle()
+    assert desk.facts(v.RevocationAccepted) == [v.RevocationAccepted(certificate_id="struck")]
+    assert [hurry for hurry in desk.ca.hurries if hurry[0] == "revoke"] == [("revoke", True)]
+
+
+async def test_a_certificate_for_an_incident_is_fetched_before_others_too() -> None:
+    for is_incident in (True, False):
+        desk = Desk()
+        desk.want(desk.issue(is_incident=is_incident))
+        await settle()
+        assert desk.ca.hurries == [("fetch", is_incident)]
 
 
 async def test_a_revocation_that_happened_before_is_accepted_too() -> None:

@@ -325,8 +325,8 @@ class TwoCas:
     def __init__(self, *cas: FakeCa) -> None:
         self._cas = {ca.arn: ca for ca in cas}
         self.issue = lambda order: self._cas[order.authority_arn].issue(order)
-        self.fetch = lambda arn, ref: self._cas[arn].fetch(arn, ref)
-        self.revoke = lambda arn, serial, reason: self._cas[arn].revoke(arn, serial, reason)
+        self.fetch = lambda arn, ref, **how: self._cas[arn].fetch(arn, ref, **how)
+        self.revoke = lambda arn, serial, reason, **how: self._cas[arn].revoke(arn, serial, reason, **how)
         self.report = lambda arn, since: self._cas[arn].report(arn, since)
         self.entries = lambda report: self._cas[report.authority_arn].entries(report)
 

@@ -19,6 +19,7 @@ from bfactors.effect import RevokeCertificate, StartRenewal
 from bfactors.errors import NotOwner
 from bfactors.identity import partition_of
 from bfactors.refusal import Refusal
+from bfactors.urgency import Urgency
 from tests.fakes.ca import ARN, CountedMetrics, ManualTime, settle
 
 
@@ -39,7 +40,10 @@ class Desk:
             metrics=self.metrics,
             sleep=self.time.sleep,
             uniform=lambda low, high: (low + high) / 2,
+            room_s=self.room_s,
         )
+        self.room = dict.fromkeys(Urgency, 0.0)
+        self.looked: list[tuple[str, Urgency]] = []
         self.actor = RenewalActor("charging_station", ports, per_minute=per_minute)
         self.actor.start(lambda _, error, __: self.failures.append(error))
 
@@ -59,10 +63,15 @@ class Desk:
             raise answer
         return answer
 
-    def want(self, *names: str, ends_in: timedelta | None = None) -> None:
+    async def room_s(self, authority_arn: str, urgency: Urgency) -> float:
+        self.looked.append((authority_arn, urgency))
+        await asyncio.sleep(0)
+        return self.room[urgency]
+
+    def want(self, *names: str, ends_in: timedelta | None = None, authority_arn: str = "") -> None:
         ends_at = None if ends_in is None else self.time.now() + ends_in
         for name in names:
-            assert self.actor.tell(Wanted(renewal(name, ends_at)))
+            assert self.actor.tell(Wanted(renewal(name, ends_at, authority_arn)))
 
     def jobs(self) -> list[str]:
         return [body.job_id for _, _, command in self.sent if isinstance(body := command.body, RequestJob)]
@@ -71,7 +80,7 @@ class Desk:
         return [at_s for at_s, _, _ in self.sent]
 
 
-def renewal(name: str = "a", ends_at: datetime | None = None) -> StartRenewal:
+def renewal(name: str = "a", ends_at: datetime | None = None, authority_arn: str = "") -> StartRenewal:
     return StartRenewal(
         effect_id=f"{name}:renew",
         charger_id=f"CP-{name}",
@@ -80,6 +89,7 @@ def renewal(name: str = "a", ends_at: datetime | None = None) -> StartRenewal:
         job_id=f"job-{name}",
         due_reason="renewal-window",
         replaces_until=ends_at,
+        authority_arn=authority_arn,
     )
 
 
@@ -122,6 +132,46 @@ async def test_the_pace_holds_for_those_that_come_later_too() -> None:
     await desk.time.advance(10)
     times = desk.times()
     assert all(later - earlier >= 0.99 for earlier, later in pairwise(times))
+
+
+async def test_a_turn_waits_until_its_ca_has_room_for_what_is_in_no_hurry() -> None:
+    desk = Desk(per_minute=60)
+    desk.room[Urgency.ROUTINE] = 0.3
+    desk.want("a", "b", ends_in=timedelta(days=30), authority_arn=ARN)
+    await desk.time.advance(60)
+    assert desk.jobs() == []
+    assert set(desk.looked) == {(ARN, Urgency.ROUTINE)}
+    assert len(desk.looked) <= 60, "once a second"
+    desk.want("soon", ends_in=timedelta(days=5), authority_arn=ARN)
+    await desk.time.advance(3)
+    assert desk.jobs() == ["job-soon"], "there is room for what ends soon"
+    desk.room[Urgency.ROUTINE] = 0.0
+    await desk.time.advance(5)
+    assert desk.jobs() == ["job-soon", "job-a", "job-b"]
+
+
+async def test_where_no_ca_is_known_nobody_is_asked_for_room() -> None:
+    desk = Desk()
+    desk.room = dict.fromkeys(Urgency, 9.0)
+    desk.want("a")
+    await desk.time.advance(2)
+    assert (desk.jobs(), desk.looked) == (["job-a"], [])
+
+
+async def test_a_pause_and_a_drain_end_the_wait_for_room() -> None:
+    desk = Desk()
+    desk.room[Urgency.ROUTINE] = 5.0
+    desk.want("a", ends_in=timedelta(days=30), authority_arn=ARN)
+    await desk.time.advance(10)
+    desk.actor.set_paused(True)
+    await desk.time.advance(10)
+    looked = len(desk.looked)
+    await desk.time.advance(60)
+    assert len(desk.looked) == looked
+    desk.room[Urgency.ROUTINE] = 0.0
+    desk.actor.set_paused(False)
+    await desk.time.advance(3)
+    assert desk.jobs() == ["job-a"]
 
 
 async def test_what_ends_first_passes_ten_thousand_that_have_time() -> None:

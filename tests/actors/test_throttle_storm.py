@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from actors.issuance import IssuanceActor, IssuancePorts, Settled, Wanted
 from actors.issuance.actor import ISSUING_AT_ONCE
+from actors.renewal import RenewalActor, RenewalPorts, pace_of
 from bfactors import evidence as v
 from bfactors.ca import AuthorityDescription, IssuedChain, SigningOrder, Transient
 from bfactors.call_bucket import BucketSize
-from bfactors.effect import IssueCertificate
+from bfactors.command import CommandAnswer, CommandEnvelope, RequestJob
+from bfactors.effect import IssueCertificate, StartRenewal
 from bfactors.urgency import Urgency
 from gateways.ca.call_limits import CallLimits
 from gateways.ca.token_bucket import TokenBucket
@@ -54,7 +56,9 @@ class ThrottlingCa:
             raise Transient("ThrottlingException", "Rate exceeded")
         return self.made.setdefault(order.token, f"{ARN}/certificate/{len(self.made)}")
 
-    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+    async def fetch(
+        self, authority_arn: str, external_ref: str, *, urgency: Urgency = Urgency.ROUTINE
+    ) -> IssuedChain:
         await asyncio.sleep(0)
         return self._chain
 
@@ -77,12 +81,17 @@ class Node:
             raise Transient("CallWindowPassed", "the order may not be sent any more")
         return await self._ca.issue(order)
 
-    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
-        await self._limits.enter(authority_arn, "GetCertificate", Urgency.ROUTINE)
+    async def fetch(
+        self, authority_arn: str, external_ref: str, *, urgency: Urgency = Urgency.ROUTINE
+    ) -> IssuedChain:
+        await self._limits.enter(authority_arn, "GetCertificate", urgency)
         return await self._ca.fetch(authority_arn, external_ref)
 
     async def describe(self, authority_arn: str) -> AuthorityDescription:
         return await self._ca.describe(authority_arn)
+
+    async def room_s(self, authority_arn: str, urgency: Urgency) -> float:
+        return await self._limits.wait_s(authority_arn, "IssueCertificate", urgency)
 
 
 class Storm:
@@ -221,6 +230,81 @@ async def test_ten_thousand_due_renewals_are_made_below_the_bucket_with_no_call_
         f"{due} in {took_s:.0f} s, {len(storm.ca.calls_at_s)} calls, {storm.lapses} attempts lapsed unsent,"
     )
     print(f"{storm.most_within(1.0)} calls in a second at most, {storm.bucket.asked} questions to the bucket")
+
+
+class RenewalDoor:
+    """The ledger and its chargers: a renewal that is asked for has its CSR at the CA's door at once."""
+
+    def __init__(self, storm: Storm) -> None:
+        self._storm = storm
+        self.started: dict[str, float] = {}
+        self.ends: dict[str, datetime] = {}
+
+    async def serve(self, partition: int, handle: object) -> None:
+        raise NotImplementedError
+
+    async def withdraw(self, partition: int) -> None:
+        raise NotImplementedError
+
+    async def request(self, partition: int, command: CommandEnvelope) -> CommandAnswer:
+        assert isinstance(command.body, RequestJob)
+        job_id = command.body.job_id
+        self.started[job_id] = self._storm.time.elapsed_s
+        self._storm.due(job_id, replaces_until=self.ends[job_id])
+        return CommandAnswer()
+
+
+async def test_while_an_incident_uses_what_the_ca_takes_no_renewal_is_started() -> None:
+    """Incident, then what ends within 7 days, then routine: in the queues, at the bucket, and in who starts at all."""
+    storm = Storm()
+    door = RenewalDoor(storm)
+    node = Node(storm.ca, storm.bucket, storm.time)
+    ports = RenewalPorts(
+        commands=door, clock=storm.time, metrics=CountedMetrics(), sleep=storm.time.sleep, room_s=node.room_s
+    )
+    renewals = RenewalActor("charging_station", ports, per_minute=pace_of(RATE_PER_S, 1))
+    renewals.start(lambda _, error, __: storm.failures.append(error))
+
+    def due(name: str, ends_in: timedelta) -> None:
+        door.ends[name] = storm.time.now() + ends_in
+        effect = StartRenewal(
+            effect_id=f"{name}:renew",
+            charger_id=name,
+            purpose="charging_station",
+            certificate_id=name,
+            job_id=name,
+            due_reason="renewal-window",
+            replaces_until=door.ends[name],
+            authority_arn=ARN,
+        )
+        assert renewals.tell(Wanted(effect))
+
+    for number in range(300):
+        due(f"routine-{number}", timedelta(days=40))
+    await storm.time.advance(10)
+    before = len(door.started)
+    assert before >= 40, "without an incident they go at their pace"
+    for number in range(400):
+        storm.due(f"incident-{number}", is_incident=True)
+    await storm.time.advance(5)
+    for number in range(20):
+        due(f"soon-{number}", timedelta(days=3))
+    while len([job for job in storm.done if job.startswith("incident")]) < 400:
+        await storm.time.advance(1)
+    over_s = max(at for job, at in storm.done.items() if job.startswith("incident"))
+    assert over_s <= 10 + 400 / RATE_PER_S * 1.1 + 1, "the whole budget is the incident's"
+    meanwhile = [job for job, at in door.started.items() if 11 <= at < over_s - 1]
+    assert meanwhile == []
+    called = [
+        token for token, at in zip(storm.ca.order, storm.ca.calls_at_s, strict=True) if 11 <= at < over_s - 1
+    ]
+    assert {token.partition("-")[0] for token in called} == {"incident"}
+    while len(storm.done) < 720:
+        await storm.time.advance(5)
+    later = sorted((at, job) for job, at in door.started.items() if at >= over_s - 1)
+    assert all(job.startswith("soon") for _, job in later[:20])
+    assert later[0][0] <= over_s + 3, "and what waited goes on at once"
+    never_above_the_bucket(storm)
 
 
 async def test_when_a_ca_comes_back_its_return_is_no_storm() -> None:

@@ -24,6 +24,7 @@ from bfactors.ca import (
 )
 from bfactors.check.leaf import findings
 from bfactors.purpose import purpose
+from bfactors.urgency import Urgency
 from bfactors.x509 import is_root, parse_certificate, parse_certificates
 from gateways.ca.aws_private_ca import AwsPrivateCa
 from gateways.ca.aws_session import AwsSettings
@@ -347,6 +348,35 @@ async def test_a_revocation_whose_answer_was_lost_is_done_when_asked_again(side:
         await side.ca.revoke(side.arn, serial, "key_compromise")
     with pytest.raises(AlreadyDone):
         await side.ca.revoke(side.arn, serial, "key_compromise")
+
+
+async def test_what_an_incident_wants_leaves_nothing_in_the_bucket_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[tuple[str, Urgency]] = []
+    enter = CallLimits.enter
+
+    async def noted(limits: CallLimits, arn: str, operation: str, urgency: Urgency) -> None:
+        entered.append((operation, urgency))
+        await enter(limits, arn, operation, urgency)
+
+    monkeypatch.setattr(CallLimits, "enter", noted)
+    async with aws_side(tmp_path) as side:
+        reference, chain = await made(side)
+        serial = parse_certificate(chain.leaf_pem).serial_number
+        entered.clear()
+        await side.ca.fetch(side.arn, reference, urgency=Urgency.SOON)
+        await side.ca.revoke(side.arn, serial, "superseded", is_incident=True)
+        for reason in ("superseded", "key_compromise"):
+            with pytest.raises(AlreadyDone):
+                await side.ca.revoke(side.arn, serial, reason)
+        assert await side.ca.room_s(side.arn, Urgency.ROUTINE) == 0
+    assert entered == [
+        ("GetCertificate", Urgency.SOON),
+        ("RevokeCertificate", Urgency.INCIDENT),
+        ("RevokeCertificate", Urgency.ROUTINE),
+        ("RevokeCertificate", Urgency.INCIDENT),
+    ]
 
 
 async def test_a_serial_number_the_authority_never_used_is_refused_for_good(side: Side) -> None:

@@ -210,6 +210,24 @@ async def test_every_operation_has_a_pace_of_its_own_at_any_rate() -> None:
         assert leaping.elapsed_s == 0
 
 
+async def test_how_long_a_call_would_wait_can_be_asked_and_takes_nothing() -> None:
+    manual = ManualTime()
+    shared = FakeCallBucket(manual.monotonic)
+    limits, other = (CallLimits(20.0, monotonic=manual.monotonic, sleep=manual.sleep) for _ in range(2))
+    for each in (limits, other):
+        each.share(shared, CountedMetrics())
+    for _ in range(3):
+        assert [await limits.wait_s(ARN, "IssueCertificate", urgency) for urgency in Urgency] == [0, 0, 0]
+    for _ in range(10):
+        await other.enter(ARN, "IssueCertificate", Urgency.INCIDENT)
+    waits = [await limits.wait_s(ARN, "IssueCertificate", urgency) for urgency in Urgency]
+    assert waits == pytest.approx([1 / 20, 3.5 / 20, 6 / 20])
+    await manual.advance(0.18)
+    waits = [await limits.wait_s(ARN, "IssueCertificate", urgency) for urgency in Urgency]
+    assert waits[:2] == [0, 0]
+    assert waits[2] > 0
+
+
 async def test_two_nodes_together_keep_to_one_rate() -> None:
     manual = ManualTime()
     shared = FakeCallBucket(manual.monotonic)

@@ -15,7 +15,7 @@ from bfactors.instruction import InstallAnchor, InstallLeaf, ListCertificates, O
 from bfactors.ocpp import Answered, CallFailed, Silent
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
-from tests.core.world import World, fleet_facts
+from tests.core.world import ARN, World, fleet_facts
 
 
 def to_issued(world: World | None = None) -> World:
@@ -258,6 +258,7 @@ def test_a_renewal_that_failed_is_tried_again_under_a_name_of_its_own() -> None:
     world.wait(days=151)
     (first,) = outgoing.effects(world.charger, world.facts)
     assert isinstance(first, StartRenewal)
+    assert first.authority_arn == ARN
     world.request("renew", job_id=first.job_id)
     world.carry_out()
     world.present_csr()
@@ -489,7 +490,9 @@ def test_a_compromised_key_ends_the_grace_of_every_certificate_it_is_in() -> Non
     world.connect(3, new.fingerprint_sha256)
     assert world.charger.certificates[old.certificate_id].admit_until is not None
     world.request("revoke", certificate_id=new.certificate_id, revocation_reason="key_compromise")
-    assert world.charger.certificates[old.certificate_id].admit_until is None
+    ended = world.charger.certificates[old.certificate_id]
+    assert ended.admit_until is None
+    assert ended.revocation_requested_at is not None, "its CA is not to vouch for it either"
 
 
 def test_a_superseded_leaf_in_its_grace_is_never_forgotten() -> None:

@@ -160,6 +160,32 @@ def test_all_are_refused_at_once_and_revoked_when_their_stage_begins() -> None:
     assert not plan.is_behind(world.charger, world.facts, world.now)
 
 
+def test_its_revocations_and_what_takes_the_place_of_what_it_struck_go_before_everything() -> None:
+    world, _ = enrolled()
+    struck(world, incident(100))
+    [revoked] = effects(world, RevokeCertificate)
+    assert isinstance(revoked, RevokeCertificate)
+    assert (revoked.reason, revoked.is_incident) == ("superseded", True)
+    world.connect(2)  # by a way back, say
+    world.request()
+    world.carry_out()
+    world.present_csr()
+    assert world.issue_effect().is_incident
+
+
+def test_a_revocation_that_no_incident_asked_for_is_in_no_hurry() -> None:
+    world, active = enrolled()
+    world.request("revoke", certificate_id=active.certificate_id)
+    [revoked] = effects(world, RevokeCertificate)
+    assert isinstance(revoked, RevokeCertificate)
+    assert not revoked.is_incident
+    world.connect(2)
+    world.request()
+    world.carry_out()
+    world.present_csr()
+    assert not world.issue_effect().is_incident
+
+
 def test_told_again_it_changes_nothing() -> None:
     world, _ = enrolled()
     struck(world, incident())

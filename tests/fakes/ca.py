@@ -26,6 +26,7 @@ from bfactors.ca import (
     SigningOrder,
     Transient,
 )
+from bfactors.urgency import Urgency
 from bfactors.x509 import MalformedX509, parse_certificates, parse_csr, pem_of
 from tests.core import pki
 
@@ -152,6 +153,8 @@ class FakeCa:
         self.pki = pki.ca(name)
         self.calls: list[tuple[str, str]] = []
         self.orders: list[SigningOrder] = []
+        self.hurries: list[tuple[str, bool]] = []
+        """Of every fetch and revocation, whether it was to go before everything."""
         self.made: dict[str, Made] = {}
         self.faults: dict[str, deque[Fault]] = {}
         self.reports: dict[str, tuple[ReportRef, list[AuditEntry]]] = {}
@@ -173,7 +176,10 @@ class FakeCa:
             raise fault.error
         return external_ref
 
-    async def fetch(self, authority_arn: str, external_ref: str) -> IssuedChain:
+    async def fetch(
+        self, authority_arn: str, external_ref: str, *, urgency: Urgency = Urgency.ROUTINE
+    ) -> IssuedChain:
+        self.hurries.append(("fetch", urgency is Urgency.INCIDENT))
         await self._arrived("fetch", external_ref)
         self._known(authority_arn)
         made = self.made.get(external_ref)
@@ -198,7 +204,10 @@ class FakeCa:
             root_pem=self.pki.root_pem,
         )
 
-    async def revoke(self, authority_arn: str, serial_number: str, reason: str) -> None:
+    async def revoke(
+        self, authority_arn: str, serial_number: str, reason: str, *, is_incident: bool = False
+    ) -> None:
+        self.hurries.append(("revoke", is_incident))
         fault = await self._arrived("revoke", serial_number)
         self._known(authority_arn)
         self._active()
