@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import textwrap
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from bfactors.x509 import (
     CLIENT_AUTH,
     MalformedX509,
     certificate_of,
+    csr_der,
     csr_of,
     hash_data,
     is_root,
@@ -31,6 +33,7 @@ from bfactors.x509 import (
     parse_certificate,
     parse_certificates,
     parse_csr,
+    pem_of,
     proves_possession,
     signed_by,
     split_chain,
@@ -179,6 +182,22 @@ def test_a_chain_is_split_and_joined_without_a_change() -> None:
     assert [item.common_name for item in parse_certificates(text)] == ["SN-1", "Issuing CA", "Root"]
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=3))
+def test_our_own_form_is_read_as_any_other_is(chain: list[bytes]) -> None:
+    text = join_chain(chain)
+    assert split_chain(text) == split_chain(text.replace("\n", "\r\n")) == tuple(chain)
+    csr = pem_of(chain[0], "CERTIFICATE REQUEST")
+    assert csr_der(csr) == csr_der("\n" + csr) == chain[0]
+    assert normalised_csr(csr) == normalised_csr("\n" + csr) == csr
+
+
+def test_of_two_csrs_the_first_counts() -> None:
+    other = pem_of(LEAF.der, "CERTIFICATE REQUEST")
+    assert normalised_csr(CSR + other) == CSR
+    assert csr_der(CSR + other) == CSR_DER
+
+
 def test_issuers_and_roots_are_told_apart() -> None:
     leaf, issuing, root = (certificate_of(pair.der) for pair in (LEAF, ISSUING.pair, ROOT.pair))
     impostor = certificate_of(Authority.root("Root").pair.der)
@@ -209,7 +228,7 @@ def test_hash_data_is_what_rfc_6960_says(algorithm: str, kind: str) -> None:
     assert found.serial_number == f"{pair.certificate.serial_number:x}"
 
 
-@pytest.mark.parametrize(
+KEYS = pytest.mark.parametrize(
     "key",
     [
         ec.generate_private_key(ec.SECP256R1()),
@@ -225,6 +244,9 @@ def test_hash_data_is_what_rfc_6960_says(algorithm: str, kind: str) -> None:
     ],
     ids=lambda key: key_algorithm_of(key.public_key()),
 )
+
+
+@KEYS
 def test_a_certificates_fields_are_cut_out_as_decoding_would_find_them(key: Any) -> None:
     pair = ISSUING.leaf("Serial number " * 4, "Depots and Søns", key=key)
     read, loaded = certificate_of(pair.der), pair.certificate
@@ -236,6 +258,51 @@ def test_a_certificates_fields_are_cut_out_as_decoding_would_find_them(key: Any)
         loaded.issuer.public_bytes(),
     )
     assert (read.subject, read.issuer) == (loaded.subject.rfc4514_string(), loaded.issuer.rfc4514_string())
+
+
+@KEYS
+def test_a_csrs_key_is_named_as_decoding_would_name_it(key: Any) -> None:
+    digest = None if key_algorithm_of(key.public_key()).startswith("ed") else hashes.SHA256()
+    made = x509.CertificateSigningRequestBuilder().subject_name(name_of("SN-1", None)).sign(key, digest)
+    read = csr_of(made.public_bytes(Encoding.DER))
+    assert read.key_algorithm == key_algorithm_of(key.public_key())
+    assert read.subject_key_id == x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
+
+
+def test_key_identifiers_and_usages_are_read_from_their_own_extensions() -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), name_of("SN-1", None)
+    usage = dict.fromkeys(
+        (
+            "content_commitment",
+            "data_encipherment",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    made = (
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            7,
+            datetime(2026, 1, 1, tzinfo=UTC),
+            datetime(2027, 1, 1, tzinfo=UTC),
+        )
+        .add_extension(x509.SubjectKeyIdentifier(b"subject"), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(b"issuer", None, None), critical=False)
+        .add_extension(
+            x509.KeyUsage(digital_signature=True, key_encipherment=True, key_agreement=True, **usage),
+            critical=True,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    read = certificate_of(made.public_bytes(Encoding.DER))
+    assert (read.subject_key_id, read.authority_key_id) == (b"subject".hex(), b"issuer".hex())
+    assert read.key_usage == ("digital_signature", "key_encipherment", "key_agreement")
+    assert [one.critical for one in read.extensions] == [False, False, True]
 
 
 def test_keys_are_named_and_weighed() -> None:
