@@ -111,7 +111,7 @@ class Case:
 
     def _forget(self) -> None:
         """Nothing is known of any charger's certificates, as of one that comes once a year; of its CA's, all is."""
-        for kept in (ours.certificate_of, ours.load, ours.csr_of, ours._signed_by):
+        for kept in (ours.certificate_of, ours.load, ours.csr_of, ours._load_csr, ours._signed_by):
             kept.cache_clear()
         ours.is_root(ours.parse_certificate(pki._pem(self._root).decode()))
 

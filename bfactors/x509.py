@@ -222,17 +222,17 @@ def csr_of(der: bytes) -> SigningRequest:
     """Read one CSR from DER. Raises MalformedX509. Its signature is *not* checked: see `proves_possession`."""
     parts, tidy = _load_csr(der)
     try:
-        key = tidy.public_key()
+        key = tidy.public_key()  # one that cannot be decoded is no key, whatever it is called
         signature_hash = tidy.signature_hash_algorithm
         found = _Extensions(tidy.extensions)
         return SigningRequest(
             der=der,
             fingerprint_sha256=fingerprint_sha256(der),
             spki_sha256=hashlib.sha256(parts.spki).hexdigest(),
-            subject_key_id=x509.SubjectKeyIdentifier.from_public_key(key).digest.hex(),
+            subject_key_id=hashlib.sha1(key_bits(parts.spki), usedforsecurity=False).hexdigest(),
             subject=dn.as_text(parts.subject),
             subject_fields=dn.attributes(parts.subject),
-            key_algorithm=key_algorithm_of(key),
+            key_algorithm=key_algorithm_of_spki(parts.spki) or key_algorithm_of(key),
             signature_hash=signature_hash.name if signature_hash else None,
             requested=found.present,
             requests_ca=found.is_ca,
@@ -243,6 +243,7 @@ def csr_of(der: bytes) -> SigningRequest:
         raise MalformedX509(f"CSR: {str(problem)[:100]}") from problem
 
 
+@lru_cache(maxsize=16)  # a CSR is read, and a moment later its key's possession proven
 def _load_csr(der: bytes) -> tuple[Pkcs10, x509.CertificateSigningRequest]:
     try:
         parts = take_apart(der)
@@ -364,21 +365,20 @@ class _Extensions:
         self.subject_key_id: str | None = None
         self.authority_key_id: str | None = None
         for item in extensions:
-            match item.value:
-                case x509.BasicConstraints() as constraints:
-                    self.is_ca, self.path_length = constraints.ca, constraints.path_length
-                case x509.KeyUsage() as usage:
-                    self.key_usage = tuple(name for name in _KEY_USAGES if getattr(usage, name))
-                case x509.ExtendedKeyUsage() as usages:
-                    self.extended_key_usage = tuple(usage.dotted_string for usage in usages)
-                case x509.SubjectAlternativeName() as names:
-                    self.dns_names = tuple(names.get_values_for_type(x509.DNSName))
-                case x509.SubjectKeyIdentifier() as identifier:
-                    self.subject_key_id = identifier.digest.hex()
-                case x509.AuthorityKeyIdentifier() as authority if authority.key_identifier:
-                    self.authority_key_id = authority.key_identifier.hex()
-                case _:
-                    pass
+            value = item.value
+            # cryptography's extensions are abstract base classes: asking isinstance of each in turn took longer than parsing
+            if type(value) is x509.BasicConstraints:
+                self.is_ca, self.path_length = value.ca, value.path_length
+            elif type(value) is x509.KeyUsage:
+                self.key_usage = tuple(name for name in _KEY_USAGES if getattr(value, name))
+            elif type(value) is x509.ExtendedKeyUsage:
+                self.extended_key_usage = tuple(usage.dotted_string for usage in value)
+            elif type(value) is x509.SubjectAlternativeName:
+                self.dns_names = tuple(value.get_values_for_type(x509.DNSName))
+            elif type(value) is x509.SubjectKeyIdentifier:
+                self.subject_key_id = value.digest.hex()
+            elif type(value) is x509.AuthorityKeyIdentifier and value.key_identifier:
+                self.authority_key_id = value.key_identifier.hex()
 
 
 PROCESSED_EXTENSIONS = frozenset(

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfactors.pkcs10 import take_apart
 from bfactors.x509 import (
     CLIENT_AUTH,
     MalformedX509,
@@ -129,6 +130,20 @@ def test_possession_is_proved_by_the_csrs_own_key_only() -> None:
     forged = bytearray(CSR_DER)
     forged[-1] ^= 1
     assert not proves_possession(bytes(forged))
+
+
+def test_a_csr_is_taken_apart_once_to_be_read_and_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+
+    def counted(der: bytes) -> Any:
+        taken.append(der)
+        return take_apart(der)
+
+    monkeypatch.setattr("bfactors.x509.take_apart", counted)
+    der = csr_der(csr_pem(new_key(), "SN-1", "ACME"))
+    assert parse_csr(pem_of(der, "CERTIFICATE REQUEST")).der == der
+    assert proves_possession(der)
+    assert taken == [der]
 
 
 def test_what_a_csr_asks_for_is_seen() -> None:
