@@ -1,7 +1,8 @@
 """How each event changes a charger's state. Total, pure, and the only way the state changes."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never, get_args, get_type_hints
 
 from msgspec.structs import replace
 
@@ -43,7 +44,7 @@ def evolve(state: ChargerState | None, event: e.ChargerEvent, now: datetime) -> 
         return _registered(event, now)
     if state is None:
         raise ValueError(f"{type(event).__name__} for a charger that is not registered")
-    return replace(_changed(state, event, now), revision=state.revision + 1)
+    return replace(_CHANGES[type(event)](state, event, now), revision=state.revision + 1)
 
 
 def _registered(event: e.ChargerRegistered, now: datetime) -> ChargerState:
@@ -85,10 +86,41 @@ def _with_part(state: ChargerState, event: e.ChargerPartChanged) -> ChargerState
     return replace(state, parts=parts)
 
 
-def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> ChargerState:
+_OtherEvent = (
+    e.ChargerChanged
+    | e.AdmissionRuleChanged
+    | e.ChargerCapabilitiesSet
+    | e.CapabilitiesChanged
+    | e.ChargerClockObserved
+    | e.InventoryReconciled
+    | e.SecurityEventEscalated
+    | e.PolicyDecisionRecorded
+    | e.CertificateInstallRequested
+    | e.OperatorCallAnswered
+    | e.EvidenceQuarantined
+    | e.SpokenForSet
+    | e.ExpiredCertificateAdmitted
+    | e.ExpiredCertificateAdmissionEnded
+    | e.CSRHeldBack
+    | e.TraceStarted
+    | e.ChargerResumed
+    | e.SecurityProfileMigrated
+    | e.CertificateDeleted
+    | e.CertificateAdopted
+    | e.ChargerLockoutForeseen
+    | e.ChargerFactObserved
+    | e.ChargerPartChanged
+    | e.TrustAnchorAccepted
+    | e.TrustGateWaived
+    | e.TrustAnchorBundleConfirmed
+    | e.CertificateFoundAtCa
+    | e.CertificateRecalled
+    | e.CertificateMissingAtCa
+)
+
+
+def _changed(state: ChargerState, event: _OtherEvent, now: datetime) -> ChargerState:
     match event:
-        case e.ChargerRegistered():
-            return state
         case e.ChargerChanged():
             return replace(
                 state,
@@ -98,10 +130,6 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 expected_common_name=event.expected_common_name,
                 installer=event.installer,
             )
-        case e.ChargerDecommissioned():
-            return evolve_departure.decommissioned(state, event, now)
-        case e.ChargerReplaced():
-            return evolve_departure.replaced(state, event, now)
         case e.AdmissionRuleChanged():
             return replace(
                 state,
@@ -113,30 +141,10 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, own_capabilities=event.capabilities)
         case e.CapabilitiesChanged():
             return replace(state, capabilities=event.capabilities)
-        case e.ChargerSessionOpened():
-            return replace(
-                shown(state, event),
-                session=_session(event),
-                session_generation=event.session_generation,
-                lost_session_id=None,
-                last_seen_at=now,
-                clock=None,
-                strangers=strangers(state, event),
-                displaced_at=displaced(state, now),
-            )
-        case e.ChargerSessionClosed():
-            lost = event.session_id if event.reason == NODE_LOST else None
-            return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
         case e.ChargerClockObserved():
             return replace(state, clock=ClockFact(offset_s=event.offset_s, observed_at=now))
-        case e.ChargerBootReported():
-            return _booted(state, event, now)
         case e.InventoryReconciled():
             return replace(state, differences_digest=event.digest, differences=event.counts)
-        case e.SecurityEventRecorded():
-            return reported(state, event, now)
-        case e.LogRequested() | e.LogRequestAccepted() | e.LogStatusChanged() | e.LogStored():
-            return log_changed(state, event, now)
         case (
             e.SecurityEventEscalated()
             | e.PolicyDecisionRecorded()
@@ -164,29 +172,6 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
             return replace(state, paused_reason=None)
         case e.SecurityProfileMigrated():
             return profile_reached(state, event)
-        case (
-            e.MigrationOpened()
-            | e.MigrationHeld()
-            | e.MigrationCertificateWanted()
-            | e.MigrationStarted()
-            | e.MigrationSlotsChosen()
-            | e.MigrationSetBack()
-            | e.MigrationQuarantined()
-            | e.MigrationReleased()
-            | e.MigrationCompleted()
-        ):
-            return migration_changed(state, event, now)
-        case (
-            e.ApprovalRequested()
-            | e.ApprovalDecided()
-            | e.RollbackRequested()
-            | e.RollbackStarted()
-            | e.RollbackUsed()
-            | e.RollbackEnded()
-        ):
-            return rollback_changed(state, event, now)
-        case e.InstalledCertificatesReported():
-            return listed(state, event, now)
         case e.CertificateDeleted():
             return deleted(state, event)
         case e.CertificateAdopted():
@@ -204,73 +189,12 @@ def _changed(state: ChargerState, event: e.ChargerEvent, now: datetime) -> Charg
                 bundle_id=event.bundle_id, rung=event.rung, confirmed_at=now, evidence_ref=event.evidence_ref
             )
             return replace(state, bundles={**state.bundles, event.bundle_purpose: confirmation})
-        case (
-            e.AuthorizationKeyRequested()
-            | e.AuthorizationKeyPrepared()
-            | e.AuthorizationKeyAccepted()
-            | e.AuthorizationKeyActivated()
-            | e.AuthorizationKeyDoubted()
-            | e.AuthorizationKeyWithdrawn()
-            | e.AuthorizationKeysRetired()
-        ):
-            return key_changed(state, event, now)
-        case e.InstructionOpened():
-            return _instruction_opened(state, event, now)
-        case e.InstructionDispatched():
-            return _instruction_dispatched(state, event, now)
-        case e.InstructionSettled():
-            return _instruction_settled(state, event, now)
-        case (
-            e.CertificateRequested()
-            | e.CertificateRenewalStarted()
-            | e.CertificateJobStageChanged()
-            | e.CertificateJobOverdue()
-            | e.ReconnectStepTaken()
-            | e.ReconnectedWithOldCertificate()
-            | e.CertificateDiscarded()
-            | e.CertificateJobFailed()
-            | e.CertificateJobSucceeded()
-            | e.CertificateJobCancelled()
-            | e.CSRValidated()
-            | e.AuthoritySlowerThanCharger()
-            | e.CSRRefused()
-            | e.CertificateIssueRequested()
-            | e.IssuanceReferenceRecorded()
-            | e.IssuanceReconciliationStarted()
-            | e.IssuanceAdopted()
-            | e.IssuanceInDoubt()
-            | e.IssuanceLapsed()
-        ):
-            return job_changed(state, event, now)
-        case e.CertificateIssued():
-            return issued(state, event, now)
         case e.CertificateFoundAtCa():
             return found_at_ca(state, event)
         case e.CertificateRecalled():
             return recalled(state, event)
         case e.CertificateMissingAtCa():
             return state
-        case (
-            e.CertificateInstalled()
-            | e.CertificateActivated()
-            | e.CertificateSuperseded()
-            | e.CertificateRejected()
-            | e.CertificateDeactivated()
-            | e.CertificateRevocationRequested()
-            | e.CertificateRefusedAtEdge()
-            | e.CertificateRevoked()
-            | e.CertificateInIncident()
-            | e.CertificateDenialLifted()
-            | e.CertificateRevocationPublished()
-            | e.CertificateRevocationUnpublished()
-            | e.RevocationFollowUpOpened()
-            | e.ForeignRevocationChecked()
-            | e.RevocationContradicted()
-            | e.CertificateExpired()
-            | e.CertificateExpiryEscalated()
-            | e.CertificateRenewalDue()
-        ):
-            return certificate_changed(state, event, now)
         case _:
             assert_never(event)
 
@@ -280,6 +204,24 @@ def _learned(facts: frozenset[str], fact: str) -> frozenset[str]:
     name, has_value, _ = fact.partition("=")
     kept = {one for one in facts if not (has_value and one.startswith(f"{name}="))}
     return frozenset(kept | {fact})
+
+
+def _session_opened(state: ChargerState, event: e.ChargerSessionOpened, now: datetime) -> ChargerState:
+    return replace(
+        shown(state, event),
+        session=_session(event),
+        session_generation=event.session_generation,
+        lost_session_id=None,
+        last_seen_at=now,
+        clock=None,
+        strangers=strangers(state, event),
+        displaced_at=displaced(state, now),
+    )
+
+
+def _session_closed(state: ChargerState, event: e.ChargerSessionClosed, now: datetime) -> ChargerState:
+    lost = event.session_id if event.reason == NODE_LOST else None
+    return replace(state, session=None, lost_session_id=lost, last_seen_at=now)
 
 
 def _session(event: e.ChargerSessionOpened) -> SessionFact:
@@ -375,3 +317,45 @@ def _delivery_settled(
         certificate, delivery_in_doubt=True, refused_in_doubt=refused or certificate.refused_in_doubt
     )
     return replace(state, certificates={**state.certificates, certificate.certificate_id: certificate})
+
+
+# ---------------------------------------------------------------- which event is whose
+
+_Change = Callable[[ChargerState, Any, datetime], ChargerState]
+
+
+def _by_event(*changes: _Change) -> dict[type, _Change]:
+    """By what each of them folds, as its signature says. Raises ValueError unless every event has exactly one."""
+    found: dict[type, _Change] = {}
+    for change in changes:
+        taken = get_type_hints(change)["event"]
+        for kind in get_args(taken) or (taken,):
+            if kind in found:
+                raise ValueError(f"{kind.__name__} would change a charger in two ways")
+            found[kind] = change
+    if missing := set(get_args(e.ChargerEvent)) - {e.ChargerRegistered, *found}:
+        raise ValueError(f"nothing says what {sorted(kind.__name__ for kind in missing)} change")
+    return found
+
+
+_CHANGES = _by_event(
+    _changed,
+    _session_opened,
+    _session_closed,
+    _booted,
+    _instruction_opened,
+    _instruction_dispatched,
+    _instruction_settled,
+    certificate_changed,
+    issued,
+    job_changed,
+    key_changed,
+    migration_changed,
+    rollback_changed,
+    log_changed,
+    reported,
+    listed,
+    evolve_departure.decommissioned,
+    evolve_departure.replaced,
+)
+"""By type: one `match` over all of them asked half a hundred questions of a frequent event, at a seventh of a fold's time."""
