@@ -37,7 +37,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class Draft:
     """Accumulates the events of one decision about one charger."""
 
-    __slots__ = ("_policies", "before", "context", "events", "jobs_touched", "state")
+    __slots__ = ("_policies", "before", "context", "events", "jobs_touched", "now", "state")
 
     def __init__(
         self, state: ChargerState, context: Context, events: list[e.ChargerEvent] | None = None
@@ -45,13 +45,10 @@ class Draft:
         self.state = state
         self.before = state
         self.context = context
+        self.now = context.now
         self.events: list[e.ChargerEvent] = events if events is not None else []
         self.jobs_touched: dict[str, JobState] = {}
         self._policies: dict[tuple[str, str, bool], Policy] = {}
-
-    @property
-    def now(self) -> datetime:
-        return self.context.now
 
     def record(self, event: e.ChargerEvent) -> None:
         """Append an event and fold it."""

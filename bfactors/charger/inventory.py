@@ -115,21 +115,21 @@ def due_at(state: ChargerState, policy: Policy) -> datetime | None:
     """When the charger is to list everything again, spread over the fleet; None while that is under way or impossible."""
     if not policy.inventory_every_days or state.session is None or state.capabilities.cannot_list:
         return None
-    if any(isinstance(one.body, ListCertificates) for one in state.instructions.values()):
-        return None
-    every = timedelta(days=policy.inventory_every_days)
-    share = _share(state.managed_identity_id)
-    last = max((at for at in (state.reported_at, state.list_asked_at) if at is not None), default=None)
-    if last is None:
-        return state.registered_at + every * share
-    return last + every * (1 - _SPREAD * share)
+    for one in state.instructions.values():
+        if isinstance(one.body, ListCertificates):
+            return None
+    first, next_one = _waits(state.managed_identity_id, policy.inventory_every_days)
+    heard = [at for at in (state.reported_at, state.list_asked_at) if at is not None]
+    return max(heard) + next_one if heard else state.registered_at + first
 
 
-@lru_cache(maxsize=16_384)
-def _share(managed_identity_id: str) -> float:
-    """From 0 to 1, and the same for ever: asked with every message about a charger."""
+@lru_cache(maxsize=16_384)  # asked twice with every message about a charger, and always the same for it
+def _waits(managed_identity_id: str, every_days: int) -> tuple[timedelta, timedelta]:
+    """How long after its registration a charger first lists everything, and how long after a list again."""
     digest = hashlib.sha256(f"{managed_identity_id}/inventory".encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32
+    share = int.from_bytes(digest[:4], "big") / 2**32
+    every = timedelta(days=every_days)
+    return every * share, every * (1 - _SPREAD * share)
 
 
 def ask_if_due(draft: Draft) -> None:
@@ -187,10 +187,13 @@ def follow(draft: Draft) -> None:
     )
 
 
+_NEWS = (e.InstalledCertificatesReported, e.CertificateDeleted, e.CertificateAdopted)
+
+
 def _is_news(state: ChargerState, event: e.ChargerEvent) -> bool:
     if isinstance(event, e.ChargerSessionOpened):
         return event.fingerprint_sha256 is not None and event.fingerprint_sha256 in state.strangers
-    return isinstance(event, e.InstalledCertificatesReported | e.CertificateDeleted | e.CertificateAdopted)
+    return isinstance(event, _NEWS)
 
 
 def reference(row: Row) -> str:

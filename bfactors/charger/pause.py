@@ -52,9 +52,9 @@ def replaces_compromised(state: ChargerState, job: JobState) -> bool:
     """Whether nothing stands in the slot because the key that stood there is compromised."""
     if job.action not in ("issue", "renew"):
         return False
-    slot = state.slots.get(slot_of(job))
+    wanted = slot_of(job)
+    slot = state.slots.get(wanted)
     return (slot is None or slot.current is None) and any(
-        certificate.is_key_compromised
+        certificate.is_key_compromised and slot_of(certificate) == wanted
         for certificate in state.certificates.values()
-        if slot_of(certificate) == slot_of(job)
     )

@@ -507,14 +507,19 @@ def name_of(event: msgspec.Struct) -> str:
 
 def payload_of(event: msgspec.Struct) -> str:
     """The JSON text that is stored and hashed. A key's verifier is never in it."""
+    return _encode(_without_secrets(event) if type(event) in _WITH_KEYS else event).decode()
+
+
+_WITH_KEYS = frozenset({ChargerRegistered, ChargerReplaced, AuthorizationKeyPrepared})
+
+
+def _without_secrets(event: msgspec.Struct) -> msgspec.Struct:
     replace = msgspec.structs.replace
     if isinstance(event, ChargerRegistered | ChargerReplaced) and event.key is not None:
-        event = replace(
-            event, key=_without_verifier(event.key), key_forms=_without_verifiers(event.key_forms)
-        )
-    elif isinstance(event, AuthorizationKeyPrepared):
-        event = replace(event, keys=_without_verifiers(event.keys))
-    return _encode(event).decode()
+        return replace(event, key=_without_verifier(event.key), key_forms=_without_verifiers(event.key_forms))
+    if isinstance(event, AuthorizationKeyPrepared):
+        return replace(event, keys=_without_verifiers(event.keys))
+    return event
 
 
 def _without_verifiers(keys: tuple[KeyVerifier, ...]) -> tuple[KeyVerifier, ...]:

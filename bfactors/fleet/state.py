@@ -169,7 +169,13 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def authority_of(self, purpose: str, arn: str) -> Authority | None:
         """The CA of that ARN, unless it is retired or was never known."""
-        return next((each for each in self.authorities_of(purpose) if each.arn == arn), None)
+        current = self.authorities.get(purpose)
+        if current is not None and current.arn == arn:
+            return current
+        for each in self.further.values():
+            if each.purpose == purpose and each.arn == arn:
+                return each
+        return None
 
     def issuing(self, purpose: str, wanted_id: str = "") -> Authority | None:
         """The CA to ask now: the one that policy names, while it is there, else the current one."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bfactors import command as c
 from bfactors import event as e
@@ -256,6 +257,26 @@ def test_a_charger_is_asked_to_list_by_policy_and_once() -> None:
     assert following is not None
     assert timedelta(days=27) <= following - world.now <= timedelta(days=30)
     assert clock.next_due(world.charger, world.facts, world.now) == following
+
+
+def test_the_first_lists_of_a_fleet_are_spread_over_what_policy_says_and_later_ones_over_a_tenth_of_it() -> (
+    None
+):
+    chargers = [World(managed_identity_id=f"unit-{number}") for number in range(24)]
+    for days in (30, 10):
+        every, policy = timedelta(days=days), Policy(inventory_every_days=days)
+        firsts, seconds = [], []
+        for world in chargers:
+            world.connect()
+            first = inventory.due_at(world.charger, policy)
+            heard = world.now
+            later = inventory.due_at(replace(world.charger, reported_at=heard), policy)
+            assert first is not None
+            assert later is not None
+            firsts.append(first - world.charger.registered_at)
+            seconds.append(later - heard)
+        assert min(firsts) < every * 0.3 < every * 0.7 < max(firsts) <= every
+        assert every * 0.9 <= min(seconds) < every * 0.95 < max(seconds) <= every
 
 
 @pytest.mark.parametrize("outcome", [CallFailed("InternalError"), Answered("Rejected")])

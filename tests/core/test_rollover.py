@@ -33,6 +33,18 @@ def test_a_second_ca_of_a_purpose_is_trusted_and_issues_nothing_until_it_is_roll
     assert system.state.facts.issuing(P) == system.state.facts.authorities[P]
 
 
+def test_a_ca_is_found_by_its_purpose_and_arn_together() -> None:
+    system = RollingFleet()
+    system.do(described(NEXT_ARN))
+    facts = system.state.facts
+    for arn in (ARN, NEXT_ARN):
+        found = facts.authority_of(P, arn)
+        assert found is not None
+        assert (found.purpose, found.arn) == (P, arn)
+        assert facts.authority_of("backend_server", arn) is None
+    assert facts.authority_of(P, ARN + "x") is None
+
+
 def test_registering_again_changes_nothing_also_when_it_is_retired() -> None:
     system = RollingFleet()
     system.to_step("renewal")
