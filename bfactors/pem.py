@@ -119,7 +119,7 @@ def _decoded(body: str, what: str) -> bytes:
 def pem_of(der: bytes, label: str = "CERTIFICATE") -> str:
     """One PEM block: 64 characters a line, LF, one newline at its end."""
     text = base64.b64encode(der).decode()
-    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    lines = "\n".join([text[start : start + 64] for start in range(0, len(text), 64)])
     return f"{_BEGIN.format(label)}{lines}\n{_END.format(label)}"
 
 
@@ -130,7 +130,16 @@ def split_chain(text: str) -> tuple[bytes, ...]:
 
 def join_chain(chain: Iterable[bytes]) -> str:
     """PEM text of certificates given as DER, in that order."""
-    return "".join(pem_of(der) for der in chain)
+    return "".join([pem_of(der) for der in chain])
+
+
+def first_and_rest(text: str) -> tuple[str, str]:
+    """A chain's leaf and its issuers, each in our own form, in which nearly every text is already. Raises MalformedX509."""
+    if len(text) <= PEM_MAX_CHARS and _CERTIFICATE.is_form_of(text):
+        cut = text.index("-----END") + len(_END.format("CERTIFICATE"))
+        return text[:cut], text[cut:]
+    chain = split_chain(text)
+    return pem_of(chain[0]), join_chain(chain[1:])
 
 
 def csr_der(text: str) -> bytes:

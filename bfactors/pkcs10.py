@@ -59,7 +59,7 @@ def take_apart(der: bytes) -> Pkcs10:
 
 
 def _shaped(found: tuple[Element, ...], tags: tuple[int, ...], what: str) -> tuple[Element, ...]:
-    if tuple(one.tag for one in found) != tags:
+    if tuple([one.tag for one in found]) != tags:
         raise ValueError(f"not built as {what}")
     return found
 

@@ -19,11 +19,19 @@ from cryptography.x509.oid import ExtensionOID
 from bfactors import distinguished_name as dn
 from bfactors.certificate_hash import HashData
 from bfactors.der import certificate_fields, key_algorithm_of_spki, key_bits
-from bfactors.pem import MalformedX509, csr_der, join_chain, normalised_csr, pem_of, split_chain
+from bfactors.pem import (
+    MalformedX509,
+    csr_der,
+    first_and_rest,
+    join_chain,
+    normalised_csr,
+    pem_of,
+    split_chain,
+)
 from bfactors.pkcs10 import Pkcs10, take_apart, tidy_ecdsa_signature
 
 __all__ = [  # noqa: RUF022 - by subject
-    "MalformedX509", "csr_der", "join_chain", "normalised_csr", "pem_of", "split_chain",
+    "MalformedX509", "csr_der", "first_and_rest", "join_chain", "normalised_csr", "pem_of", "split_chain",
     "Certificate", "Extension", "SigningRequest", "HashName",
     "certificate_of", "csr_of", "load", "parse_certificate", "parse_certificates", "parse_csr",
     "fingerprint_sha256", "hash_data", "hash_data_over_spki", "is_root", "issuer_within", "key_algorithm_of",
@@ -131,7 +139,7 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def common_names(self) -> tuple[str, ...]:
         """Every CN of the subject, in order."""
-        return tuple(value for oid, value in self.subject_fields if oid == dn.COMMON_NAME)
+        return tuple([value for oid, value in self.subject_fields if oid == dn.COMMON_NAME])
 
     @property
     def common_name(self) -> str | None:
@@ -141,7 +149,7 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def organizations(self) -> tuple[str, ...]:
         """Every O of the subject, in order."""
-        return tuple(value for oid, value in self.subject_fields if oid == dn.ORGANIZATION)
+        return tuple([value for oid, value in self.subject_fields if oid == dn.ORGANIZATION])
 
     @property
     def organization(self) -> str | None:
@@ -159,7 +167,7 @@ def fingerprint_sha256(der: bytes) -> str:
 
 def parse_certificates(text: str) -> tuple[Certificate, ...]:
     """Every certificate of a PEM text, in order. Raises MalformedX509."""
-    return tuple(certificate_of(der) for der in split_chain(text))
+    return tuple([certificate_of(der) for der in split_chain(text)])
 
 
 def parse_certificate(text: str) -> Certificate:

@@ -1,5 +1,7 @@
 """What a CA handed out, brought into the one form we keep and held against what was asked."""
 
+from collections.abc import Sequence
+
 from bfactors.ca import IssuedChain
 from bfactors.check.finding import Finding
 from bfactors.check.leaf import findings
@@ -38,13 +40,14 @@ def completed(
     except MalformedX509 as problem:
         found.append(Finding("leaf-chain-malformed", str(problem)))
         issuers = ()
+    authority = parse_certificates(effect.authority_pem)
     if not issuers:  # the CA sent none: what we know of it does as well
-        issuers = below_root(effect.authority_pem + effect.authority_chain_pem)
-    chain_pem = join_chain([certificate.der for certificate in (leaf, *issuers)])
+        issuers = _without_roots(authority) + below_root(effect.authority_chain_pem)
+    delivered = (leaf, *issuers)
     found += findings(
-        chain_pem=chain_pem,
+        chain=delivered,
         csr_pem=effect.csr_pem,
-        authority=parse_certificate(effect.authority_pem),
+        authority=authority[0],
         purpose=purpose(effect.purpose),
         template=effect.template,
         not_before=effect.not_before,
@@ -54,7 +57,7 @@ def completed(
         job_id=effect.job_id,
         attempt=effect.attempt,
         external_ref=external_ref,
-        chain_pem=chain_pem,
+        chain_pem=join_chain([certificate.der for certificate in delivered]),
         findings=tuple(f"{finding.reason}: {finding.message}" for finding in found),
     )
 
@@ -63,4 +66,8 @@ def below_root(text: str) -> tuple[Certificate, ...]:
     """The certificates of a PEM text without self-signed ones. Raises MalformedX509."""
     if not text.strip():
         return ()
-    return tuple(certificate for certificate in parse_certificates(text) if not is_root(certificate))
+    return _without_roots(parse_certificates(text))
+
+
+def _without_roots(certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    return tuple([certificate for certificate in certificates if not is_root(certificate)])

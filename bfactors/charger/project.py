@@ -32,7 +32,7 @@ from bfactors.ledger_row import (
     MigrationRow,
 )
 from bfactors.purpose import purpose
-from bfactors.x509 import join_chain, split_chain
+from bfactors.x509 import first_and_rest
 
 _encode = msgspec.json.Encoder().encode
 
@@ -393,10 +393,8 @@ def charger_row(state: ChargerState) -> ChargerRow:
 def certificate_row(state: ChargerState, certificate: CertificateRecord) -> CertificateRow:
     """A certificate's row, with its PEM."""
     body = certificate_body(state, certificate)
-    chain = split_chain(certificate.chain_pem)
     is_wanted = certificate.state == "active" and certificate.is_usable
-    body["pem"] = join_chain(chain[:1])
-    body["chain_pem"] = join_chain(chain[1:])
+    body["pem"], body["chain_pem"] = first_and_rest(certificate.chain_pem)
     return CertificateRow(
         certificate_id=certificate.certificate_id,
         charger_id=state.charger_id,

@@ -1,6 +1,6 @@
 """What a CA returned, held against what it was asked: every objection, so that an operator sees all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,7 +15,6 @@ from bfactors.x509 import (
     Certificate,
     MalformedX509,
     SigningRequest,
-    parse_certificates,
     parse_csr,
     signed_by,
 )
@@ -136,7 +135,7 @@ CHECKS: tuple[Check, ...] = (same_key, issuer, chain, end_entity, subject, usage
 
 def findings(
     *,
-    chain_pem: str,
+    chain: Sequence[Certificate],
     csr_pem: str,
     authority: Certificate,
     purpose: PurposeSpec,
@@ -144,15 +143,14 @@ def findings(
     not_before: datetime,
     not_after: datetime,
 ) -> tuple[Finding, ...]:
-    """Every objection to a returned chain; empty when it may be delivered."""
+    """Every objection to a returned chain (leaf first, no root); empty when it may be delivered."""
     try:
-        certificates = parse_certificates(chain_pem)
         request = parse_csr(csr_pem)
     except MalformedX509 as problem:
         return (Finding("leaf-malformed", str(problem)),)
     returned = Returned(
-        leaf=certificates[0],
-        issuers=certificates[1:],
+        leaf=chain[0],
+        issuers=tuple(chain[1:]),
         authority=authority,
         request=request,
         purpose=purpose,

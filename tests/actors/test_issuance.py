@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.issuance import IssuanceActor, IssuancePorts, Settled, Wanted
+from actors.issuance.returned import completed
 from bfactors import evidence as v
 from bfactors.ca import (
     IssuedChain,
@@ -17,6 +18,7 @@ from bfactors.effect import Effect, IssueCertificate
 from bfactors.errors import Unavailable
 from bfactors.x509 import is_root, parse_certificates
 from tests.core import pki
+from tests.core.x509_maker import Authority
 from tests.fakes.ca import ARN, CountedMetrics, FakeCa, ManualTime, settle
 
 CSR = pki.csr("SN-1")
@@ -260,6 +262,16 @@ async def test_a_missing_chain_is_made_from_what_is_known_of_the_authority() -> 
     (completed,) = desk.facts(v.IssuanceCompleted)
     assert [c.common_name for c in parse_certificates(completed.chain_pem)] == ["SN-1", "Fleet issuing"]
     assert completed.findings == ()
+
+
+async def test_a_leaf_of_a_root_is_delivered_without_it() -> None:
+    desk, root = Desk(), Authority.root("Fleet root")
+    leaf = root.leaf("SN-1", "BetterFleet", usage="client").pem
+    for sent in ("", root.pair.pem):
+        effect = desk.issue(authority_pem=root.pair.pem, authority_chain_pem="")
+        fact = completed(effect, "ref", IssuedChain(leaf_pem=leaf, issuers_pem=sent))
+        assert isinstance(fact, v.IssuanceCompleted)
+        assert fact.chain_pem == leaf
 
 
 async def test_a_chain_that_cannot_be_read_is_an_objection() -> None:

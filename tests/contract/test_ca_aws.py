@@ -205,7 +205,7 @@ async def test_a_certificate_is_made_as_ordered_and_comes_with_its_chain(side: S
     chain = await side.ca.fetch(side.arn, reference)
     authority = parse_certificate((await side.ca.describe(side.arn)).certificate_pem)
     objections = findings(
-        chain_pem=chain.pem,
+        chain=parse_certificates(chain.pem),
         csr_pem=order.csr_pem,
         authority=authority,
         purpose=purpose("charging_station"),

@@ -12,7 +12,7 @@ from bfactors.check.leaf import findings
 from bfactors.effect import StartRenewal
 from bfactors.policy import Policy
 from bfactors.purpose import purpose
-from bfactors.x509 import parse_certificate
+from bfactors.x509 import parse_certificate, parse_certificates
 from tests.core import pki
 from tests.core.world import World, fleet_facts
 
@@ -70,7 +70,7 @@ def test_what_comes_back_is_held_against_the_choice(
     csr, begin = pki.csr("SN-1"), pki.BEGIN
     end = begin + timedelta(days=30)
     found = findings(
-        chain_pem=pki.ca().sign(csr, begin, end, usages=usages),
+        chain=parse_certificates(pki.ca().sign(csr, begin, end, usages=usages)),
         csr_pem=csr,
         authority=parse_certificate(pki.ca().pem),
         purpose=purpose(P),
@@ -86,7 +86,7 @@ def test_a_leaf_without_any_key_usage_is_refused_where_the_template_gives_none()
     end = begin + timedelta(days=30)
     chain = pki.ca().sign(csr, begin, end, usages=(), key_usage=False)
     found = findings(
-        chain_pem=chain,
+        chain=parse_certificates(chain),
         csr_pem=csr,
         authority=parse_certificate(pki.ca().pem),
         purpose=purpose(P),

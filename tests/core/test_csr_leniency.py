@@ -496,10 +496,24 @@ def test_a_proper_name_reads_as_cryptography_reads_it(parts: list[tuple[x509.Obj
     assert values(der, "2.5.4.3") == tuple(value for oid, value in parts if oid == NameOID.COMMON_NAME)
 
 
+@pytest.mark.parametrize("char", list(',+"\\<>;#= \0ß'))
+@pytest.mark.parametrize("around", ["{}SN", "SN{}SN", "SN{}"])
+def test_what_must_be_escaped_is_wherever_it_stands(char: str, around: str) -> None:
+    made = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, around.format(char))])
+    assert as_text(made.public_bytes()) == made.rfc4514_string()
+
+
 @given(st.text(max_size=30))
 def test_case_and_spaces_do_not_make_another_name(text: str) -> None:
     assert comparable(f"  {text} ") == comparable(text)
     assert comparable(comparable(text)) == comparable(text)
+
+
+@given(st.text(alphabet="Ab09._:/- #,+\\", max_size=12))
+def test_a_plain_name_is_compared_as_any_other_is(text: str) -> None:
+    spaced = " ".join(part for part in text.split(" ") if part)
+    assert comparable(text) == spaced.lower() == comparable(text.swapcase())
+    assert (comparable(text) == comparable(text + "\u00df")) is False
 
 
 def test_other_characters_make_another_name() -> None:

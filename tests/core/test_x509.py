@@ -24,6 +24,7 @@ from bfactors.x509 import (
     certificate_of,
     csr_der,
     csr_of,
+    first_and_rest,
     hash_data,
     is_root,
     issuer_within,
@@ -205,6 +206,13 @@ def test_our_own_form_is_read_as_any_other_is(chain: list[bytes]) -> None:
     csr = pem_of(chain[0], "CERTIFICATE REQUEST")
     assert csr_der(csr) == csr_der("\n" + csr) == chain[0]
     assert normalised_csr(csr) == normalised_csr("\n" + csr) == csr
+
+
+def test_a_chain_is_cut_behind_its_leaf_however_it_is_dressed() -> None:
+    for chain in ((LEAF.der,), (LEAF.der, ISSUING.pair.der), (LEAF.der, ISSUING.pair.der, ROOT.pair.der)):
+        text = join_chain(chain)
+        for dressed in (text, text.replace("\n", "\r\n"), "leaf:\n" + text):
+            assert first_and_rest(dressed) == (LEAF.pem, join_chain(chain[1:]))
 
 
 def test_of_two_csrs_the_first_counts() -> None:
