@@ -213,3 +213,27 @@ def test_what_was_asked_for_one_unit_is_not_done_to_the_next(leave: Any) -> None
     refused = decide(world, held).refusal
     assert refused is not None
     assert world.charger.expired_admission is None
+
+
+def test_what_was_rejected_can_be_asked_for_again_and_counts_for_nothing_open() -> None:
+    world = in_two(expired()[0])
+    first = say(world, admission(world))
+    for days in range(1, MOST_OPEN):
+        say(world, admission(world, days=days))
+    assert say(world, admission(world, days=20)).refusal is not None
+    decide(world, first, verdict="reject")
+    again = say(world, admission(world))
+    assert again.held_by not in (None, first.held_by)
+    assert world.charger.approvals[again.held_by or ""].state == "open"
+    decide(world, again)
+    assert world.charger.expired_admission is not None
+
+
+def test_a_decided_approval_is_decided_once_whatever_time_passes() -> None:
+    world = in_two(expired()[0])
+    held = say(world, admission(world))
+    decide(world, held)
+    before = [event for event in world.events if isinstance(event, e.ApprovalDecided)]
+    world.wait(days=5)
+    assert world.charger.approvals[held.held_by or ""].state == "approved"
+    assert [event for event in world.events if isinstance(event, e.ApprovalDecided)] == before

@@ -308,6 +308,30 @@ def test_only_what_ends_trust_cuts_an_open_session() -> None:
         assert cut(leaf, None, credentials=(credential(state),)) is None
 
 
+def test_a_session_of_an_expired_leaf_goes_on_while_that_is_permitted() -> None:
+    leaf, flags = LEAF.fingerprint, ("expired-credential",)
+    permitted = msgspec.structs.replace(RECORD, expired_admitted_until=NOW)
+    assert cut_problem(permitted, leaf, None, flags) is None
+    taken_back = cut_problem(RECORD, leaf, None, flags)
+    assert taken_back is not None
+    assert taken_back.code == "credential-expired"
+    assert cut_problem(RECORD, leaf, None) is None
+
+
+def test_a_key_beside_the_session_s_own_cuts_nothing() -> None:
+    both = msgspec.structs.replace(RECORD, keys=(key(), key(generation=2)))
+    for generation, expected in ((1, None), (2, None), (3, "key-removed")):
+        problem = cut_problem(both, None, generation)
+        assert (problem.code if problem else None) == expected
+
+
+def test_a_leaf_recorded_as_expired_is_flagged_so_whatever_this_clock_says() -> None:
+    record = msgspec.structs.replace(RECORD, credentials=(credential("expired"),))
+    decided = admit(msgspec.structs.replace(MUTUAL, record=record, forgive_expired_leaf=True))
+    assert isinstance(decided, Admitted)
+    assert decided.flags == ("expired-credential",)
+
+
 def test_the_serial_at_boot_must_be_the_certificates_at_profile_3_only() -> None:
     def said(profile: int, serial: str | None) -> str | None:
         record = msgspec.structs.replace(RECORD, serial_number="SN-1", expected_common_name="CN-1")
