@@ -199,6 +199,14 @@ def test_nobody_decides_in_time_and_it_lapses() -> None:
     assert code_of(decide(world)) == "approval-ended"
 
 
+@pytest.mark.parametrize("actor", [AUTHOR, OTHER])
+def test_its_approval_is_not_withdrawn_but_its_job_cancelled(actor: str) -> None:
+    world = on_profile_3()
+    ask(world)
+    assert code_of(decide(world, actor, verdict="withdraw")) == "held-by-job"
+    assert approval(world).state == "open"
+
+
 def test_a_cancelled_one_takes_its_approval_along() -> None:
     world = on_profile_3()
     ask(world)

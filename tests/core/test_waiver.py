@@ -267,6 +267,15 @@ def test_it_holds_up_to_its_end_and_not_at_it_whoever_has_noticed(at: datetime, 
     assert system.held(now=at).validity_days == days
 
 
+@pytest.mark.parametrize("state", ["requested", "rejected", "ended"])
+def test_what_was_never_granted_or_has_been_ended_holds_at_no_time(state: str) -> None:
+    system = Fleet()
+    system.grant(wanted())
+    one = system.state.waivers["w-charger:CP-1-validity_days"]
+    assert one.holds(NOW)
+    assert not msgspec.structs.replace(one, state=state).holds(NOW)
+
+
 def test_it_is_announced_once_and_ends_by_itself_once() -> None:
     system = Fleet()
     system.grant(wanted())
