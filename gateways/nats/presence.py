@@ -90,9 +90,14 @@ class NodePresence:
         self._now.set()
 
     def admits_by(self, place: AdmissionPlace, *, is_news: bool) -> None:
-        """Tell how far this node holds the admission records: with the next renewal, or soon if somebody waits for it."""
+        """Tell how far this node holds the admission records: with the next renewal, or soon if somebody waits for it.
+
+        The first place is told soon whatever came with it: from then on chargers are let in here, and until core knows it
+        calls a leaf refused everywhere without having heard this node.
+        """
+        is_first = self._presence.admission is None
         self._presence = msgspec.structs.replace(self._presence, admission=place)
-        if is_news and self._sooner is None:
+        if (is_news or is_first) and self._sooner is None:
             self._sooner = asyncio.get_running_loop().call_later(SOON_S, self._renew_now)
 
     def _renew_now(self) -> None:

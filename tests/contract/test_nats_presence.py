@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from bfactors import subject
+from bfactors.admission import AdmissionPlace
 from deploy.embedded import EmbeddedNats
 from gateways.nats.layout import NatsLayout
 from gateways.nats.node_watch import NodeWatch
@@ -126,6 +127,27 @@ async def test_trust_is_told_at_once_when_it_changes(side: JetStreamSide) -> Non
     await trust.until_count(1)
     presence.trust(("aa", "bb"))
     await trust.until(lambda seen: ("aa", "bb") in seen)
+    await presence.leave()
+    await watch.stop()
+
+
+async def test_a_node_that_begins_to_let_chargers_in_says_so_soon(side: JetStreamSide) -> None:
+    places = Seen()
+    watch = NodeWatch(
+        side.core.connection,
+        side.core.replies,
+        lost=lambda _: None,
+        present=lambda presence: places.add(presence.admission),
+    )
+    watch.start()
+    presence = NodePresence(
+        side.connect.connection, side.connect.publisher, "node", "one", renew_every_s=3600
+    )
+    presence.start()
+    await places.until_count(1)
+    presence.admits_by(AdmissionPlace("bucket", 7), is_news=False)
+    await places.until_count(2)
+    assert places == [None, AdmissionPlace("bucket", 7)]
     await presence.leave()
     await watch.stop()
 

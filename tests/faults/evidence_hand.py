@@ -7,10 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import nats
+from nats.js.errors import NotFoundError
 
 from bfactors import subject
+from bfactors.identity import subject_token
 from deploy.embedded import inbox_prefix
+from gateways.nats.presence import Presence
 from tests.faults.depot import pause
 from tests.faults.ledger_view import PARTITIONS, LedgerView
 from tests.faults.plant import Plant
@@ -32,6 +36,16 @@ class EvidenceHand:
             await self.jetstream.get_msg(stream, seq) for seq in range(state.first_seq, state.last_seq + 1)
         ]
         return [(message.subject, message.data) for message in found]
+
+    async def last_word(self, node: str) -> Presence | None:
+        """A connect node's last sign of life; None for none."""
+        try:
+            message = await self.jetstream.get_last_msg(
+                subject.STREAM_NODE, f"bf.node.{subject_token(node)}.*"
+            )
+        except NotFoundError:
+            return None
+        return msgspec.json.decode(message.data, type=Presence) if message.data else None  # a mark: it lapsed
 
     async def publish(self, to: str, payload: bytes, message_id: str) -> None:
         """Stored when this returns."""

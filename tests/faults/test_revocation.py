@@ -18,6 +18,7 @@ import pytest
 from gateways.nats.node_watch import NODE_TTL_S
 from simulator.charger import Charger, ChargerEvent, Happening
 from tests.faults.depot import Body, Depot, assert_ledger_intact, depot, pause
+from tests.faults.evidence_hand import evidence_hand
 from tests.faults.plant import Plant
 from tests.patience import PATIENCE_S
 
@@ -83,6 +84,13 @@ async def revoke(fleet: Depot, certificate_id: str) -> None:
     assert status == 202, answer
 
 
+async def is_waited_for(plant: Plant, node: str) -> None:
+    """Core has been told that the node lets chargers in: from then on it confirms nothing without the node."""
+    async with evidence_hand(plant) as hand, asyncio.timeout(PATIENCE_S):
+        while (said := await hand.last_word(node)) is None or said.admission is None:
+            await pause()
+
+
 async def refused_everywhere(fleet: Depot, certificate_id: str, within_s: float) -> Body:
     """Its `revocation` once every node has confirmed."""
     began = time.monotonic()
@@ -144,6 +152,7 @@ async def test_a_node_that_says_nothing_more_delays_the_confirmation_until_it_is
         await fleet.order()
         await fleet.all_active(60)
         certificate_id = await active_certificate(fleet, fleet.ids[0])
+        await is_waited_for(plant, "connect-c")
         os.kill(other.pid, signal.SIGSTOP)
         try:
             await revoke(fleet, certificate_id)
