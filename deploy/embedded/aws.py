@@ -14,8 +14,9 @@ from typing import Any
 from deploy.embedded.child import ChildCommand, ChildProcess
 from deploy.embedded.data_dir import DataDirectory
 from deploy.embedded.errors import ServerDidNotStart
+from deploy.embedded.port import lasting_port
 
-READY_WITHIN = timedelta(seconds=30)
+READY_WITHIN = timedelta(seconds=60)
 STOP_WITHIN = timedelta(seconds=3)
 REALMS = ("charger-identity", "backend-server", "iso15118")
 
@@ -45,13 +46,11 @@ class EmbeddedAws:
         """From the main thread. Raises ServerDidNotStart."""
         home = data.folder("aws")
         remembered = home / "port"
-        port = remembered.read_text(encoding="ascii").strip() if remembered.exists() else "0"
+        port = remembered.read_text(encoding="ascii").strip() if remembered.exists() else str(lasting_port())
         try:
             peer = cls._spawn(data, home, port, options)
         except ServerDidNotStart:
-            if port == "0":
-                raise
-            peer = cls._spawn(data, home, "0", options)
+            peer = cls._spawn(data, home, str(lasting_port()), options)
         remembered.write_text(peer.url.rpartition(":")[2].strip("/"), encoding="ascii")
         return peer
 

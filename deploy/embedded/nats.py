@@ -14,11 +14,14 @@ import nkeys
 
 from deploy.embedded.child import ChildCommand, ChildProcess
 from deploy.embedded.data_dir import DataDirectory, write_private
-from deploy.embedded.errors import EmbeddedError, ServerBinariesMissing
+from deploy.embedded.errors import EmbeddedError, ServerBinariesMissing, ServerDidNotStart
 from deploy.embedded.nats_rights import ROLES, TEST_ROLE, accounts
+from deploy.embedded.port import lasting_port
 
-START_DEADLINE = timedelta(seconds=30)
+START_DEADLINE = timedelta(seconds=60)
 STOP_DEADLINE = timedelta(seconds=5)
+PORT_TAKEN_SIGN = "address already in use"
+PORTS_TRIED = 5
 MEMORY_STORE_BYTES = 256 * 1024 * 1024
 FILE_STORE_BYTES = 16 * 1024 * 1024 * 1024
 
@@ -39,12 +42,21 @@ class EmbeddedNats:
 
     @classmethod
     def start(cls, data: DataDirectory, *, durable: bool = True, port: int = 0) -> EmbeddedNats:
-        """Return when the server accepts clients; port 0 lets the server pick a free one.
+        """Return when the server accepts clients; port 0 is a free one, kept from then on.
 
         `durable=False` gives up safety against power loss for speed and adds the unrestricted role `test`: tests only.
         Raises ServerDidNotStart, ServerBinariesMissing.
         """
-        server = cls(data, port, durable)
+        server = cls(data, port or lasting_port(), durable)
+        for _ in range(0 if port else PORTS_TRIED - 1):
+            try:
+                server._launch()
+            except ServerDidNotStart as error:
+                if PORT_TAKEN_SIGN not in str(error):
+                    raise
+                server._port = lasting_port()  # somebody took it just now
+            else:
+                return server
         server._launch()
         return server
 
@@ -103,7 +115,7 @@ class EmbeddedNats:
         """nats-server's file format is a superset of JSON, which needs no quoting rules of our own."""
         return {
             "server_name": "bf-embedded",
-            "listen": f"127.0.0.1:{self._port or -1}",
+            "listen": f"127.0.0.1:{self._port}",
             "ports_file_dir": str(ports_folder),
             "jetstream": {
                 "store_dir": str(home / "jetstream"),

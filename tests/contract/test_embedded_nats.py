@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,6 +22,7 @@ from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
 from deploy.embedded import DataDirectory, EmbeddedNats, inbox_prefix
+from deploy.embedded.port import lasting_port
 from tests.patience import PATIENCE_S
 
 RECORD_COUNT = 500
@@ -304,6 +306,22 @@ async def test_acknowledged_messages_survive_on_the_same_port(durable_server: Em
     async with logged_in(durable_server, "core") as core:
         repeated = await core.jetstream.publish(f"kept.{end}", b"m", headers={"Nats-Msg-Id": "m1"})
         assert (repeated.seq, repeated.duplicate) == (1, True)
+
+
+def test_no_outgoing_connection_takes_its_port_while_it_is_away(nats_server: EmbeddedNats) -> None:
+    first_given, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()
+    assert int(nats_server.url.rpartition(":")[2]) < int(first_given)
+
+
+def test_a_port_that_is_snatched_before_it_is_bound_costs_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, DataDirectory.open(tmp_path / "data") as data:
+        ports = iter([taken.getsockname()[1], lasting_port()])
+        monkeypatch.setattr("deploy.embedded.nats.lasting_port", lambda: next(ports))
+        server = EmbeddedNats.start(data, durable=False)
+        server.stop()
+        assert not server.url.endswith(f":{taken.getsockname()[1]}")
 
 
 def test_the_durable_server_flushes_every_message_and_knows_no_test_user(

@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any
 from deploy.embedded import DataDirectory, EmbeddedNats, EmbeddedPostgres
 from deploy.embedded.aws import EmbeddedAws
 from deploy.embedded.child import ChildCommand, ChildProcess
+from deploy.embedded.port import lasting_port
 from deploy.role.clock import SystemClock
 from deploy.role.custody import SealingKeyFile, make_pseudonym_keys, write_private
 from deploy.role.server_identity import ServerNames, obtain
@@ -41,7 +41,6 @@ from tests.patience import PATIENCE_S
 RUN = Path(__file__).parents[2] / "run.py"
 READY_WITHIN = timedelta(seconds=PATIENCE_S)
 ENDS_WITHIN = timedelta(seconds=12)
-PORTS_TRIED = 50
 
 
 class Role:
@@ -139,7 +138,7 @@ class Plant:
 
     def another_core(self, node: str) -> tuple[Role, str]:
         """A second core against the same servers, and its admin address."""
-        port = free_port()
+        port = lasting_port()
         arguments = ("--admin-port", str(port), "--data-dir", str(self.data.folder("core")))
         role = Role(self.data, "core", node, arguments, self.core_environment)
         self.spare.append(role)
@@ -147,8 +146,8 @@ class Plant:
 
     def another_connect(self, node: str) -> tuple[Role, str]:
         """A second connect node against the same NATS, and its charger port."""
-        port = free_port()
-        arguments = ("--ocpp-port", str(port), "--health-port", str(free_port()))
+        port = lasting_port()
+        arguments = ("--ocpp-port", str(port), "--health-port", str(lasting_port()))
         data_dir = ("--data-dir", str(self.data.folder("connect")))
         role = Role(self.data, "connect", node, (*arguments, *data_dir), self.connect_environment)
         self.spare.append(role)
@@ -206,7 +205,7 @@ def _roles(data: DataDirectory, postgres: EmbeddedPostgres, nats: EmbeddedNats, 
     SealingKeyFile.make(sealing_key)
     pseudonym_key = data.folder("secrets") / "pseudonym.key"
     make_pseudonym_keys(pseudonym_key)
-    ocpp_port, admin_port, health_port = free_port(), free_port(), free_port()
+    ocpp_port, admin_port, health_port = lasting_port(), lasting_port(), lasting_port()
     ocpp_url = f"wss://localhost:{ocpp_port}/ocpp"
     both = {
         "PATH": os.environ.get("PATH", ""),
@@ -294,19 +293,6 @@ async def _server_identities(data: DataDirectory, aws: EmbeddedAws) -> list[Serv
         return await obtain(data.folder("server"), client, found[0].authority, names, clock)
     finally:
         await client.close()
-
-
-def free_port() -> int:
-    """One that is free now and that the kernel gives nobody by itself, so that a part may come back to it."""
-    for _ in range(PORTS_TRIED):
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 def is_process(pid: int) -> bool:

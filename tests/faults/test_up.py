@@ -24,10 +24,11 @@ from typing import Any
 import pytest
 
 from deploy.embedded.child import ChildCommand, ChildProcess
+from deploy.embedded.port import lasting_port
 from simulator.charger import ChargerSnapshot, Happening
 from simulator.fleet import AdminClient, Fleet, FleetPlan
 from tests.faults.depot import EAGER, Tally
-from tests.faults.plant import RUN, free_port, is_process, until
+from tests.faults.plant import RUN, is_process, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -137,7 +138,7 @@ def site() -> Iterator[Site]:
     home = Path(tempfile.mkdtemp(prefix="bf-up-"))
     home.chmod(0o711)
     try:
-        yield Site(home / "d", free_port(), free_port())
+        yield Site(home / "d", lasting_port(), lasting_port())
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -254,7 +255,7 @@ async def test_it_starts_while_the_ca_is_away_and_shows_chargers_the_certificate
         "arn:aws:acm-pca:eu-central-1:000000000000:certificate-authority/11111111-2222-3333-4444-555555555555"
     )
     away = {
-        "BF_AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "BF_AWS_ENDPOINT_URL": f"http://127.0.0.1:{lasting_port()}",
         "BF_AWS_ACCESS_KEY_ID": "nobody",
         "BF_AWS_SECRET_ACCESS_KEY": "nothing",
         "BF_AWS_CHARGING_STATION_CA_ARN": arn,
