@@ -5,7 +5,7 @@ ARGS ?=
 DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-slow lint types layers bench lock clean
+.PHONY: help install install-dev demo up test test-slow explore lint types layers bench lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test: lint types layers ## format, lint, types, layers and all tests but the slo
 
 test-slow: install-dev ## scale, soak and million-row runs
 	$(BIN)/pytest -m slow -n 0 --timeout 1800
+
+explore: install-dev ## the core's properties with new examples (ARGS=--hypothesis-seed=1 repeats a run)
+	$(BIN)/pytest tests/core -n 2 --hypothesis-profile=explore $(ARGS)
 
 bench: install-dev ## ratios against a peer or a limit measured in the same run
 	$(BIN)/python -m bench $(ARGS)

@@ -1,7 +1,8 @@
-"""Real servers for tests: one PostgreSQL and one NATS per pytest process (so per xdist worker), started when first asked for.
+"""Real servers for tests, and how far properties are explored.
 
-They live in a data directory of their own under the system's temporary folder, are stopped by their ids when the session
-ends or is interrupted, and are ended by the kernel when pytest itself is killed. Neither keeps its promises about power loss.
+One PostgreSQL and one NATS per pytest process (so per xdist worker), started when first asked for. They live in a data
+directory of their own under the system's temporary folder, are stopped by their ids when the session ends or is interrupted,
+and are ended by the kernel when pytest itself is killed. Neither keeps its promises about power loss.
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ from pathlib import Path
 import asyncpg
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.embedded import DataDirectory, EmbeddedNats, EmbeddedPostgres, inbox_prefix
 
 TEMPLATE_DATABASE = "bf_template"
+
+# How long an example takes says something of the machine and nothing of the code.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""`--hypothesis-profile=explore`: other examples in every run, or those of a `--hypothesis-seed`."""
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
+"""The default: what passed once passes again."""
+settings.load_profile("same")
 
 
 @dataclass(frozen=True, slots=True)

@@ -349,7 +349,11 @@ def test_whatever_the_bytes_a_frame_is_read_without_an_error(data: bytes, has_se
 
 
 @pytest.mark.parametrize("subprotocol", ["ocpp2.0.1", "ocpp2.1", "ocpp1.6"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(frames=st.lists(FRAMES.filter(lambda text: _encodes(text)), min_size=20, max_size=40))
 async def test_no_sequence_of_frames_disturbs_the_session_or_the_process(
     world: World, subprotocol: str, frames: list[str]
