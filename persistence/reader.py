@@ -9,6 +9,7 @@ import orjson
 
 from bfactors.incident import Selector
 from bfactors.ledger_row import AggregateRow
+from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.trust_end import TrustEnd
 from persistence.audit import audit_item, audit_start, timeline_item
@@ -145,6 +146,7 @@ class LedgerReader:
             *(selector.issuing_ca_ids, selector.spki_sha256, selector.certificate_ids),
             *(selector.families, selector.sites, selector.cohorts),
         )
+        spec = purposes().get(selector.purpose)
         async with unavailable_when_lost():
             rows = await self._pool.fetch(
                 _SQL["incident_forecast"],
@@ -153,6 +155,7 @@ class LedgerReader:
                 *map(list, lists),
                 selector.issued_from,
                 selector.issued_before,
+                spec is not None and spec.is_session_credential,
             )
         return [dict(row) for row in rows]
 

@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 
 from bfactors import event as e
 from bfactors.charger.draft import Draft
-from bfactors.charger.state import CertificateRecord, may_be_on_charger, slot_of
+from bfactors.charger.state import CertificateRecord, may_be_on_charger, open_issue, slot_of
+from bfactors.instruction import InstallLeaf
+from bfactors.inventory.listed import is_leaf_listed
 from bfactors.purpose import Rung, purpose
 
 
@@ -13,6 +15,37 @@ def reached(draft: Draft, certificate_id: str, rung: Rung) -> None:
     certificate = draft.state.certificates[certificate_id]
     if certificate.is_usable and purpose(certificate.purpose).active_rung == rung:
         activate(draft, certificate_id, draft.now)
+
+
+def by_list(draft: Draft) -> None:
+    """The charger's newest list: a leaf on it that counts by being listed is active, whatever became of its job."""
+    for certificate in list(draft.state.certificates.values()):
+        if certificate.state not in ("issued", "installed") or not certificate.is_usable:
+            continue
+        if purpose(certificate.purpose).active_rung != "listed" or certificate.former_identity_id:
+            continue
+        if not is_leaf_listed(draft.state.reported, certificate):
+            continue
+        if certificate.state == "issued":
+            _taken_after_all(draft, certificate)
+        activate(draft, certificate.certificate_id, draft.now)
+
+
+def _taken_after_all(draft: Draft, certificate: CertificateRecord) -> None:
+    """Its list is install evidence where the charger's answer was lost."""
+    job = open_issue(draft.state, certificate.purpose, certificate.part)
+    draft.record(
+        e.CertificateInstalled(
+            job_id=job.job_id if job is not None and job.certificate_id == certificate.certificate_id else "",
+            certificate_id=certificate.certificate_id,
+            evidence_type="list",
+            evidence_ref=draft.context.cause,
+        )
+    )
+    for instruction in list(draft.state.instructions.values()):
+        body = instruction.body
+        if isinstance(body, InstallLeaf) and body.certificate_id == certificate.certificate_id:
+            draft.settle(instruction, "observed", "listed")
 
 
 def activate(draft: Draft, certificate_id: str, at: datetime) -> None:

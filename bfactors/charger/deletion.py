@@ -20,8 +20,9 @@ from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import CallAction, DeleteCertificate, ListCertificates
 from bfactors.inventory.deletion import deletion_problem
 from bfactors.ocpp import Answered, CallFailed
-from bfactors.purpose import session_purpose
+from bfactors.purpose import purpose, session_purpose
 from bfactors.refusal import Refusal
+from bfactors.x509 import parse_certificates, signed_by
 
 CANNOT_DELETE = "cannot-delete"
 ACTION = "DeleteCertificate"
@@ -101,7 +102,33 @@ def problem(
             "the charger may verify this very session with it, or the next; release a bundle without it first"
         )
         return Refusal("anchor-of-live-session", message, "hash_data", 409)
-    return deletion_problem(target, found, live)
+    refusal = deletion_problem(target, found, live)
+    if (
+        refusal is None
+        and listed is not None
+        and listed[0].fingerprint_sha256 in _anchors_in_use(state, facts)
+    ):
+        message = "a certificate of the charger hangs on it; revoke, deactivate or delete that first"
+        return Refusal("anchor-of-live-certificate", message, "hash_data", 409)
+    return refusal
+
+
+def _anchors_in_use(state: ChargerState, facts: FleetFacts) -> frozenset[str]:
+    """Roots in the charger's stores without which a leaf it serves itself with is worth nothing."""
+    found: set[str] = set()
+    for certificate in state.certificates.values():
+        name = purpose(certificate.purpose).anchor_bundle
+        if name != certificate.purpose or certificate.state not in ("installed", "active"):
+            continue
+        top = parse_certificates(certificate.chain_pem)[-1]
+        bundles = [bundle for bundle in (*facts.bundles.values(), *facts.past) if bundle.purpose == name]
+        found |= {
+            anchor.fingerprint_sha256
+            for bundle in bundles
+            for anchor in bundle.anchors
+            if signed_by(top, parse_certificates(anchor.pem)[0])
+        }
+    return frozenset(found)
 
 
 def _leaving(state: ChargerState, job_id: str | None) -> list[Reading]:

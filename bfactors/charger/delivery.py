@@ -125,6 +125,7 @@ def _listed(draft: Draft, instruction: InstructionState, outcome: Answered) -> N
     assert isinstance(instruction.body, ListCertificates)
     inventory.note_list(draft, outcome.listed, inventory.uses_of(draft.state, instruction.body))
     trust_gate.confirm_from_list(draft)
+    activation.by_list(draft)
     job = draft.state.jobs.get(instruction.job_id or "")
     if job is None or job.action == "delete":
         return

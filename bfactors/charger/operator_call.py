@@ -11,7 +11,7 @@ import msgspec
 
 from bfactors import command as c
 from bfactors import event as e
-from bfactors.charger import deletion, inventory, trust_gate
+from bfactors.charger import activation, deletion, inventory, trust_gate
 from bfactors.charger.draft import Draft
 from bfactors.charger.state import ChargerState, InstructionState
 from bfactors.confidential import OWN_KEYS, is_plain, is_secret_setting, secrets_in, setting_name
@@ -137,6 +137,7 @@ def _note_listing(draft: Draft, body: CallAction, outcome: Answered) -> None:
     uses = (asked,) if isinstance(asked, str) else tuple(map(str, asked)) if isinstance(asked, list) else ()
     inventory.note_list(draft, outcome.listed, uses)
     trust_gate.confirm_from_list(draft)
+    activation.by_list(draft)
 
 
 def _kept(payload: str | None) -> str | None:

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from bfactors import event as e
 from bfactors.capability import Capabilities, learned, merged
 from bfactors.charger import (
-    activation,
     anchor_job,
     approval,
     deletion,
@@ -32,7 +31,6 @@ from bfactors.charger.prerequisite import CLIENT_CERTIFICATE_PROFILE
 from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.fleet.state import FleetFacts
 from bfactors.instruction import InstallLeaf, ObtainCsr
-from bfactors.inventory.listed import is_leaf_listed
 from bfactors.policy import TRACKED_ONLY, Policy
 from bfactors.purpose import purpose, session_purpose
 
@@ -294,18 +292,7 @@ def _plan_activation(draft: Draft, job: JobState) -> None:
 
 
 def _plan_listing(draft: Draft, job: JobState) -> None:
-    """Installed, and active once the charger's own list names it."""
-    assert job.certificate_id is not None
-    certificate = draft.state.certificates[job.certificate_id]
-    reported_at = draft.state.reported_at
-    if reported_at is not None and certificate.installed_at is not None:
-        is_fresh = reported_at >= certificate.installed_at
-        if is_fresh and is_leaf_listed(draft.state.reported, certificate):
-            activation.reached(draft, certificate.certificate_id, "listed")
-            draft.record(
-                e.CertificateJobSucceeded(job_id=job.job_id, certificate_id=certificate.certificate_id)
-            )
-            return
+    """Installed, and active once the charger's own list names it (`activation.by_list`)."""
     if job.failures >= draft.policy(job.purpose).max_attempts:
         draft.fail(
             job, job.reason_code or "not-listed", job.reason_message or "the charger does not list the leaf"

@@ -413,7 +413,8 @@ SELECT family, cohort, cannot_list, apart, rung, count(*) AS count,
  ORDER BY family, cohort, cannot_list, apart NULLS FIRST, rung NULLS FIRST;
 
 -- name: incident_forecast
--- By family, cohort and state, the certificates a selector chooses; `locked_out`: of chargers that have no other in use.
+-- By family, cohort and state, the certificates a selector chooses; `locked_out`: of chargers that have no other in use,
+-- if such certificates open sessions ($11).
 WITH chosen AS MATERIALIZED (
     SELECT certificate_id, certificate.charger_id, certificate.state, family, cohort, connected, security_profile
       FROM certificate JOIN charger USING (charger_id)
@@ -423,7 +424,7 @@ WITH chosen AS MATERIALIZED (
        AND ($7::text[] = '{}' OR site = ANY ($7)) AND ($8::text[] = '{}' OR cohort = ANY ($8))
        AND ($9::timestamptz IS NULL OR issued_at >= $9) AND ($10::timestamptz IS NULL OR issued_at < $10))
 SELECT family, cohort, state, count(*) AS certificates, count(*) FILTER (WHERE connected) AS connected,
-       count(*) FILTER (WHERE state IN ('installed', 'active') AND security_profile >= 3 AND NOT EXISTS (
+       count(*) FILTER (WHERE $11::boolean AND state IN ('installed', 'active') AND security_profile >= 3 AND NOT EXISTS (
            SELECT FROM certificate AS other
             WHERE other.charger_id = chosen.charger_id AND other.purpose = $1 AND other.state IN ('installed', 'active')
               AND other.certificate_id NOT IN (SELECT certificate_id FROM chosen AS beside

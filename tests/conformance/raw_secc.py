@@ -92,9 +92,9 @@ class Secc:
             "serialNumber": f"{certificate.serial_number:x}",
         }
 
-    def new_csr(self) -> str:
-        """With a new key, as an SECC names itself."""
-        self.key = ec.generate_private_key(self.curve)
+    def new_csr(self, key: ec.EllipticCurvePrivateKey | None = None) -> str:
+        """With a new key, unless one is given, as an SECC names itself."""
+        self.key = key or ec.generate_private_key(self.curve)
         name = [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),

@@ -122,6 +122,7 @@ class Model(World):
         for event in decision.events:
             self._check_event(event)
         self._check_slots(state)
+        self._check_lost(decision)
         for job in state.jobs.values():
             assert job.state == "open"
             assert job.job_id not in self.ended, f"{job.job_id} has ended and is open"
@@ -218,7 +219,24 @@ class Model(World):
         if isinstance(event, e.CertificateActivated):
             certificate = self.charger.certificates[event.certificate_id]
             assert certificate.certificate_id in self.issued
-            assert certificate.fingerprint_sha256 in self.fingerprints_seen
+            assert self.has_proof_of_use(certificate)
+
+    def has_proof_of_use(self, certificate: CertificateRecord) -> bool:
+        """Whether the charger itself has shown that it uses this leaf."""
+        return certificate.fingerprint_sha256 in self.fingerprints_seen
+
+    def _check_lost(self, decision: Decision) -> None:
+        """What was current is so still, or something in this decision says what became of it."""
+        for key, slot in (self.before.slots if self.before is not None else {}).items():
+            now = self.charger.slots[key].current
+            if slot.current is None or slot.current == now:
+                continue
+            ends = [each for each in decision.events if getattr(each, "certificate_id", None) == slot.current]
+            superseded = [each for each in ends if isinstance(each, e.CertificateSuperseded)]
+            assert ends, "the live one was lost"
+            assert all(each.superseded_by == now for each in superseded), (
+                "superseded by nothing that is in use"
+            )
 
     def _check_slots(self, state: ChargerState) -> None:
         for slot in state.slots.values():
@@ -233,7 +251,8 @@ class Model(World):
                 assert following.state in ("issued", "installed")
             assert slot.current is None or slot.current != slot.next
         active = [c for c in state.certificates.values() if c.is_usable and c.state == "active"]
-        assert [c.certificate_id for c in active] == [s.current for s in state.slots.values() if s.current]
+        current = [s.current for s in state.slots.values() if s.current]
+        assert sorted(c.certificate_id for c in active) == sorted(current)
 
     def _check_moving(self, state: ChargerState, job: JobState) -> None:
         """Somebody or something moves the job on, or it says whom it waits for."""

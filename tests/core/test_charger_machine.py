@@ -22,6 +22,7 @@ from bfactors.incident import Incident, Selector
 from bfactors.instruction import (
     DeleteCertificate,
     InstallLeaf,
+    InstructionOrder,
     ListCertificates,
     ReadSettings,
     WriteAuthorizationKey,
@@ -119,15 +120,15 @@ class ChargerMachine(KeyMoves):
     def act_on_a_certificate(self, which: int, action: str, compromised: bool) -> None:
         self.jobs += 1
         ids = list(self.model.charger.certificates)
+        certificate_id = ids[which % len(ids)]
         reason = "key_compromise" if compromised else "superseded"
-        self._command(
-            requested(
-                action,
-                f"job-{self.jobs}",
-                certificate_id=ids[which % len(ids)],
-                revocation_reason=reason if action == "revoke" else None,
-            )
+        command = requested(
+            action,
+            f"job-{self.jobs}",
+            certificate_id=certificate_id,
+            revocation_reason=reason if action == "revoke" else None,
         )
+        self._command(replace(command, purpose=self.model.charger.certificates[certificate_id].purpose))
 
     @precondition(lambda self: len(self.model.charger.jobs) > 0 and len(self.model.log) % 3 == 0)
     @rule()
@@ -252,7 +253,8 @@ class ChargerMachine(KeyMoves):
     def come_back_with_the_certificate_in_use(self, times: int, says_so: bool) -> None:
         """Whatever it was given: what it used is let in, and a leaf that it took is not held against it."""
         state = self.model.charger
-        current = next((slot.current for slot in state.slots.values() if slot.current), None)
+        slot = state.slots.get("charging_station/default")
+        current = slot.current if slot is not None else None
         if current is None:
             return
         old = state.certificates[current]
@@ -323,6 +325,7 @@ class ChargerMachine(KeyMoves):
             return
         self.model.sent.append(order)
         self.model.note_reset(order, outcome)
+        self.take_a_leaf(order, outcome)
         key = (order.instruction_id, order.decision, order.session_id)
         if not is_repeatable(order.body):
             self.model.tell(v.InstructionSent(instruction_id=key[0], decision=key[1], session_id=key[2]))
@@ -335,6 +338,9 @@ class ChargerMachine(KeyMoves):
         self.model.tell(
             v.InstructionAnswered(instruction_id=key[0], decision=key[1], session_id=key[2], outcome=outcome)
         )
+
+    def take_a_leaf(self, order: InstructionOrder, outcome: Outcome) -> None:
+        """What else a charger does with a leaf than to show it when it connects."""
 
     def _all_it_holds(self) -> tuple[ReportedCertificate, ...]:
         ours = [anchor.hash_data[0] for anchor in self.model.facts.bundles["backend_server"].anchors]
@@ -392,7 +398,7 @@ class ChargerMachine(KeyMoves):
         elif any(isinstance(x, MintKey) for x in outgoing.effects(model.charger, model.facts)):
             self.mint_a_key(-1, True)
         elif any(job.stage == "awaiting-csr" for job in model.charger.jobs.values()):
-            self.present_a_csr(pki.csr("SN-1"))
+            self.answer_the_trigger()
         elif any(isinstance(x, IssueCertificate) for x in outgoing.effects(model.charger, model.facts)):
             self.make_a_certificate(-1, True)
         elif any(job.stage == "awaiting-reconnect" for job in model.charger.jobs.values()):
@@ -404,18 +410,20 @@ class ChargerMachine(KeyMoves):
         else:
             model.advance(timedelta(minutes=10))
 
+    def answer_the_trigger(self) -> None:
+        self.present_a_csr(pki.csr("SN-1"))
+
     def renew_what_is_due(self) -> None:
         """What the renewal actor makes of the effect."""
         for effect in outgoing.effects(self.model.charger, self.model.facts):
             if isinstance(effect, StartRenewal):
-                self._command(
-                    requested(
-                        "renew",
-                        effect.job_id,
-                        certificate_id=effect.certificate_id,
-                        due_reason=effect.due_reason,
-                    )
+                command = requested(
+                    "renew",
+                    effect.job_id,
+                    certificate_id=effect.certificate_id,
+                    due_reason=effect.due_reason,
                 )
+                self._command(replace(command, purpose=effect.purpose))
                 assert effect.job_id in self.model.charger.jobs
 
     @precondition(lambda self: self.model.charger.session is not None)
@@ -569,7 +577,8 @@ class ChargerMachine(KeyMoves):
     @rule(which=INDEX, revoked=st.booleans(), known=st.sampled_from([None, "revoked", "active"]))
     def hear_what_the_ca_has(self, which: int, revoked: bool, known: str | None) -> None:
         """Of one of its own, or of one that was signed for a key of its and never came here."""
-        chains = [each.chain_pem for each in self.model.charger.certificates.values()]
+        certificates = self.model.charger.certificates.values()
+        chains = [each.chain_pem for each in certificates if each.purpose == "charging_station"]
         begin = self.model.now.replace(microsecond=0) - timedelta(hours=1)
         chains.append(pki.ca().sign(STRAY_CSR, begin, begin + timedelta(days=90)))
         authority = self.model.facts.authorities["charging_station"]
@@ -629,9 +638,10 @@ class ChargerMachine(KeyMoves):
 
     @rule()
     def change_the_authority(self) -> None:
-        authority = self.model.facts.authorities["charging_station"]
+        authorities = self.model.facts.authorities
+        authority = authorities["charging_station"]
         other = replace(authority, arn=authority.arn[:-1] + ("2" if authority.arn.endswith("1") else "1"))
-        self._facts(replace(self.model.facts, authorities={"charging_station": other}))
+        self._facts(replace(self.model.facts, authorities={**authorities, "charging_station": other}))
 
     @rule(
         mode=st.sampled_from(["revoke", "replace"]),
@@ -666,10 +676,11 @@ class ChargerMachine(KeyMoves):
 
     @rule()
     def change_the_bundle(self) -> None:
-        bundle = self.model.facts.bundles["backend_server"]
+        bundles = self.model.facts.bundles
+        bundle = bundles["backend_server"]
         anchors = tuple(reversed(bundle.anchors)) if len(bundle.anchors) < 2 else bundle.anchors[:1]
         newer = replace(bundle, bundle_id=f"{bundle.bundle_id}+", version=bundle.version + 1, anchors=anchors)
-        self._facts(replace(self.model.facts, bundles={"backend_server": newer}))
+        self._facts(replace(self.model.facts, bundles={**bundles, "backend_server": newer}))
 
     @precondition(lambda self: len(self.model.log) % 7 == 0)
     @rule()
