@@ -31,6 +31,7 @@ NAMES = (
     "audit",
     "inventory",
     "signing",
+    "fleet_change",
 )
 REPORT = Path("build") / "bench.json"
 

@@ -22,6 +22,7 @@ from actors.ledger.firmware import outstanding_in
 from actors.ledger.former import concerned
 from actors.ledger.isolation import set_aside
 from actors.ledger.item import Asked, Fact, Item, Rang
+from actors.ledger.look_turn import LookTurn, of_loop
 from actors.ledger.message import (
     Arrived,
     ClaimAgain,
@@ -34,6 +35,7 @@ from actors.ledger.message import (
     Renewed,
     Scanned,
     Tick,
+    Turn,
 )
 from actors.ledger.outgoing_event import EventPublisher
 from actors.ledger.ports import Ports
@@ -64,7 +66,11 @@ PENDING_LIMIT = 4_000
 TICK_S = 1.0
 RETRY_S = 1.0
 STOP_S = 5.0
-SCAN_PAGE = 200
+SCAN_PAGE = 25
+LOOKS_AT_ONCE = 10
+"""Chargers that one commit looks at because something changed for everybody. What comes from outside waits for no more."""
+LOOKS_LIMIT = 100
+"""How many of them wait before the next page is read."""
 TIMERS_LOADED = 10_000
 """The most urgent ones, until the scan after a take-over has looked at every charger."""
 
@@ -82,6 +88,7 @@ class LedgerActor(Mailbox[Message]):
         "_term",
         "_terms",
         "_ticker",
+        "_turn",
     )
 
     def __init__(self, partition: int, owner: str, ports: Ports) -> None:
@@ -93,6 +100,7 @@ class LedgerActor(Mailbox[Message]):
         self._terms = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._is_leaving = False
+        self._turn = LookTurn()
         self._counted: dict[str, int] = {}
         """Events committed since the metrics were last told, by name."""
         self._settled = asyncio.Event()
@@ -100,6 +108,7 @@ class LedgerActor(Mailbox[Message]):
         self._settled.set()
 
     async def begin(self) -> None:
+        self._turn = of_loop(self._loop)
         self._claim()
         self._tick_later()
 
@@ -126,6 +135,13 @@ class LedgerActor(Mailbox[Message]):
                     term.is_renewing = False
             case Tick():
                 self._tick()
+            case Turn():
+                if self._term is None:
+                    self._turn.leave(self)
+                else:
+                    self._pump(self._term)
+                    if not self._term.in_hand:
+                        self._turn.leave(self)
             case Ended():
                 pass
             case _:
@@ -197,6 +213,7 @@ class LedgerActor(Mailbox[Message]):
         )
         term.renewed_at = ports.clock.monotonic()
         term.room.set()
+        term.looks_room.set()
         for key, due_at in claimed.timers:
             term.timers.set(key, due_at)
         self._term = term
@@ -235,6 +252,7 @@ class LedgerActor(Mailbox[Message]):
         """Everything of the term is dropped; its effects are carried out where the partition is owned."""
         term, self._term = self._term, None
         self._settled.set()
+        self._turn.leave(self)
         if term is None:
             return
         self._show(term)
@@ -307,11 +325,16 @@ class LedgerActor(Mailbox[Message]):
         self._pump(term)
 
     def _pump(self, term: Term) -> None:
-        if term.in_hand or not term.pending or self._is_leaving:
+        if term.in_hand or not (term.pending or term.looks) or self._is_leaving:
+            return
+        may_look = term.has_time_to_look and self._turn.take(self, self._turn_came)
+        if not (term.pending or may_look):
             return
         if not self._ports.is_current():
             self._give_up(term, RuntimeError(f"{self.name} lives on an abandoned lane"), "commit")
-        items = term.in_hand = term.next_items(BATCH_LIMIT)
+        items = term.in_hand = term.next_items(BATCH_LIMIT, LOOKS_AT_ONCE if may_look else 0)
+        if len(term.looks) < LOOKS_LIMIT:
+            term.looks_room.set()
         if len(term.pending) < PENDING_LIMIT:
             term.room.set()
         self._settled.clear()
@@ -322,6 +345,9 @@ class LedgerActor(Mailbox[Message]):
             lambda done: done,
             lambda error: NotDone(number, items, error),
         )
+
+    def _turn_came(self) -> None:
+        self._tell_later(Turn())
 
     async def _commit(self, term: Term, items: Sequence[Item]) -> Done:
         ports = self._ports
@@ -339,6 +365,7 @@ class LedgerActor(Mailbox[Message]):
             return
         term.in_hand, term.failures = (), 0
         self._settled.set()
+        self._turn.leave(self)
         fold, batch, memory = done.committed.fold, done.committed.batch, term.memory
         memory.lease = done.committed.lease
         term.renewed_at = self._ports.clock.monotonic()
@@ -348,7 +375,7 @@ class LedgerActor(Mailbox[Message]):
             term.note_jobs(after)
             term.announcer.tell(after, admission=_admission_differs(before, after), facts=memory.facts)
             if former.is_to_go_on(before, after):
-                term.pending.append(Rang(after.charger_id, fold.now))
+                term.look_at(after.charger_id, fold.now)
         for firmware in fold.firmware.touched():
             state = fold.states[firmware.charger_id]
             assert state is not None
@@ -368,7 +395,8 @@ class LedgerActor(Mailbox[Message]):
             self._look_at_all(term)
         elif fold.facts_changed:
             now = self._ports.clock.now()
-            term.pending.extend(Rang(charger_id, now) for charger_id in sorted(term.open_jobs))
+            for charger_id in sorted(term.open_jobs):
+                term.look_at(charger_id, now)
         self._measure(done)
         self._ring(term)
         self._pump(term)
@@ -385,6 +413,7 @@ class LedgerActor(Mailbox[Message]):
             return
         term.in_hand = ()
         self._settled.set()
+        self._turn.leave(self)
         term.memory.states.clear()
         if set_aside(term, failed.items, error):
             self._pump(term)
@@ -449,30 +478,41 @@ class LedgerActor(Mailbox[Message]):
     # ------------------------------------------------------------ looking at everyone
 
     def _look_at_all(self, term: Term) -> None:
-        """After a take-over: what the last owner said may be lost. After a new policy: every deadline may be another."""
+        """After a take-over: what the last owner said may be lost. After a new policy: every deadline may be another.
+
+        Page after page, each when the chargers of those before have been looked at, so that nothing that comes waits
+        behind a whole fleet. Cut short, it begins anew with the next owner.
+        """
         if term.is_scanning:
             term.scan_again = True
             return
         term.is_scanning = True
-        self._spawn_loop(term, "scan", lambda: self._scan(term))
+        says_all, term.has_announced = not term.has_announced, True
+        self._spawn_loop(term, "scan", lambda: self._scan(term, says_all=says_all))
 
-    async def _scan(self, term: Term) -> None:
-        after = ""
-        while True:
-            store, memory, now = self._ports.store, term.memory, self._ports.clock.now()
+    async def _scan(self, term: Term, *, says_all: bool) -> None:
+        after: str | None = ""
+        while after is not None:
+            await term.looks_room.wait()
             try:
-                rows = await store.aggregates_after(self._partition, after, SCAN_PAGE)
-                states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
-                asked = await concerned(store, self._partition, states, memory.facts, now)
+                async with self._turn.page:
+                    after = await self._scan_page(term, after, says_all=says_all)
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
-                continue
-            is_last = len(rows) < SCAN_PAGE
-            firmware = await self._with_their_chargers(memory, outstanding_in(rows))
-            await self.deliver(Scanned(term.number, states, is_last, firmware, asked))
-            if is_last:
-                return
-            after = rows[-1].key
+
+    async def _scan_page(self, term: Term, after: str, *, says_all: bool) -> str | None:
+        """Hands over the next page and returns, once it is taken in, where it ended; None: it was the last."""
+        store, memory, now = self._ports.store, term.memory, self._ports.clock.now()
+        rows = await store.aggregates_after(self._partition, after, SCAN_PAGE)
+        states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
+        asked = await concerned(store, self._partition, states, memory.facts, now)
+        is_last = len(rows) < SCAN_PAGE
+        firmware = await self._with_their_chargers(memory, outstanding_in(rows))
+        term.looks_room.clear()
+        term.page_taken.clear()
+        await self.deliver(Scanned(term.number, states, is_last, firmware, asked, says_all))
+        await term.page_taken.wait()
+        return None if is_last else rows[-1].key
 
     async def _with_their_chargers(
         self, memory: Memory, found: Sequence[FirmwareCharger]
@@ -497,15 +537,18 @@ class LedgerActor(Mailbox[Message]):
         for stored in scanned.states:
             state = term.memory.states.get(stored.charger_id, stored)
             term.note_jobs(state)
-            term.announcer.tell(state, admission=True, facts=facts)
+            term.announcer.tell(state, admission=scanned.says_all, facts=facts)
             term.timers.set(charger_key(state.charger_id), clock.next_due(state, facts, now))
             is_concerned = state.charger_id in scanned.concerned
             if is_concerned or state.jobs or plan.is_behind(state, facts, now):
-                term.pending.append(Rang(state.charger_id, now))
+                term.look_at(state.charger_id, now)
         for firmware, stored in scanned.firmware:
             state = term.memory.states.get(stored.charger_id, stored)
             term.memory.keep(state)
             term.announcer.tell_firmware(firmware, state, facts)
+        term.page_taken.set()
+        if len(term.looks) < LOOKS_LIMIT:
+            term.looks_room.set()
         if scanned.is_last:
             term.is_scanning = False
             if term.scan_again:

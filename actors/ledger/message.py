@@ -71,6 +71,13 @@ class Scanned:
     """Whose firmware work is outstanding."""
     concerned: frozenset[str] = frozenset()
     """Who has an older certificate to be recalled."""
+    says_all: bool = True
+    """The last owner may not have said their admission records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """It is this partition's turn to look at some of its chargers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +97,4 @@ class Ended:
     """A loop has done its work."""
 
 
-Message = ClaimAgain | Claimed | Arrived | Done | NotDone | Failed | Scanned | Tick | Renewed | Ended
+Message = ClaimAgain | Claimed | Arrived | Done | NotDone | Failed | Scanned | Tick | Turn | Renewed | Ended

@@ -4,16 +4,21 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from actors.ledger.announcement import Announcer
 from actors.ledger.checkpoint import Checkpointer
 from actors.ledger.commit import Memory
-from actors.ledger.item import Asked, Item
+from actors.ledger.item import Asked, Item, Rang
 from actors.ledger.outgoing_event import EventPublisher
 from actors.ledger.timer import Timers
 from bfactors.charger.state import ChargerState
 from bfactors.command import CommandAnswer
+
+LOOKLESS_COMMITS = 3
+"""In a row, while chargers wait to be looked at."""
 
 
 @dataclass(slots=True)
@@ -26,6 +31,12 @@ class Term:
     publisher: EventPublisher
     checkpointer: Checkpointer
     pending: deque[Item] = field(default_factory=deque)
+    looks: dict[str, datetime] = field(default_factory=dict)
+    """Chargers that are to be looked at, and since when: a few with each commit, behind what came from outside."""
+    commits_without: int = 0
+    """Commits since the last one that looked at any of them."""
+    looks_room: asyncio.Event = field(default_factory=asyncio.Event)
+    page_taken: asyncio.Event = field(default_factory=asyncio.Event)
     in_hand: Sequence[Item] = ()
     singly: int = 0
     failures: int = 0
@@ -38,13 +49,31 @@ class Term:
     renewed_at: float = 0.0
     is_scanning: bool = False
     scan_again: bool = False
+    has_announced: bool = False
+    """Every admission record was said once: from then on only what changes is."""
     room: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def next_items(self, limit: int) -> list[Item]:
-        """What the next commit is made of, in the order it came."""
-        count = 1 if self.singly else limit
-        self.singly = max(0, self.singly - 1)
-        return [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
+    def next_items(self, limit: int, looks: int) -> list[Item]:
+        """What the next commit is made of: what came, in its order, and then some of those that are to be looked at."""
+        if self.singly and self.pending:
+            self.singly -= 1
+            return [self.pending.popleft()]
+        items = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
+        self.commits_without = 0 if looks else self.commits_without + 1
+        for charger_id in list(islice(self.looks, looks)):
+            items.append(Rang(charger_id, self.looks.pop(charger_id)))
+        return items
+
+    @property
+    def has_time_to_look(self) -> bool:
+        """What came is committed alone, so that it waits for no look but the one in hand; of a few commits one looks all the
+        same, or under load nobody ever would.
+        """
+        return bool(self.looks) and (not self.pending or self.commits_without >= LOOKLESS_COMMITS)
+
+    def look_at(self, charger_id: str, now: datetime) -> None:
+        """Have a charger looked at, once however often it is asked for."""
+        self.looks.setdefault(charger_id, now)
 
     def put_back(self, items: Sequence[Item]) -> None:
         """These come first again, each in a commit of its own."""
