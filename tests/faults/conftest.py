@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,6 +15,19 @@ from tests.faults.plant import Plant, build, remove, temporary_data
 
 @pytest.fixture(scope="session")
 def running_plant() -> Iterator[Plant]:
+    with _built() as plant:
+        yield plant
+
+
+@pytest.fixture
+def own_plant() -> Iterator[Plant]:
+    """For a test that leaves a CA as nobody else could use it: retired, or with its report of half an hour used up."""
+    with _built() as plant:
+        yield plant
+
+
+@contextmanager
+def _built() -> Iterator[Plant]:
     folder, data = temporary_data()
     try:
         plant = build(data)

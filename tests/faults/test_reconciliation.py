@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import asyncpg
+import pytest
 
 from bfactors.ca import SigningOrder
 from deploy.role.clock import SystemClock
@@ -19,6 +22,9 @@ from tests.core import pki
 from tests.fakes.ca import CountedMetrics
 from tests.faults.depot import Depot, depot, pause
 from tests.faults.plant import Plant
+from tests.patience import PATIENCE_S
+
+pytestmark = pytest.mark.xdist_group("plant")
 
 PATH = "/api/v1/reconciliations/charging_station"
 HOUR_S = 3600
@@ -65,6 +71,23 @@ async def signed_elsewhere(plant: Plant) -> str:
         await client.close()
 
 
+async def first_look_at_the_report_takes(plant: Plant, seconds: float) -> None:
+    fault = {"operation": "DescribeCertificateAuthorityAuditReport", "delay_s": seconds}
+    async with aiohttp.ClientSession() as http:
+        await http.post(f"{plant.aws.url}/_peer/faults", json=fault)
+
+
+async def report_is_made(plant: Plant) -> None:
+    """And every core knows of it. One that died before that would have to do without until the CA makes another."""
+    connection = await asyncpg.connect(plant.postgres.dsn())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not await connection.fetchval("SELECT 1 FROM ca_report"):
+                await pause()
+    finally:
+        await connection.close()
+
+
 async def ended(fleet: Depot, run_id: str) -> dict[str, Any]:
     for _ in range(600):
         status, found = await fleet.operator.get("/api/v1/reconciliations")
@@ -75,13 +98,17 @@ async def ended(fleet: Depot, run_id: str) -> dict[str, Any]:
     raise AssertionError(f"{run_id} has not ended")
 
 
-async def test_what_was_signed_elsewhere_is_found_although_the_core_dies_over_it(plant: Plant) -> None:
+async def test_what_was_signed_elsewhere_is_found_although_the_core_dies_over_it(own_plant: Plant) -> None:
+    plant = own_plant
+    await plant.ready()
     async with depot(plant, 2) as fleet:
         await fleet.order()
         await fleet.all_active(60)
         external_ref = await signed_elsewhere(plant)
+        await first_look_at_the_report_takes(plant, 3600)
         status, asked = await fleet.operator.insist(PATH, {"reason": "test"})
         assert (status, asked["state"]) == (202, "running")
+        await report_is_made(plant)
         os.kill(plant.core.pid, signal.SIGKILL)
         plant.core.start()
         await plant.core.ready()

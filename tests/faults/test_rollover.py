@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import aiohttp
 import pytest
 
 from tests.faults.depot import Body, Depot, Operator, assert_ledger_intact, depot, pause
-from tests.faults.plant import Plant, build, remove, temporary_data
+from tests.faults.plant import Plant
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("plant")
@@ -16,21 +14,6 @@ pytestmark = pytest.mark.xdist_group("plant")
 PURPOSE = "charging_station"
 ROLLOVER = f"/api/v1/authorities/{PURPOSE}/rollover"
 COMPARISON = f"/api/v1/reconciliations/{PURPOSE}"
-
-
-@pytest.fixture
-def own_plant() -> Iterator[Plant]:
-    """Its CA is retired, so nobody else can use it."""
-    folder, data = temporary_data()
-    try:
-        plant = build(data)
-        try:
-            yield plant
-        finally:
-            plant.close()
-    finally:
-        data.close()
-        remove(folder)
 
 
 async def another_ca(plant: Plant) -> str:
