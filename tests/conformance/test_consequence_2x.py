@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.conformance.decision_service import deciding
 from tests.conformance.operator_call import IN_21, IN_BOTH_VERSIONS, new_root
 from tests.conformance.raw_charger import Call, CallError, Charger, Payload, Session, certificates
 from tests.fakes.revocation import responding
+from tests.patience import measured
 
 pytestmark = pytest.mark.xdist_group("core-201")
 
@@ -215,9 +215,9 @@ async def test_what_nobody_decides_is_failed_at_once(
     charger = await Charger.registered(system, tmp_path)
     async with charger.connected(authorization=charger.basic()) as session:
         await charger.boot(session)
-        began = time.monotonic()
-        assert await session.call(action, CAR_QUESTIONS[action]) == FAILED[action]
-        assert time.monotonic() - began < CAR_WAITS_S
+        with measured() as watch:
+            assert await session.call(action, CAR_QUESTIONS[action]) == FAILED[action]
+            assert watch.fair_s < CAR_WAITS_S
 
 
 @IN_BOTH_VERSIONS
@@ -231,9 +231,9 @@ async def test_a_broker_that_takes_too_long_is_failed_while_the_car_still_waits(
         charger.connected(authorization=charger.basic()) as session,
     ):
         await charger.boot(session)
-        began = time.monotonic()
-        assert await session.call(action, CAR_QUESTIONS[action]) == FAILED[action]
-        assert time.monotonic() - began < CAR_WAITS_S
+        with measured() as watch:
+            assert await session.call(action, CAR_QUESTIONS[action]) == FAILED[action]
+            assert watch.fair_s < CAR_WAITS_S
         assert len(asked) == 1
 
 
@@ -244,11 +244,11 @@ async def test_a_responder_that_says_nothing_is_failed_while_the_car_still_waits
     charger = await Charger.registered(system, tmp_path)
     async with responding() as responder, charger.connected(authorization=charger.basic()) as session:
         await charger.boot(session)
-        began = time.monotonic()
         data = {**responder.issuer.hash_data(1), "responderURL": f"{responder.url}/silent"}
-        answer = await session.call("GetCertificateStatus", {"ocspRequestData": data})
-        assert answer == {"status": "Failed"}
-        assert time.monotonic() - began < CAR_WAITS_S
+        with measured() as watch:
+            answer = await session.call("GetCertificateStatus", {"ocspRequestData": data})
+            assert answer == {"status": "Failed"}
+            assert watch.fair_s < CAR_WAITS_S
         assert responder.asked == ["/silent"]
 
 

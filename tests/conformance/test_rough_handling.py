@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import ssl
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.raw_charger import Charger
+from tests.patience import PATIENCE_S, measured
 
 pytestmark = pytest.mark.xdist_group("core-201")
 
@@ -56,30 +56,32 @@ async def test_who_dawdles_over_tls_or_the_upgrade_is_dropped_and_delays_nobody(
 ) -> None:
     charger = await Charger.registered(system, tmp_path)
 
-    async def end_of(reader: asyncio.StreamReader) -> float:
-        began = time.monotonic()
-        while await reader.read(4096):
-            pass
-        return time.monotonic() - began
-
     hello = await client_hello()
     writers, ends = [], []
-    for first in (b"", hello[:20]):
-        reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
-        writer.write(first)
+    with measured() as watch:
+
+        async def end_of(reader: asyncio.StreamReader) -> tuple[float, float]:
+            while await reader.read(4096):
+                pass
+            return watch.took_s, watch.fair_s
+
+        for first in (b"", hello[:20]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
+            writer.write(first)
+            writers.append(writer)
+            ends.append(asyncio.create_task(end_of(reader)))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", system.port, ssl=system.tls(), server_hostname="localhost"
+        )
+        writer.write(f"GET /ocpp/{charger.charger_id} HTTP/1.1\r\nHost: localhost\r\n".encode())
         writers.append(writer)
         ends.append(asyncio.create_task(end_of(reader)))
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", system.port, ssl=system.tls(), server_hostname="localhost"
-    )
-    writer.write(f"GET /ocpp/{charger.charger_id} HTTP/1.1\r\nHost: localhost\r\n".encode())
-    writers.append(writer)
-    ends.append(asyncio.create_task(end_of(reader)))
-    async with charger.connected(authorization=charger.basic()) as session:
-        await charger.boot(session)
-    async with asyncio.timeout(2 * HANDSHAKE_OR_UPGRADE_S + 10):
-        waited = await asyncio.gather(*ends)
-    assert all(HANDSHAKE_OR_UPGRADE_S - 2 < each < 2 * HANDSHAKE_OR_UPGRADE_S + 5 for each in waited), waited
+        async with charger.connected(authorization=charger.basic()) as session:
+            await charger.boot(session)
+        async with asyncio.timeout(PATIENCE_S):
+            waited = await asyncio.gather(*ends)
+    assert all(took_s > HANDSHAKE_OR_UPGRADE_S - 2 for took_s, _ in waited), waited
+    assert all(fair_s < 2 * HANDSHAKE_OR_UPGRADE_S + 5 for _, fair_s in waited), waited
     for writer in writers:
         writer.close()
 
@@ -104,9 +106,9 @@ async def test_one_chargers_flood_does_not_delay_another_family(system: ControlP
         slowest_s = 0.0
         asked = 0
         while not flood.done():
-            began = time.monotonic()
-            await calm.call("Heartbeat", {})
-            slowest_s = max(slowest_s, time.monotonic() - began)
+            with measured() as watch:
+                await calm.call("Heartbeat", {})
+                slowest_s = max(slowest_s, watch.fair_s)
             asked += 1
         answered = await flood
         assert answered > 0

@@ -15,18 +15,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from gateways.nats.node_watch import NODE_TTL_S
 from simulator.charger import Charger, ChargerEvent, Happening
 from tests.faults.depot import Body, Depot, assert_ledger_intact, depot, pause
 from tests.faults.evidence_hand import evidence_hand
 from tests.faults.plant import Plant
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, measured
 
 pytestmark = pytest.mark.xdist_group("takeover")
 
 CHARGERS = 4
-REFUSED_WITHIN_S = NODE_TTL_S
-"""Before a node that says nothing is given up. Everything of the plant shares this machine: what was measured is printed."""
+REFUSED_WITHIN_S = 3.0
+"""Generous: everything of the plant shares this machine. What was measured is printed, less what the machine was late."""
 PUBLISHED_WITHIN_S = 60.0
 """A list that follows after 3 s is read after 5, 10 and 20; a core that has just started waits half a minute before."""
 
@@ -131,16 +130,17 @@ async def test_a_revoked_certificate_is_refused_on_both_nodes_within_seconds_and
                     await back  # the session just opened had displaced the charger's own
                 cut = moment_of(charger, Happening.DISCONNECTED)
                 asked = time.monotonic()
-                await revoke(fleet, certificate_id)
-                async with asyncio.timeout(REFUSED_WITHIN_S):
-                    cut_s.append(await cut - asked)
-                revocation = await refused_everywhere(fleet, certificate_id, PATIENCE_S)
-                refused_s.append(seconds(revocation))
+                with measured() as watch:
+                    await revoke(fleet, certificate_id)
+                    async with asyncio.timeout(PATIENCE_S):
+                        cut_s.append(await cut - asked - watch.late_s)
+                    revocation = await refused_everywhere(fleet, certificate_id, PATIENCE_S)
+                    refused_s.append(seconds(revocation) - watch.late_s)
                 for url in (plant.ocpp_url, other_url):
                     assert await upgrade_status(url, charger_id, charger) == 403
         print(f"refused on both nodes after {[f'{each:.3f}' for each in refused_s]} s")
         print(f"sockets cut after {[f'{each:.3f}' for each in cut_s]} s, from the POST on")
-        assert max(refused_s) < REFUSED_WITHIN_S
+        assert max(refused_s + cut_s) < REFUSED_WITHIN_S
         await assert_ledger_intact(plant)
 
 
