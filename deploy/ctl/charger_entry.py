@@ -93,7 +93,7 @@ COMMANDS = (
             *_FURTHER,
             KEY,
         ),
-        more="Many at once: `imports run FILE`.",
+        more="Many at once: `import FILE`.",
     ),
     Command(
         thing="chargers",

@@ -115,6 +115,29 @@ class AdminClient:
         except (aiohttp.ClientError, TimeoutError) as problem:
             raise self._away(_why(problem)) from problem
 
+    async def lines(
+        self, path: str, query: Mapping[str, str], content: bytes, media_type: str, key: str
+    ) -> AsyncIterator[Body]:
+        """POST a file; the answer's lines as they come. Raises Refused, Unavailable; never sent twice."""
+        headers = {"Content-Type": media_type, "Idempotency-Key": key}
+        patience = aiohttp.ClientTimeout(total=None, sock_read=REQUEST_WITHIN_S)
+        try:
+            async with self._http.post(
+                self._base + path,
+                params=query,
+                data=content,
+                headers=headers,
+                timeout=patience,
+                allow_redirects=False,
+                read_bufsize=_LINE_BYTES,
+            ) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise self._refused(await answer.read(), answer.status)
+                async for line in answer.content:
+                    yield _object(line)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as problem:
+            raise self._away(_why(problem)) from problem
+
     async def stream(self, path: str, last_id: str) -> AsyncIterator[tuple[str, str]]:
         """Server-sent events until the server ends the stream: the field names and values. Raises Refused, Unavailable."""
         headers = {"Last-Event-ID": last_id} if last_id else {}

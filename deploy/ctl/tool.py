@@ -14,6 +14,7 @@ from deploy.ctl import (
     factory_anchor,
     family,
     family_change,
+    fleet_import,
     fleet_view,
     identity,
     incident,
@@ -40,6 +41,7 @@ from deploy.ctl.command import Command, Thing
 
 THINGS: tuple[Thing, ...] = (
     charger.THING,
+    fleet_import.THING,
     job.THING,
     certificate.THING,
     identity.THING,
@@ -67,6 +69,7 @@ THINGS: tuple[Thing, ...] = (
 COMMANDS: tuple[Command, ...] = (
     *charger.COMMANDS,
     *charger_entry.COMMANDS,
+    *fleet_import.COMMANDS,
     *charger_fact.COMMANDS,
     *trace.COMMANDS,
     *departure.COMMANDS,

@@ -20,6 +20,7 @@ from gateways.admin.first_key import FirstKeys
 from gateways.admin.fleet import Fleet
 from gateways.admin.health import Health
 from gateways.admin.identity import Identities
+from gateways.admin.importing import Imports
 from gateways.admin.incident import Incidents
 from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
@@ -78,8 +79,10 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
     first_keys = FirstKeys(dependencies, commands)
     departures = Departures(dependencies, commands, first_keys)
     jobs = Jobs(reader, commands, dependencies.clock, migrations, departures)
+    chargers = Chargers(dependencies, commands, first_keys)
     resources = (
-        Chargers(dependencies, commands, first_keys),
+        chargers,
+        Imports(dependencies, chargers),
         departures,
         jobs,
         Certificates(reader, jobs),

@@ -28,8 +28,8 @@ _MEANING = {
     404: "Nothing of that name",
     408: "The body did not arrive in time",
     409: "In conflict with the present state; the reason is given",
-    413: "The body is larger than 1 MiB",
-    415: "The body is not sent as application/json",
+    413: "The body is too large: 1 MiB, a file's own bound",
+    415: "The body is not of a media type that is taken here",
     421: "This server does not answer under that Host name",
     422: "Understood, but refused; `errors` names the field",
     500: "A fault of the server; it has been logged",
@@ -108,6 +108,9 @@ def _operation(
     if route.body is not None:
         content = {JSON: {"schema": _schema(route.body, by_type)}}
         operation["requestBody"] = {"required": True, "content": content}
+    if route.accepts:
+        files = {media_type: {"schema": {"type": "string"}} for media_type in route.accepts}
+        operation["requestBody"] = {"required": True, "content": files}
     return operation
 
 
@@ -179,7 +182,7 @@ def _refusals(route: Route) -> set[int]:
         statuses.add(404)
     if route.conflicts:
         statuses.add(409)
-    if route.body is not None:
+    if route.body is not None or route.accepts:
         statuses |= {408, 413, 415}
     return statuses
 

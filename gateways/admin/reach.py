@@ -19,7 +19,9 @@ Reach = Literal["anybody", "one", "named", "listed", "fleet"]
 narrowed down to one cohort or charger. `listed`: a list that its handler narrows down."""
 
 REACH: Mapping[str, Reach] = {
-    **dict.fromkeys(("chargers.register", "jobs.open", "waivers.request", "approvals.withdraw"), "anybody"),
+    **dict.fromkeys(
+        ("chargers.register", "imports.run", "jobs.open", "waivers.request", "approvals.withdraw"), "anybody"
+    ),
     **dict.fromkeys(("supervisors.list", "supervisors.pause", "supervisors.resume"), "anybody"),
     **dict.fromkeys(("supervisors.drain", "policies.list", "purposes.list"), "anybody"),
     **dict.fromkeys(("families.list", "families.get", "server_certificates.list"), "anybody"),

@@ -30,6 +30,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "trust.central_system": PUBLIC,
     "trust.purpose": PUBLIC,
     "chargers.register": _OPERATION,
+    "imports.run": _OPERATION,
     "chargers.list": _EVERYONE,
     "chargers.get": _EVERYONE,
     "chargers.change": _OPERATION,

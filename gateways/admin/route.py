@@ -58,6 +58,8 @@ class Route:
     content_type: str = JSON
     query: type | None = None
     body: type | None = None
+    accepts: tuple[str, ...] = ()
+    """Media types of a body that is no JSON; its handler reads it, as it comes."""
     conflicts: bool = False
     further: Mapping[int, str] = field(default_factory=dict)
     """Other statuses with what they mean."""

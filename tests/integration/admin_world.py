@@ -821,7 +821,7 @@ class AdminWorld:
             sent["Content-Type"] = "application/json"
         async with self.http.request(method, path, data=data, headers=sent | (headers or {})) as response:
             content = await response.read()
-            is_json = "json" in response.headers.get("Content-Type", "")
+            is_json = "json" in response.content_type and "ndjson" not in response.content_type
             return Reply(
                 response.status,
                 msgspec.json.decode(content) if is_json and content else content,

@@ -66,7 +66,10 @@ class Api:
         self.answers["GET", "/api/v1/jobs/j1"] = [(200, job)]
 
     async def serve(self, request: web.Request) -> web.Response:
-        body = await request.json() if request.can_read_body else None
+        body: Any = None
+        if request.can_read_body:
+            is_json = request.content_type == "application/json"
+            body = await request.json() if is_json else await request.read()
         self.asked.append((request.method, request.path, body, request.headers.get("Idempotency-Key", "")))
         self.queries.append(dict(request.query))
         if request.path.endswith("/events"):

@@ -26,6 +26,7 @@ EXPECTED = {
     "trust.central_system": "*",
     "trust.purpose": "*",
     "chargers.register": "op",
+    "imports.run": "op",
     "chargers.list": "vopra",
     "chargers.get": "vopra",
     "chargers.change": "op",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bfactors.errors import SettingsError
@@ -199,3 +200,60 @@ async def test_only_what_is_named_of_an_identity_changes(api: Api, ctl: Ctl) -> 
     ]
     with pytest.raises(SettingsError, match="nothing to change"):
         await ctl("identities", "change", "vehicle-1")
+
+
+FLEET = b"charger_id,serial_number\nbay-1,SN1\n"
+
+
+def import_answer(*rows: dict[str, Any], **summary: Any) -> bytes:
+    counts = {"dry_run": False, "rows": len(rows), "registered": 0, "error": 0} | summary
+    return b"".join(orjson.dumps(row) + b"\n" for row in (*rows, {"summary": counts}))
+
+
+async def test_a_file_is_shown_first_and_registered_with_yes(api: Api, ctl: Ctl, tmp_path: Path) -> None:
+    path, keys = tmp_path / "fleet.csv", tmp_path / "keys.csv"
+    path.write_bytes(FLEET)
+    would = {"line": 2, "charger_id": "bay-1", "outcome": "would-register"}
+    api.says("POST", "/api/v1/imports", import_answer(would, dry_run=True, would_register=1))
+    said = await ctl("import", str(path))
+    assert (said.status, "--yes does it" in said.out) == (0, True)
+    assert api.queries[-1] == {"dry_run": "true"}
+    done = {"line": 2, "charger_id": "bay-1", "outcome": "registered", "authorization_key": "made-for-it"}
+    api.answers["POST", "/api/v1/imports"] = [(200, import_answer(done, registered=1))]
+    said = await ctl("import", str(path), "--yes", "--keys-file", str(keys))
+    assert api.queries[-1] == {"dry_run": "false"}
+    assert api.asked[-1][2] == FLEET
+    assert keys.read_text() == "charger_id,authorization_key\nbay-1,made-for-it\n"
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert "made-for-it" not in said.out + said.err
+    with pytest.raises(SettingsError, match="cannot be made"):
+        await ctl("import", str(path), "--yes", "--keys-file", str(keys))
+    assert "made-for-it" in (await ctl("import", str(path), "--yes")).out
+
+
+async def test_what_is_wrong_is_told_by_line_and_field(api: Api, ctl: Ctl, tmp_path: Path) -> None:
+    (tmp_path / "fleet.jsonl").write_bytes(b"{}\n")
+    row = {
+        "line": 1,
+        "charger_id": "",
+        "outcome": "error",
+        "errors": [{"field": "site", "message": "missing"}],
+    }
+    api.says("POST", "/api/v1/imports", import_answer(row, error=1))
+    said = await ctl("import", str(tmp_path / "fleet.jsonl"), "--yes")
+    assert said.status == 1
+    assert "site   missing" in said.out
+    with pytest.raises(SettingsError, match="must end with"):
+        await ctl("import", str(tmp_path / "token"))
+
+
+async def test_an_answer_that_ends_early_is_not_taken_for_the_whole(
+    api: Api, ctl: Ctl, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.csv").write_bytes(FLEET)
+    done = {"line": 2, "charger_id": "bay-1", "outcome": "registered", "authorization_key": "made-for-it"}
+    api.says("POST", "/api/v1/imports", orjson.dumps(done) + b"\n")
+    said = await ctl("import", str(tmp_path / "fleet.csv"), "--yes")
+    assert said.status == 1
+    assert "made-for-it" in said.out
+    assert "the answer ended early" in said.err
