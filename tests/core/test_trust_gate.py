@@ -80,7 +80,7 @@ def test_a_ca_must_outlive_the_shortest_leaf_by_its_margin(left: timedelta, held
 
 
 def test_a_leaf_that_is_made_is_delivered_although_its_ca_makes_no_more() -> None:
-    world = awaiting_csr(World())
+    world = awaiting_csr(World(fleet_facts(policy(shortest_validity_days=20))))
     world.present_csr()
     world.ca_issues()
     ending(world, world.now + timedelta(days=2))
@@ -103,9 +103,12 @@ def test_an_anchor_goes_over_a_plain_connection_only_where_policy_allows_it() ->
     assert [order for order in sent.orders() if isinstance(order, InstallAnchor)]
 
 
-def test_an_anchor_that_is_refused_is_tried_as_often_as_policy_says_and_no_more() -> None:
+@pytest.mark.parametrize(("action", "purpose"), [("issue", P), ("install-anchor", "backend_server")])
+def test_an_anchor_that_is_refused_is_tried_as_often_as_policy_says_and_no_more(
+    action: str, purpose: str
+) -> None:
     world = World(fleet_facts(policy(max_attempts=2)))
-    world.request(job_id="job")
+    assert world.request(action, job_id="job", purpose=purpose).refusal is None
     world.connect()
     world.carry_out(Answered("Rejected"))
     assert world.jobs["job"].state == "open"
