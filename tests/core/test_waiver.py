@@ -453,3 +453,27 @@ def test_waivers_are_bounded() -> None:
     for number in range(waiver.MOST_WAIVERS):
         system.say(c.EndWaiver(waiver_id=f"w-charger:C{number}-validity_days", reason="over"))
     assert len(system.state.waivers) == 200
+
+
+def test_an_id_that_was_used_for_another_waiver_is_refused_even_if_one_word_differs() -> None:
+    system = Fleet()
+    system.grant(wanted(waiver_id="w1"))
+    other = system.say(wanted(waiver_id="w1", reason="something else")).refusal
+    assert other is not None
+    assert (other.code, other.status) == ("waiver-exists", 409)
+    assert system.say(wanted(waiver_id="w1")).events == ()
+
+
+def test_a_waiver_from_before_a_realm_had_its_rule_is_passed_over_with_the_charger_s_others() -> None:
+    system = Fleet()
+    system.grant(wanted(waiver_id="w1"))
+    [one] = system.state.waivers.values()
+    longer = msgspec.structs.replace(one, waiver_id="w2", value=1096)
+    other = msgspec.structs.replace(one, waiver_id="w3", rule="max_attempts", value=9)
+    waivers = {one.subject: (longer, other)}
+    facts = msgspec.structs.replace(system.state.facts, waivers=waivers)
+    named: dict[str, Any] = {"charger_id": "CP-1", "family": "acme-one", "cohort": "canary", "now": NOW}
+    held = policy_for(facts, "charging_station", **named)
+    assert (held.validity_days, held.max_attempts) == (180, Policy().max_attempts)
+    kept = msgspec.structs.replace(facts, waivers={one.subject: (other,)})
+    assert policy_for(kept, "charging_station", **named).max_attempts == 9
