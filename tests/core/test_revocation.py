@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -468,3 +469,37 @@ def test_what_is_deactivated_is_refused_and_the_ca_hears_nothing_of_it() -> None
     assert certificate_body(world.charger, told(world, certificate))["revocation"] is None
     revoke(world, certificate)  # and it may be revoked afterwards
     assert told(world, certificate).revocation_requested_at == world.now
+
+
+def test_asked_for_again_it_is_the_same_job_and_never_another_certificates() -> None:
+    world, old = active()
+    world.request("renew", certificate_id=old.certificate_id)
+    world.carry_out()
+    world.present_csr(pki.csr("SN-1"))
+    new = world.ca_issues()
+    first, second = revoke(world, old), revoke(world, new)
+    assert first != second
+    assert (revoke(world, new), revoke(world, old)) == (second, first)
+    world.tell(v.RevocationAccepted(certificate_id=old.certificate_id))
+    done = world.request("revoke", certificate_id=old.certificate_id).refusal
+    assert done is not None
+    assert (done.code, done.status) == ("already-revoked", 409)
+
+
+def test_what_has_expired_is_not_revoked() -> None:
+    world, own = active()
+    over = msgspec.structs.replace(own, state="expired")
+    world.state = msgspec.structs.replace(world.charger, certificates={own.certificate_id: over})
+    refused = world.request("revoke", certificate_id=own.certificate_id).refusal
+    assert refused is not None
+    assert (refused.code, refused.status) == ("certificate-ended", 409)
+
+
+def test_a_reason_that_no_ca_knows_is_refused() -> None:
+    world, own = active()
+    refused = world.request(
+        "revoke", certificate_id=own.certificate_id, revocation_reason="bad weather"
+    ).refusal
+    assert refused is not None
+    assert (refused.code, refused.field) == ("invalid-value", "reason")
+    assert told(world, own).revocation_requested_at is None
