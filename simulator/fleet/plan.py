@@ -113,6 +113,7 @@ class FleetPlan:
             reconnect=self.reconnect,
             faults=planned.faults,
             ocpp_version=planned.ocpp_version,
+            secc_id=f"DEDEPS{planned.serial_number}".upper(),
         )
 
     def _versions(self) -> list[OcppVersion]:

@@ -13,7 +13,7 @@ from bfactors.certificate_hash import HashData, ReportedCertificate
 from bfactors.charger import part_place
 from bfactors.charger.decide import Decision, decide_part
 from bfactors.charger.part import Part
-from bfactors.charger.state import CertificateRecord, ChargerState, slot_of
+from bfactors.charger.state import CertificateRecord, ChargerState, JobState
 from bfactors.instruction import InstallLeaf, InstructionOrder, ObtainCsr
 from bfactors.ocpp import Answered, Disconnected, Outcome, Silent
 from bfactors.purpose import purpose
@@ -61,7 +61,7 @@ class SeccModel(Model):
         assert bool(certificate.part) is is_v2g
         for key, slot in state.slots.items():
             if certificate.certificate_id in (slot.current, slot.next):
-                assert key == slot_of(certificate)
+                assert key == place_of(certificate)
         if is_v2g:
             expected = state.parts[certificate.part].named("secc_id")
             assert expected is not None
@@ -69,7 +69,7 @@ class SeccModel(Model):
         others = [
             each
             for each in state.certificates.values()
-            if each.spki_sha256 == certificate.spki_sha256 and slot_of(each) != slot_of(certificate)
+            if each.spki_sha256 == certificate.spki_sha256 and place_of(each) != place_of(certificate)
         ]
         assert not others, "one key in two slots"
 
@@ -80,7 +80,13 @@ class SeccModel(Model):
         if isinstance(body, ObtainCsr):
             assert (body.purpose, body.evse) == (job.purpose, part_place.evse_of(state, job.part))
         if isinstance(body, InstallLeaf):
-            assert slot_of(state.certificates[body.certificate_id]) == slot_of(job)
+            assert place_of(state.certificates[body.certificate_id]) == place_of(job)
+
+
+def place_of(about: CertificateRecord | JobState) -> str:
+    """Its slot by the machine's own account."""
+    parts = (about.purpose, about.variant, about.part)
+    return "/".join(part for part in parts if part)
 
 
 def named(chain_pem: str) -> HashData:
