@@ -31,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 LEASE = timedelta(seconds=15)
 RENEWED_EVERY_S = 5.0
 LOOKED_EVERY_S = 2.0
+LET_GO_WITHIN_S = 2.0
 AT_ONCE = 16
 
 Subscriptions = Callable[[], Awaitable[Mapping[str, Subscription]]]
@@ -73,12 +74,29 @@ class Notifier:
             try:
                 lease = await self._store.hold(self._owner, LEASE)
                 if lease is not None:
-                    await self._serve(lease)
+                    await self._served(lease)
             except Unavailable as away:
                 _LOG.info("notices wait: %s", away)
             except Fenced:
                 _LOG.info("another core sends notices now")
             await self._wait(RENEWED_EVERY_S)
+
+    async def _served(self, lease: NotifierLease) -> None:
+        try:
+            await self._serve(lease)
+        except asyncio.CancelledError:
+            await self._let_go(lease)
+            raise
+
+    async def _let_go(self, lease: NotifierLease) -> None:
+        """Another core goes on at once, and behind what was gone through; one that cannot be told waits the lease out."""
+        try:
+            async with asyncio.timeout(LET_GO_WITHIN_S):
+                if self._position > self._written:
+                    await self._take(lease, self._position, [])
+                await self._store.release(lease)
+        except (Unavailable, Fenced, TimeoutError) as problem:
+            _LOG.info("the notifier's lease is left to lapse: %s", problem)
 
     async def _serve(self, lease: NotifierLease) -> None:
         try:

@@ -31,10 +31,13 @@ HEARTBEAT_S = 5.0
 MISSED_HEARTBEATS = 2.5
 RETRY_S = 0.5
 INACTIVE_S = 30
+ABSENT_TRIES = 20
+"""How often a stream that was never seen may be looked for before that is a warning: core makes them all at its first start."""
 
 _CONTROL_STATUS = "100"
 _STALLED = "Nats-Consumer-Stalled"
 _LAST_CONSUMER = "Nats-Last-Consumer"
+_NO_SUCH_STREAM = 10059
 
 Start = Literal["after-position", "last-per-subject"]
 
@@ -44,6 +47,10 @@ class StreamBatch(NamedTuple):
 
     messages: list[Stored]
     caught_up: bool
+
+
+class _Absent(Unavailable):
+    """There is no such stream, or not yet."""
 
 
 class _StreamState(NamedTuple):
@@ -81,6 +88,7 @@ class OrderedStream:
         self._wait = wait
         self._created = ""
         self._complaint = ""
+        self._absent_tries = 0
         self._interrupted = interrupted
         self.live = False
         """Whether everything the stream holds has been seen and it is still heard of."""
@@ -113,6 +121,9 @@ class OrderedStream:
                         yield batch
             except Skipped as skipped:
                 _LOG.info("reading %s anew: %s", self._stream, skipped)
+            except _Absent as absent:
+                self._miss(absent)
+                await self._wait(self._retry_s)
             except Unavailable as away:
                 self._complain(str(away))
                 await self._wait(self._retry_s)
@@ -178,7 +189,8 @@ class OrderedStream:
             raise Unavailable("NATS", "JetStream is not ready")
         decoded: dict[str, Any] = msgspec.json.decode(answer.payload)
         if error := decoded.get("error"):
-            raise Unavailable("NATS", str(error.get("description")))
+            kind = _Absent if error.get("err_code") == _NO_SUCH_STREAM else Unavailable
+            raise kind("NATS", str(error.get("description")))
         return decoded
 
     # -- delivery ---------------------------------------------------------------------------------
@@ -227,6 +239,14 @@ class OrderedStream:
                 sequence - self._position - 1,
                 self._position + 1,
             )
+
+    def _miss(self, absent: _Absent) -> None:
+        """Nothing to warn of while whoever makes it may be about to: at a first start connect looks before core has."""
+        self._absent_tries += 1
+        if self._created or self._absent_tries > ABSENT_TRIES:
+            self._complain(str(absent))
+        elif self._absent_tries == 1:
+            _LOG.info("%s is not made yet, and is waited for", self._stream)
 
     def _complain(self, text: str) -> None:
         """Once, not twice a second for as long as it lasts."""

@@ -1,7 +1,7 @@
 """The notifier: what is published while nobody looks is told once it can be, by one core, to those who want it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -129,7 +129,9 @@ class World:
     async def _cohort_of(self, charger_id: str) -> str | None:
         return self.cohorts.get(charger_id)
 
-    def start(self, owner: str = "a") -> asyncio.Task[None]:
+    def start(
+        self, owner: str = "a", wait: Callable[[float], Any] = lambda seconds: asyncio.sleep(0)
+    ) -> asyncio.Task[None]:
         notifier = Notifier(
             owner=owner,
             store=self.store,
@@ -140,7 +142,7 @@ class World:
             senders={"webhook": self.sender},
             clock=self.clock,
             metrics=self.numbers,
-            wait=lambda seconds: asyncio.sleep(0),
+            wait=wait,
         )
         self.tasks.append(asyncio.get_running_loop().create_task(notifier.run()))
         return self.tasks[-1]
@@ -156,6 +158,10 @@ class World:
     async def end(self) -> None:
         for task in self.tasks:
             await self.kill(task)
+
+
+async def away(*_: Any) -> None:
+    raise Unavailable("PostgreSQL")
 
 
 def overdue(job_id: str = "j") -> e.CertificateJobOverdue:
@@ -205,6 +211,7 @@ async def test_what_is_published_while_no_core_lives_is_told_by_the_next() -> No
     world.subscribe("one")
     first = world.start("a")
     await world.settle()
+    world.store.release = away  # type: ignore[method-assign]
     await world.kill(first)
     world.feed.publish(overdue())
     world.start("b")
@@ -320,4 +327,30 @@ async def test_events_that_are_not_to_be_had_any_more_are_passed_over() -> None:
     world.start()
     await world.settle()
     assert [notice for _, notice in world.sender.sent] == ["1:4", "1:5"]
+    await world.end()
+
+
+async def test_a_notifier_that_stops_lets_the_next_begin_at_once_behind_what_it_went_through() -> None:
+    world = World()
+    world.subscribe("s", kinds=("lockout",))
+    first = world.start("a", wait=lambda seconds: asyncio.Event().wait())
+    for _ in range(3):
+        world.feed.publish(
+            overdue()
+        )  # nobody is told of these: that they were seen is not written down at once
+    await world.settle()
+    await world.kill(first)
+    lease = await world.store.hold("b", timedelta(seconds=15))
+    assert lease is not None
+    assert lease.position == 3
+    await world.end()
+
+
+async def test_a_notifier_that_cannot_say_so_stops_all_the_same() -> None:
+    world = World()
+    first = world.start("a")
+    await world.settle()
+    world.store.release = away  # type: ignore[method-assign]
+    await world.kill(first)
+    assert first.cancelled()
     await world.end()
