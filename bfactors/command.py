@@ -191,12 +191,16 @@ class DecideApproval(_Command, frozen=True, kw_only=True):
 
 
 class DecideFleetApproval(_Command, frozen=True, kw_only=True):
-    """As `DecideApproval`, about a command that the fleet's partition holds back (fleet)."""
+    """As `DecideApproval`, about a command that the fleet's partition holds back (fleet).
+
+    `afresh`: what the projections say at that moment, by the held command's fields that age (`ApprovalKind.ageing`).
+    """
 
     approval_id: str
     verdict: Verdict
     content_hash: str
     reason: str
+    afresh: dict[str, int] = {}
 
 
 class ReleaseMigration(_Command, frozen=True, kw_only=True):
@@ -330,7 +334,9 @@ class EndWaiver(_Command, frozen=True, kw_only=True):
 
 
 class OpenIncident(_Command, frozen=True, kw_only=True):
-    """Have certificates go that have something in common (fleet). `expected`: how many a dry run had found."""
+    """Have certificates go that have something in common (fleet). `expected`: how many a dry run had found; `agreed`: how
+    many the projections told of when somebody else agreed to it; None: nobody had to, or it was not counted.
+    """
 
     incident_id: str
     name: str
@@ -340,6 +346,7 @@ class OpenIncident(_Command, frozen=True, kw_only=True):
     selector: Selector
     percent: int = 100
     expected: int = 0
+    agreed: int | None = None
 
 
 class ChangeIncident(_Command, frozen=True, kw_only=True):

@@ -64,7 +64,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident. `percent`: the share of the chargers whose turn has come; `expected` certificates when it was opened."""
+    """One incident. `percent`: the share of the chargers whose turn has come; `expected` certificates when it was asked for,
+    `agreed` when somebody else agreed to it (None: nobody had to, or they were not counted).
+    """
 
     incident_id: str
     name: str
@@ -77,6 +79,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     approver: str | None
     opened_at: datetime
+    agreed: int | None = None
     state: IncidentState = "running"
     ended_at: datetime | None = None
     end_reason: str | None = None
@@ -103,6 +106,19 @@ def selects(incident: Incident, subject: Subject, now: datetime) -> bool:
         and (wanted.issued_from is None or wanted.issued_from <= subject.issued_at)
         and (wanted.issued_before is None or subject.issued_at < wanted.issued_before)
     )
+
+
+def came_later(incident: Incident, placed_at: datetime | None, known_at: datetime | None) -> bool:
+    """Whether a certificate that is part of it was not when it was opened: its charger stood elsewhere until `placed_at`, or
+    nobody here knew the certificate until `known_at`. None: it was always so.
+
+    To be asked before the first mark only. A charger that moved from one chosen place to another in between is taken for one
+    that came later.
+    """
+    wanted = incident.selector
+    is_by_place = bool(wanted.families or wanted.sites or wanted.cohorts)
+    moments = (placed_at if is_by_place else None, known_at)
+    return any(at is not None and at > incident.opened_at for at in moments)
 
 
 def has_turn(incident: Incident, charger_id: str) -> bool:

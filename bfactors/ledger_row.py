@@ -225,6 +225,8 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str | None = None
     incident_state: str | None = None
     """How far that incident has come with it."""
+    came_later: bool = False
+    """It was not part of that incident when that was opened."""
     doc: bytes
 
 

@@ -142,25 +142,31 @@ class LedgerReader:
 
     async def incident_forecast(self, selector: Selector, now: datetime) -> Sequence[Mapping[str, Any]]:
         """Rows of `family, cohort, state, certificates, connected, locked_out`."""
-        lists = (
-            *(selector.issuing_ca_ids, selector.spki_sha256, selector.certificate_ids),
-            *(selector.families, selector.sites, selector.cohorts),
-        )
         spec = purposes().get(selector.purpose)
-        async with unavailable_when_lost():
-            rows = await self._pool.fetch(
-                _SQL["incident_forecast"],
-                selector.purpose,
-                now,
-                *map(list, lists),
-                selector.issued_from,
-                selector.issued_before,
-                spec is not None and spec.is_session_credential,
-            )
-        return [dict(row) for row in rows]
+        opens_sessions = spec is not None and spec.is_session_credential
+        return await self._rows("incident_forecast", *_criteria(selector, now), opens_sessions)
+
+    async def incident_selection_counts(
+        self, selector: Selector, now: datetime
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of `family, issuing_ca_id, certificates, connected`: what an incident that is not open yet chooses now."""
+        return await self._rows("incident_selection_counts", *_criteria(selector, now))
+
+    async def incident_selection(
+        self,
+        selector: Selector,
+        now: datetime,
+        *,
+        cohorts: Sequence[str] | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Body | Refusal:
+        """The same certificates in the order of their ids."""
+        filters = _criteria(selector, now)
+        return await self._page("incident_selection", filters, limit, cursor, (str,), orjson.loads, cohorts)
 
     async def incident_counts(self, incident_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        """Rows of `incident_id, state, count`."""
+        """Rows of `incident_id, state, count, came_later`."""
         async with unavailable_when_lost():
             rows = await self._pool.fetch(_SQL["incident_counts"], list(incident_ids))
         return [dict(row) for row in rows]
@@ -170,11 +176,13 @@ class LedgerReader:
         *,
         incident_id: str,
         state: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Body | Refusal:
         """The certificates of an incident in the order of their ids."""
-        return await self._page("incident_targets", (incident_id, state), limit, cursor, (str,), orjson.loads)
+        filters = (incident_id, state)
+        return await self._page("incident_targets", filters, limit, cursor, (str,), orjson.loads, cohorts)
 
     async def certificates(
         self,
@@ -495,9 +503,9 @@ class LedgerReader:
 
     # ------------------------------------------------------------ inside
 
-    async def _rows(self, name: str) -> list[dict[str, Any]]:
+    async def _rows(self, name: str, *values: object) -> list[dict[str, Any]]:
         async with unavailable_when_lost():
-            return [dict(row) for row in await self._pool.fetch(_SQL[name])]
+            return [dict(row) for row in await self._pool.fetch(_SQL[name], *values)]
 
     async def _one(self, name: str, key: str) -> Body | None:
         async with unavailable_when_lost():
@@ -538,6 +546,15 @@ class LedgerReader:
             "items": [body(row[-1]) for row in rows[:limit]],
             "next_cursor": encode_cursor(listing, tuple(rows[limit - 1][:-1])) if more else None,
         }
+
+
+def _criteria(selector: Selector, now: datetime) -> tuple[object, ...]:
+    """A selector as the queries take it, from $1 to $10."""
+    lists = (
+        *(selector.issuing_ca_ids, selector.spki_sha256, selector.certificate_ids),
+        *(selector.families, selector.sites, selector.cohorts),
+    )
+    return (selector.purpose, now, *map(list, lists), selector.issued_from, selector.issued_before)
 
 
 def _without_detail(doc: bytes) -> Body:

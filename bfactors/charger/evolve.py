@@ -122,8 +122,10 @@ _OtherEvent = (
 def _changed(state: ChargerState, event: _OtherEvent, now: datetime) -> ChargerState:
     match event:
         case e.ChargerChanged():
+            has_moved = (event.site, event.cohort) != (state.site, state.cohort)
             return replace(
                 state,
+                placed_at=now if has_moved else state.placed_at,
                 site=event.site,
                 cohort=event.cohort,
                 organization=event.organization,
@@ -175,7 +177,7 @@ def _changed(state: ChargerState, event: _OtherEvent, now: datetime) -> ChargerS
         case e.CertificateDeleted():
             return deleted(state, event)
         case e.CertificateAdopted():
-            return adopted(state, event)
+            return adopted(state, event, now)
         case e.ChargerLockoutForeseen():
             return replace(state, lockout_told=event.locked_out_at)
         case e.ChargerFactObserved():
@@ -190,7 +192,7 @@ def _changed(state: ChargerState, event: _OtherEvent, now: datetime) -> ChargerS
             )
             return replace(state, bundles={**state.bundles, event.bundle_purpose: confirmation})
         case e.CertificateFoundAtCa():
-            return found_at_ca(state, event)
+            return found_at_ca(state, event, now)
         case e.CertificateRecalled():
             return recalled(state, event)
         case e.CertificateMissingAtCa():

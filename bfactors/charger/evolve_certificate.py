@@ -79,7 +79,7 @@ def issued(state: ChargerState, event: e.CertificateIssued, now: datetime) -> Ch
     )
 
 
-def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa) -> ChargerState:
+def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa, now: datetime) -> ChargerState:
     """One more of the charger's, in no slot."""
     certificate = CertificateRecord(
         certificate_id=event.certificate_id,
@@ -97,6 +97,7 @@ def found_at_ca(state: ChargerState, event: e.CertificateFoundAtCa) -> ChargerSt
         not_after=event.not_after,
         chain_pem=event.chain_pem,
         issued_at=event.issued_at,
+        known_at=now,
         admit_until=event.admit_until,
         part=_part_of(state, event.managed_identity_id),
     )
@@ -184,6 +185,7 @@ def certificate_changed(state: ChargerState, event: ChangeEvent, now: datetime) 
             certificate = replace(
                 certificate,
                 incident_id=event.incident_id,
+                came_later=event.came_later,
                 is_denied=certificate.is_denied or event.is_denied,
                 is_key_lost=certificate.is_key_lost or event.is_key_compromised,
             )

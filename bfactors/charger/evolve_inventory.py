@@ -65,7 +65,7 @@ def deleted(state: ChargerState, event: e.CertificateDeleted) -> ChargerState:
     return replace(state, certificates=certificates, slots={**state.slots, key: slot})
 
 
-def adopted(state: ChargerState, event: e.CertificateAdopted) -> ChargerState:
+def adopted(state: ChargerState, event: e.CertificateAdopted, now: datetime) -> ChargerState:
     """In use, in its slot, and renewed from our own CA like any other when its time comes."""
     certificate = CertificateRecord(
         certificate_id=event.certificate_id,
@@ -83,6 +83,7 @@ def adopted(state: ChargerState, event: e.CertificateAdopted) -> ChargerState:
         not_after=event.not_after,
         chain_pem=event.chain_pem,
         issued_at=event.not_before,
+        known_at=now,
         activated_at=event.seen_at,
         mode="tracked-only",
         authority=event.source,

@@ -10,7 +10,7 @@ from bfactors.charger.state import CertificateRecord, ChargerState, open_issue, 
 from bfactors.command import RequestJob
 from bfactors.evidence import evidence_id
 from bfactors.fleet.state import FleetFacts
-from bfactors.incident import Incident, Subject, TargetState, has_turn, selects
+from bfactors.incident import Incident, Subject, TargetState, came_later, has_turn, selects
 from bfactors.urgency import URGENT_REASONS
 
 DUE_REASON = "incident"
@@ -128,6 +128,7 @@ def _mark(draft: Draft, incident: Incident, certificate: CertificateRecord) -> N
             is_denied=incident.mode == "revoke",
             began_at=incident.opened_at,
             is_key_compromised=is_lost,
+            came_later=came_later(incident, draft.state.placed_at, certificate.known_at),
         )
     )
     if is_lost:

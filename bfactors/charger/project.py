@@ -417,6 +417,7 @@ def certificate_row(state: ChargerState, certificate: CertificateRecord) -> Cert
         issued_at=certificate.issued_at,
         incident_id=certificate.incident_id or None,
         incident_state=incident.target_state(certificate),
+        came_later=bool(certificate.incident_id) and certificate.came_later,
         doc=_encode(body),
     )
 

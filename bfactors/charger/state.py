@@ -115,6 +115,10 @@ class CertificateRecord(msgspec.Struct, frozen=True, kw_only=True):
     authority: str = "aws-private-ca"
     incident_id: str = ""
     """The incident it is part of; empty: none."""
+    came_later: bool = False
+    """That incident had been opened before it was part of it."""
+    known_at: datetime | None = None
+    """Since when it is known here, of one that others issued or that was found; None: since it was issued."""
     is_denied: bool = False
     """By that incident every node refuses it, whether or not the CA has been asked to revoke it."""
     is_key_lost: bool = False
@@ -427,6 +431,8 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """After a rotation, no rule of ours starts another before this."""
     displaced_at: tuple[datetime, ...] = ()
     """When its latest sessions displaced one that was live."""
+    placed_at: datetime | None = None
+    """When its site or cohort last changed; None: they never did."""
     unit_since: datetime | None = None
     """When this unit took the place of another; None: it is the first here."""
     leaving_job_id: str = ""

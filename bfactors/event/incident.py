@@ -7,7 +7,9 @@ from bfactors.incident import Mode, RevocationReason, Selector
 
 
 class IncidentOpened(LedgerRecord, frozen=True, kw_only=True):
-    """Certificates must go. `expected`: how many of them there were when it was asked for."""
+    """Certificates must go. `expected`: how many of them there were when it was asked for; `agreed`: when somebody else agreed
+    to it.
+    """
 
     incident_id: str
     name: str
@@ -20,6 +22,7 @@ class IncidentOpened(LedgerRecord, frozen=True, kw_only=True):
     expected: int
     author: str
     approver: str | None
+    agreed: int | None = None
 
 
 class IncidentChanged(LedgerRecord, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class IncidentEnded(LedgerRecord, frozen=True, kw_only=True):
 
 class CertificateInIncident(LedgerRecord, frozen=True, kw_only=True):
     """A certificate is part of an incident. `is_denied`: every node refuses it from now on. `is_key_compromised`: because
-    somebody else may hold its key.
+    somebody else may hold its key. `came_later`: the rule had not chosen it when the incident was opened.
     """
 
     charger_id: str
@@ -50,6 +53,7 @@ class CertificateInIncident(LedgerRecord, frozen=True, kw_only=True):
     is_denied: bool
     began_at: datetime
     is_key_compromised: bool = False
+    came_later: bool = False
 
 
 class CertificateDenialLifted(LedgerRecord, frozen=True, kw_only=True):

@@ -65,9 +65,8 @@ def ask(
 
     `would_be`: what doing it at once would have recorded.
     """
-    text, digest = content_of(
-        kind.name, kind.subject(command), msgspec.to_builtins(command), kind.basis(facts, command)
-    )
+    content = {name: value for name, value in msgspec.to_builtins(command).items() if name not in kind.ageing}
+    text, digest = content_of(kind.name, kind.subject(command), content, kind.basis(facts, command))
     opened = [each for each in approvals.values() if each.state == "open"]
     for each in opened:
         if each.content_hash == digest:
@@ -97,6 +96,14 @@ def held_command(approval: Approval) -> Any:
     """The command as it was read by whoever approved it."""
     content = msgspec.json.decode(approval.content)["content"]
     return msgspec.convert(content, _BY_NAME[approval.kind].command)
+
+
+def command_of(approval: Approval, afresh: Mapping[str, int]) -> Any:
+    """The held command as it is carried out: with what has aged read `afresh`, and nothing else different."""
+    ageing = _BY_NAME[approval.kind].ageing
+    return msgspec.structs.replace(
+        held_command(approval), **{name: afresh[name] for name in ageing if name in afresh}
+    )
 
 
 def decided(

@@ -111,7 +111,8 @@ def _decide_approval(
     if command.verdict != "approve":
         over: ApprovalState = "rejected" if command.verdict == "reject" else "withdrawn"
         return _ended(state, found, now, *approval.end(found, over, actor, command.reason))
-    done = _carry_out(state, approval.held_command(found), found.author, now, approver=actor)
+    held = approval.command_of(found, command.afresh)
+    done = _carry_out(state, held, found.author, now, approver=actor)
     if done.refusal is not None:
         reason = f"it cannot be done any more: {done.refusal.message}"
         stale = _ended(state, found, now, *approval.end(found, "stale", actor, reason))

@@ -47,6 +47,7 @@ def opened(
         expected=command.expected,
         author=author,
         approver=approver,
+        agreed=command.agreed if approver is not None else None,
     )
 
 
@@ -124,6 +125,7 @@ def changed(known: Known, event: Event, now: datetime) -> dict[str, Incident]:
                 expected=event.expected,
                 author=event.author,
                 approver=event.approver,
+                agreed=event.agreed,
                 opened_at=now,
             )
         case e.IncidentChanged() if event.incident_id in after:

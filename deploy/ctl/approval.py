@@ -47,10 +47,27 @@ def _facts(approval: Body) -> Iterator[tuple[str, str]]:
     for name, value in approval["content"].items():
         yield label, f"{name}: {value if isinstance(value, str) else orjson.dumps(value).decode()}"
         label = ""
+    yield from _reached(approval.get("selection"))
     yield "content hash", approval["content_hash"]
     if approval["decided_by"]:
         when = cell.second(approval["decided_at"])
         yield "decided by", f"{approval['decided_by']} at {when}: {cell.text(approval['decision_reason'])}"
+
+
+def _reached(selection: Body | None) -> Iterator[tuple[str, str]]:
+    """What the rule of an incident chooses now; the hash is of the rule."""
+    if selection is None:
+        return
+    count = selection["certificates"]
+    when = cell.second(selection["at"])
+    yield (
+        "reaches now",
+        f"{count} certificates at {when}; the chargers of {selection['connected']} are connected",
+    )
+    for each in selection["families"]:
+        yield "", f"family {each['family']}: {each['certificates']}"
+    for each in selection["issuing_cas"]:
+        yield "", f"CA {cell.text(each['issuing_ca_id'])}: {each['certificates']}"
 
 
 def told_if_held(desk: Desk, answer: Body) -> int | None:

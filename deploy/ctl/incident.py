@@ -16,6 +16,7 @@ from deploy.ctl.report import wrapped
 
 THING = Thing("incidents", "have many certificates go; forecast, open, follow", ("incident",))
 MODES = ("revoke", "replace")
+STATES = ("selected", "waiting", "denied", "replacing", "revoking", "revoked", "ended")
 _CRITERIA = {
     "issuing_ca": "issuing_ca_ids",
     "spki_sha256": "spki_sha256",
@@ -51,7 +52,7 @@ TARGETS = Listing(
     lambda body: (
         body["certificate_id"],
         cell.text(body["charger_id"]),
-        body["state"] + ("" if body["connected"] else ", away"),
+        body["state"] + ("" if body["connected"] else ", away") + (", later" if body["came_later"] else ""),
         cell.day(body["not_after"]),
     ),
     frozenset({0, 1, 3}),
@@ -156,7 +157,10 @@ def _facts(incident: Body) -> Iterator[tuple[str, str]]:
     approver = f", agreed to by {incident['approver']}" if incident["approver"] else ""
     yield "opened", f"{cell.second(incident['opened_at'])} by {incident['author']}{approver}"
     yield "why", incident["reason"]
-    yield "certificates", f"{incident['expected']} expected; {_counts(incident) or 'none'}"
+    agreed = "" if incident["agreed"] is None else f", {incident['agreed']} when it was agreed to"
+    yield "certificates", f"{incident['expected']} expected{agreed}; {_counts(incident) or 'none'}"
+    if incident["came_later"]:
+        yield "came later", f"{incident['came_later']} of them: chosen by the rule only since then"
     if incident["ended_at"]:
         lifted = "; what was not revoked is let in again" if incident["is_lifted"] else ""
         yield "ended", f"{cell.second(incident['ended_at'])}: {cell.text(incident['end_reason'])}{lifted}"
@@ -242,13 +246,15 @@ COMMANDS = (
     Command(
         thing=THING.name,
         action="targets",
-        help="list its certificates, each with how far it has come",
+        help="list its certificates; of one that waits for a second person, what it would reach",
         example="incidents targets INCIDENT_ID --state waiting",
         run=_targets,
         arguments=(
             INCIDENT_WORD,
-            option("--state", choices=("waiting", "denied", "replacing", "revoking", "revoked", "ended")),
+            option("--state", choices=STATES),
             limit_option(),
         ),
+        more="Before it is agreed to all are `selected`: chosen by its rule at the moment, and nothing is done with them. "
+        "`later`: the rule had not chosen it when it was agreed to.",
     ),
 )

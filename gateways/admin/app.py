@@ -22,6 +22,7 @@ from gateways.admin.health import Health
 from gateways.admin.identity import Identities
 from gateways.admin.importing import Imports
 from gateways.admin.incident import Incidents
+from gateways.admin.incident_selection import IncidentSight
 from gateways.admin.job import Jobs
 from gateways.admin.local_controller import LocalControllers
 from gateways.admin.lockout import Lockouts
@@ -98,7 +99,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         LocalControllers(commands),
         ExpiredAdmissions(commands),
         migrations,
-        Approvals(reader, commands),
+        Approvals(reader, commands, {IncidentSight.kind: IncidentSight(reader, dependencies.clock)}),
         Logs(dependencies, commands),
         AuthorizationKeys(dependencies, commands),
         Families(fleet, reader, commands),

@@ -10,8 +10,10 @@ from bfactors.approval import ApprovalState as State
 from bfactors.approval import Verdict
 from bfactors.command import DecideApproval, DecideFleetApproval
 from gateways.admin import field, shape
+from gateways.admin.approvable import Sights
 from gateways.admin.command import Commands, result_of
 from gateways.admin.inbound import given
+from gateways.admin.incident_selection import Selection
 from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
@@ -37,7 +39,10 @@ class ApprovalQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, by whom, and what became of it. `charger_id` null: it is about the fleet."""
+    """What is asked for, by whom, and what became of it. `charger_id` null: it is about the fleet.
+
+    `selection`: of an incident that is open for decision and shown alone, what it would reach now; the hash is not of that.
+    """
 
     approval_id: str
     kind: str
@@ -54,13 +59,15 @@ class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None
     decided_at: datetime | None
     decision_reason: str | None
+    selection: Selection | None = None
 
 
 class Approvals:
     """`/api/v1/approvals`."""
 
-    def __init__(self, reader: Reader, commands: Commands) -> None:
+    def __init__(self, reader: Reader, commands: Commands, sights: Sights) -> None:
         self._reader = reader
+        self._sights = sights
         self._commands = commands
 
     def routes(self) -> tuple[Route, ...]:
@@ -105,18 +112,25 @@ class Approvals:
         return page_of(await self._reader.approvals(**given(query), **cohorts_of(call)))
 
     async def get(self, call: Call) -> Answer:
-        return Answer(await self._approval(call))
+        approval = await self._approval(call)
+        sight = self._sights.get(approval["kind"])
+        if sight is None or approval["state"] != "open":
+            return Answer(approval)
+        return Answer({**approval, **await sight.shown(approval["content"])})
 
     def _deciding(self, verdict: Verdict) -> Handler:
         async def decide(call: Call, body: DecideBody) -> Answer:
             approval = await self._approval(call)
             charger_id = approval["charger_id"]
             if charger_id is None:
+                sight = self._sights.get(approval["kind"])
+                is_given = verdict == "approve" and approval["state"] == "open"
                 fleet_wide = DecideFleetApproval(
                     approval_id=approval["approval_id"],
                     verdict=verdict,
                     content_hash=body.content_hash.lower(),
                     reason=body.reason,
+                    afresh=await sight.afresh(approval["content"]) if sight is not None and is_given else {},
                 )
                 return Answer(result_of(await self._commands.to_fleet(call, fleet_wide)))
             command = DecideApproval(

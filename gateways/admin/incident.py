@@ -23,14 +23,20 @@ from gateways.admin.command import Commands, result_of
 from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.fleet import Fleet
 from gateways.admin.inbound import given
+from gateways.admin.incident_selection import held_incident
 from gateways.admin.paging import cut, page_of
 from gateways.admin.ports import Body
 from gateways.admin.problem import Problem
+from gateways.admin.reach import cohorts_of
 from gateways.admin.route import Answer, Call, Route
 
 _MOST = Meta(max_length=MOST_NAMED)
 _CALLS = {"revoke": 1, "replace": 3}
 """Of the CA for one certificate: to revoke it; to issue another, fetch it, and revoke the old one."""
+
+
+Progress = TargetState | Literal["selected"]
+"""`selected`: by an incident that waits for a second person; nothing was done with it."""
 
 
 class SelectorBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,13 +100,17 @@ class IncidentQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TargetQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far they have come."""
 
-    state: TargetState | UnsetType = UNSET
+    state: Progress | UnsetType = UNSET
     limit: field.Limit = field.DEFAULT_LIMIT
     cursor: field.Cursor | UnsetType = UNSET
 
 
 class ShownIncident(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident with how far it has come: certificates by state."""
+    """An incident with how far it has come: certificates by state.
+
+    `expected` when it was asked for, `agreed` when somebody else agreed to it (null: nobody had to); `came_later`: how many of
+    `counts` its rule had not chosen by then, since a charger was moved or a certificate was not known here.
+    """
 
     incident_id: str
     name: str
@@ -113,6 +123,8 @@ class ShownIncident(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     approver: str | None
     opened_at: str
+    agreed: int | None = None
+    came_later: int = 0
     state: IncidentState
     ended_at: str | None = None
     end_reason: str | None = None
@@ -144,7 +156,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One certificate of an incident."""
+    """One certificate of an incident. `came_later`: the rule had not chosen it when the incident was opened."""
 
     certificate_id: str
     charger_id: str | None
@@ -153,7 +165,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     cohort: str | None
     connected: bool
     certificate_state: str
-    state: TargetState
+    state: Progress
+    came_later: bool
     not_after: str
     last_seen_at: str | None
 
@@ -219,6 +232,8 @@ class Incidents:
                 path=f"{path}/targets",
                 operation="incidents.targets",
                 summary="Its certificates, each with how far it has come",
+                description="Of one that waits for a second person, those that its rule chooses at the moment, all in state "
+                "`selected`. A token that is limited to cohorts is shown what is of these.",
                 handler=self.targets,
                 query=TargetQuery,
                 answer=shape.Page[Target],
@@ -318,8 +333,20 @@ class Incidents:
         return Answer(shown)
 
     async def targets(self, call: Call, query: TargetQuery) -> Answer:
-        incident = await self._incident(call)
-        return page_of(await self._reader.incident_targets(incident_id=incident.incident_id, **given(query)))
+        incident_id = call.path["incident_id"]
+        state = await self._fleet.state()
+        held = held_incident(state.approvals, incident_id)
+        if held is None:
+            incident = await self._incident(call)
+            listed = {**given(query), **cohorts_of(call)}
+            return page_of(await self._reader.incident_targets(incident_id=incident.incident_id, **listed))
+        wanted = given(query)
+        if wanted.pop("state", "selected") != "selected":
+            return Answer({"items": [], "next_cursor": None})
+        now = self._clock.now()
+        return page_of(
+            await self._reader.incident_selection(held.selector, now, **wanted, **cohorts_of(call))
+        )
 
     async def advance(self, call: Call, body: AdvanceBody) -> Answer:
         return await self._changed(call, "advance", body.reason, percent=body.percent)
@@ -352,10 +379,13 @@ class Incidents:
 
     async def _count(self, shown: Sequence[Body]) -> None:
         counts: dict[str, Counter[str]] = {one["incident_id"]: Counter() for one in shown}
+        later = Counter[str]()
         for row in await self._reader.incident_counts(sorted(counts)):
             counts[row["incident_id"]][row["state"]] += row["count"]
+            later[row["incident_id"]] += row["came_later"]
         for one in shown:
             one["counts"] = dict(counts[one["incident_id"]])
+            one["came_later"] = later[one["incident_id"]]
 
 
 def _selector(body: SelectorBody) -> Selector:

@@ -107,12 +107,25 @@ class Reader(Protocol):
         cohort: str | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
     async def incident_forecast(self, selector: Selector, now: datetime) -> Sequence[Mapping[str, Any]]: ...
+    async def incident_selection_counts(
+        self, selector: Selector, now: datetime
+    ) -> Sequence[Mapping[str, Any]]: ...
+    async def incident_selection(
+        self,
+        selector: Selector,
+        now: datetime,
+        *,
+        cohorts: Sequence[str] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Body | Refusal: ...
     async def incident_counts(self, incident_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]: ...
     async def incident_targets(
         self,
         *,
         incident_id: str,
         state: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Body | Refusal: ...

@@ -33,7 +33,9 @@ REACH: Mapping[str, Reach] = {
     **dict.fromkeys(("lockouts.list", "lockouts.counts", "renewals.list"), "named"),
     **dict.fromkeys(("chargers.list", "jobs.list", "certificates.list", "approvals.list"), "listed"),
     **dict.fromkeys(("migrations.list", "logs.list", "security_events.list"), "listed"),
-    **dict.fromkeys(("authorization_keys.list", "waivers.list", "waivers.get"), "listed"),
+    **dict.fromkeys(
+        ("authorization_keys.list", "waivers.list", "waivers.get", "incidents.targets"), "listed"
+    ),
 }
 
 

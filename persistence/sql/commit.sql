@@ -60,16 +60,18 @@ ON CONFLICT (charger_id) DO UPDATE SET
 -- name: certificates
 INSERT INTO certificate (partition, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,
                          authority, fingerprint_sha256, serial_number, not_before, not_after, due_since, escalated_days,
-                         renew_again_at, issuing_ca_id, spki_sha256, issued_at, incident_id, incident_state, doc)
+                         renew_again_at, issuing_ca_id, spki_sha256, issued_at, incident_id, incident_state,
+                         came_later, doc)
 SELECT number, certificate_id, charger_id, managed_identity_id, purpose, realm, variant, mode, state,
        authority, fingerprint_sha256, serial_number, not_before, not_after, due_since, escalated_days,
-       renew_again_at, issuing_ca_id, spki_sha256, issued_at, incident_id, incident_state, decode(doc, 'base64')
+       renew_again_at, issuing_ca_id, spki_sha256, issued_at, incident_id, incident_state, came_later,
+       decode(doc, 'base64')
   FROM lease, json_to_recordset($1) AS new(
        certificate_id text, charger_id text, managed_identity_id text, purpose text, realm text, variant text,
        mode text, state text, authority text, fingerprint_sha256 text, serial_number text,
        not_before timestamptz, not_after timestamptz, due_since timestamptz, escalated_days smallint,
        renew_again_at timestamptz, issuing_ca_id text, spki_sha256 text, issued_at timestamptz, incident_id text,
-       incident_state text, doc text)
+       incident_state text, came_later boolean, doc text)
 ON CONFLICT (certificate_id) DO UPDATE SET
     partition = excluded.partition, charger_id = excluded.charger_id, managed_identity_id = excluded.managed_identity_id,
     purpose = excluded.purpose, realm = excluded.realm, variant = excluded.variant, mode = excluded.mode,
@@ -78,7 +80,7 @@ ON CONFLICT (certificate_id) DO UPDATE SET
     due_since = excluded.due_since, escalated_days = excluded.escalated_days, renew_again_at = excluded.renew_again_at,
     issuing_ca_id = excluded.issuing_ca_id, spki_sha256 = excluded.spki_sha256, issued_at = excluded.issued_at,
     incident_id = excluded.incident_id, incident_state = excluded.incident_state,
-    doc = excluded.doc;
+    came_later = excluded.came_later, doc = excluded.doc;
 
 -- name: jobs
 INSERT INTO job (partition, job_id, charger_id, managed_identity_id, purpose, action, state, stage, overdue, created_at, doc)

@@ -431,16 +431,42 @@ SELECT family, cohort, state, count(*) AS certificates, count(*) FILTER (WHERE c
                                                 WHERE beside.charger_id = chosen.charger_id))) AS locked_out
   FROM chosen GROUP BY family, cohort, state ORDER BY family, cohort, state;
 
+-- name: incident_selection_counts
+-- What a selector chooses now, as the forecast does ($1 to $10), by family and by CA ('' for one that is not known).
+SELECT family, coalesce(issuing_ca_id, '') AS issuing_ca_id, count(*) AS certificates, count(*) FILTER (WHERE connected) AS connected
+  FROM certificate JOIN charger USING (charger_id)
+ WHERE purpose = $1 AND certificate.state NOT IN ('revoked', 'expired') AND not_after > $2::timestamptz
+   AND ($3::text[] = '{}' OR issuing_ca_id = ANY ($3)) AND ($4::text[] = '{}' OR spki_sha256 = ANY ($4))
+   AND ($5::text[] = '{}' OR certificate_id = ANY ($5)) AND ($6::text[] = '{}' OR family = ANY ($6))
+   AND ($7::text[] = '{}' OR site = ANY ($7)) AND ($8::text[] = '{}' OR cohort = ANY ($8))
+   AND ($9::timestamptz IS NULL OR issued_at >= $9) AND ($10::timestamptz IS NULL OR issued_at < $10)
+ GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: incident_selection
+-- The same, one by one, in the form of an incident's targets.
+SELECT certificate_id, json_build_object(
+           'certificate_id', certificate_id, 'charger_id', certificate.charger_id, 'family', family, 'site', site, 'cohort', cohort,
+           'connected', connected, 'certificate_state', certificate.state, 'state', 'selected', 'came_later', false,
+           'not_after', not_after, 'last_seen_at', convert_from(charger.doc, 'UTF8')::json -> 'last_seen_at')::text AS doc
+  FROM certificate JOIN charger USING (charger_id)
+ WHERE purpose = $1 AND certificate.state NOT IN ('revoked', 'expired') AND not_after > $2::timestamptz
+   AND ($3::text[] = '{}' OR issuing_ca_id = ANY ($3)) AND ($4::text[] = '{}' OR spki_sha256 = ANY ($4))
+   AND ($5::text[] = '{}' OR certificate_id = ANY ($5)) AND ($6::text[] = '{}' OR family = ANY ($6))
+   AND ($7::text[] = '{}' OR site = ANY ($7)) AND ($8::text[] = '{}' OR cohort = ANY ($8))
+   AND ($9::timestamptz IS NULL OR issued_at >= $9) AND ($10::timestamptz IS NULL OR issued_at < $10)
+   AND ($11::text IS NULL OR certificate_id > $11) AND ($13::text[] IS NULL OR cohort = ANY ($13))
+ ORDER BY certificate_id LIMIT $12;
+
 -- name: incident_counts
-SELECT incident_id, incident_state AS state, count(*) AS count FROM certificate
+SELECT incident_id, incident_state AS state, count(*) AS count, count(*) FILTER (WHERE came_later) AS came_later FROM certificate
  WHERE incident_id = ANY ($1::text[]) GROUP BY incident_id, incident_state ORDER BY incident_id, incident_state;
 
 -- name: incident_targets
 SELECT certificate_id, json_build_object(
            'certificate_id', certificate_id, 'charger_id', certificate.charger_id, 'family', family, 'site', site, 'cohort', cohort,
            'connected', coalesce(connected, false), 'certificate_state', certificate.state, 'state', incident_state,
-           'not_after', not_after, 'last_seen_at', convert_from(charger.doc, 'UTF8')::json -> 'last_seen_at')::text AS doc
+           'came_later', came_later, 'not_after', not_after, 'last_seen_at', convert_from(charger.doc, 'UTF8')::json -> 'last_seen_at')::text AS doc
   FROM certificate LEFT JOIN charger USING (charger_id)
  WHERE incident_id = $1 AND ($2::text IS NULL OR incident_state = $2)
-   AND ($3::text IS NULL OR certificate_id > $3)
+   AND ($3::text IS NULL OR certificate_id > $3) AND ($5::text[] IS NULL OR cohort = ANY ($5))
  ORDER BY certificate_id LIMIT $4;

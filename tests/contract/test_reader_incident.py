@@ -101,8 +101,35 @@ async def test_sql_chooses_what_the_rule_chooses(
             (row["family"], row["cohort"], row["state"]): row["certificates"] for row in found
         } == expected
         assert sum(row["locked_out"] for row in found) == shut_out(certificates, chosen, owners)
+        await check_what_an_approver_sees(reader, wanted, chosen, owners)
         sizes.add(len(chosen))
     assert len(sizes) > 8, "the selectors choose too much alike to show anything"
+
+
+async def check_what_an_approver_sees(
+    reader: LedgerReader, wanted: Selector, chosen: list[CertificateRow], owners: dict[str, ChargerRow]
+) -> None:
+    """An incident that waits is counted by family and by CA, and listed, by the same rule."""
+    counts = await reader.incident_selection_counts(wanted, NOW)
+    assert {(row["family"], row["issuing_ca_id"]): row["certificates"] for row in counts} == Counter(
+        (owners[row.charger_id or ""].family, row.issuing_ca_id) for row in chosen
+    )
+    assert sum(row["connected"] for row in counts) == sum(
+        owners[row.charger_id or ""].connected for row in chosen
+    )
+    listed: list[Any] = []
+    cursor = None
+    while True:
+        page = await reader.incident_selection(wanted, NOW, limit=7, cursor=cursor)
+        assert isinstance(page, dict)
+        listed += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert [one["certificate_id"] for one in listed] == sorted(row.certificate_id for row in chosen)
+    assert {(one["state"], one["came_later"]) for one in listed} <= {("selected", False)}
+    within = items(await reader.incident_selection(wanted, NOW, cohorts=["w1"], limit=100))
+    assert within == [one for one in listed if one["cohort"] == "w1"]
 
 
 def shut_out(
@@ -128,22 +155,30 @@ async def test_targets_are_counted_and_listed_by_how_far_they_have_come(
         certificate(f"x{number}", incident_id="i1", incident_state=state, state="active")
         for number, state in enumerate(("denied", "revoking", "revoking", "revoked"))
     ]
+    rows[2] = certificate("x2", incident_id="i1", incident_state="revoking", state="active", came_later=True)
     rows.append(certificate("y", incident_id="i2", incident_state="waiting"))
     rows.append(certificate("z"))
-    await put(postgres_ledger_store, chargers=[charger()], certificates=rows)
+    before = [certificate(f"x{number}") for number in range(4)]
+    await put(postgres_ledger_store, chargers=[charger()], certificates=before)
+    await put(postgres_ledger_store, certificates=rows)
     counts = await reader.incident_counts(["i1", "none"])
     assert {(row["incident_id"], row["state"]): row["count"] for row in counts} == {
         ("i1", "denied"): 1,
         ("i1", "revoking"): 2,
         ("i1", "revoked"): 1,
     }
+    assert {row["state"]: row["came_later"] for row in counts} == {"denied": 0, "revoking": 1, "revoked": 0}
     first = await reader.incident_targets(incident_id="i1", limit=3)
     assert [one["certificate_id"] for one in items(first)] == ["x0", "x1", "x2"]
     assert isinstance(first, dict)
     rest = await reader.incident_targets(incident_id="i1", limit=3, cursor=first["next_cursor"])
     assert [one["certificate_id"] for one in items(rest)] == ["x3"]
     revoking = items(await reader.incident_targets(incident_id="i1", state="revoking"))
-    assert [(one["certificate_id"], one["family"], one["connected"]) for one in revoking] == [
-        ("x1", "Vendor/Model", False),
-        ("x2", "Vendor/Model", False),
+    names = ("certificate_id", "family", "connected", "came_later")
+    assert [tuple(one[name] for name in names) for one in revoking] == [
+        ("x1", "Vendor/Model", False, False),
+        ("x2", "Vendor/Model", False, True),
     ]
+    cohort = charger().cohort
+    assert len(items(await reader.incident_targets(incident_id="i1", cohorts=[cohort]))) == 4
+    assert items(await reader.incident_targets(incident_id="i1", cohorts=["elsewhere"])) == []

@@ -198,6 +198,49 @@ def test_what_is_too_long_to_be_read_is_not_asked_for() -> None:
     assert not system.state.approvals
 
 
+STOLEN = c.OpenIncident(
+    incident_id="i1",
+    name="stolen laptop",
+    reason="keys",
+    mode="revoke",
+    revocation_reason="superseded",
+    selector=Selector(purpose="charging_station", families=("f",)),
+    expected=3,
+)
+
+
+@pytest.mark.parametrize(
+    ("afresh", "agreed"),
+    [({"agreed": 5}, 5), ({}, None), ({"agreed": 5, "expected": 9, "percent": 1}, 5)],
+)
+def test_how_many_an_incident_reached_is_read_when_it_is_agreed_to_and_the_rest_is_as_it_was_asked(
+    afresh: dict[str, int], agreed: int | None
+) -> None:
+    system = Fleet()
+    shown = system.say(STOLEN).result
+    assert "agreed" not in shown["content"]
+    assert system.decide(shown, afresh=afresh).refusal is None
+    opened = system.state.facts.incidents["i1"]
+    assert (opened.agreed, opened.expected, opened.percent) == (agreed, 3, 100)
+    assert opened.selector == STOLEN.selector
+
+
+def test_the_hash_of_an_incident_is_of_its_rule_and_not_of_what_is_counted_later() -> None:
+    system = Fleet()
+    shown = system.say(STOLEN).result
+    again = system.say(msgspec.structs.replace(STOLEN, agreed=7)).result
+    assert again["approval_id"] == shown["approval_id"]
+    wider = Selector(purpose="charging_station", families=("f", "g"))
+    other = system.say(msgspec.structs.replace(STOLEN, selector=wider)).result
+    assert other["content_hash"] != shown["content_hash"]
+
+
+def test_where_nobody_need_agree_nobody_counted() -> None:
+    system = Fleet(["rollback"])
+    system.say(msgspec.structs.replace(STOLEN, agreed=7))
+    assert system.state.facts.incidents["i1"].agreed is None
+
+
 def test_what_a_bundle_is_noted_for_is_why_it_is_asked_for() -> None:
     system = Fleet()
     bundle = c.CreateTrustAnchorBundle(

@@ -1,7 +1,7 @@
 """Incidents: what is chosen, what is refused at once, what is replaced first, and how it is staged, lifted and over."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bfactors import command as c
+from bfactors import event as e
 from bfactors import evidence as v
-from bfactors.charger import clock, outgoing, plan
+from bfactors.charger import clock, outgoing, plan, project
+from bfactors.charger.evolve import evolve
 from bfactors.charger.incident import target_state
 from bfactors.charger.revoke import compromised_keys
 from bfactors.charger.state import CertificateRecord
 from bfactors.effect import IssueCertificate, RevokeCertificate
 from bfactors.fleet import decide as fleet
 from bfactors.fleet.state import FleetState
-from bfactors.incident import Incident, Selector, Subject, has_turn, selects
+from bfactors.incident import Incident, Selector, Subject, came_later, has_turn, selects
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.core import pki
 from tests.core.test_first_contact import allowing, arrived
@@ -158,6 +160,82 @@ def test_all_are_refused_at_once_and_revoked_when_their_stage_begins() -> None:
     world.tell(v.RevocationAccepted(certificate_id=active.certificate_id))
     assert target_state(certificate(world, active)) == "revoked"
     assert not plan.is_behind(world.charger, world.facts, world.now)
+
+
+def test_what_moves_into_its_reach_is_marked_as_having_come_later() -> None:
+    world, active = enrolled()
+    world.now = OPENED + timedelta(hours=1)
+    world.facts = replace(world.facts, incidents={"incident-1": incident(cohorts=("wave-2",))})
+    world.tell(v.DeadlinePassed(at=world.now))
+    assert not certificate(world, active).incident_id
+    world.command(c.ChangeCharger(charger_id="CP-1", cohort="wave-2"))
+    assert certificate(world, active).came_later
+    assert project.certificate_row(world.charger, certificate(world, active)).came_later
+
+
+def test_what_it_reached_from_the_start_did_not_come_later_wherever_it_moves() -> None:
+    world, active = enrolled()
+    world.now = OPENED - timedelta(hours=1)
+    world.command(c.ChangeCharger(charger_id="CP-1", site="south"))
+    world.now = OPENED + timedelta(hours=1)
+    struck(world, incident(cohorts=("canary", "wave-2")))
+    world.command(c.ChangeCharger(charger_id="CP-1", cohort="wave-2"))
+    assert certificate(world, active).incident_id == "incident-1"
+    assert not certificate(world, active).came_later
+
+
+@pytest.mark.parametrize(
+    ("criteria", "placed", "known", "expected"),
+    [
+        ({"cohorts": ("canary",)}, None, None, False),
+        ({"cohorts": ("canary",)}, OPENED, None, False),
+        ({"cohorts": ("canary",)}, OPENED + timedelta(seconds=1), None, True),
+        ({"sites": ("north",)}, OPENED + timedelta(seconds=1), None, True),
+        ({"families": ("acme-one",)}, OPENED + timedelta(seconds=1), None, True),
+        ({"issuing_ca_ids": (ARN,)}, OPENED + timedelta(seconds=1), None, False),
+        ({"issuing_ca_ids": (ARN,)}, None, OPENED + timedelta(seconds=1), True),
+        ({"issuing_ca_ids": (ARN,)}, None, OPENED, False),
+    ],
+)
+def test_what_came_later_is_what_was_moved_or_became_known_since(
+    criteria: dict[str, object], placed: datetime | None, known: datetime | None, expected: bool
+) -> None:
+    assert came_later(incident(**criteria), placed, known) is expected
+
+
+def test_a_leaf_that_shows_up_only_after_it_was_opened_came_later() -> None:
+    world = World(fleet_facts(*allowing()), security_profile=3)
+    early = replace(incident(families=("acme-one",)), opened_at=world.now - timedelta(minutes=1))
+    world.facts = replace(world.facts, incidents={early.incident_id: early})
+    arrived(world)
+    [adopted] = world.charger.certificates.values()
+    assert adopted.issued_at < early.opened_at
+    assert (adopted.incident_id, adopted.came_later) == (early.incident_id, True)
+
+
+def test_one_that_was_found_at_the_ca_is_known_since_then() -> None:
+    world, active = enrolled()
+    found = e.CertificateFoundAtCa(
+        charger_id="CP-1",
+        certificate_id="found",
+        purpose=active.purpose,
+        variant=active.variant,
+        managed_identity_id=world.charger.managed_identity_id,
+        issuing_ca_id=ARN,
+        external_ref="arn:found",
+        not_before=active.not_before,
+        not_after=active.not_after,
+        fingerprint_sha256="f0",
+        serial_number="01",
+        subject=active.subject,
+        issuer=active.issuer,
+        spki_sha256="k1",
+        chain_pem=active.chain_pem,
+        issued_at=active.issued_at,
+        admit_until=None,
+        report_ref="report",
+    )
+    assert evolve(world.charger, found, OPENED).certificates["found"].known_at == OPENED
 
 
 def test_its_revocations_and_what_takes_the_place_of_what_it_struck_go_before_everything() -> None:

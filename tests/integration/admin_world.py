@@ -371,42 +371,86 @@ class StoreReader:
             for family, cohort, state in places
         ]
 
+    def _selected(self, selector: Selector, now: datetime) -> list[tuple[Any, Any]]:
+        """Rows that the core's own rule chooses, each with its charger's."""
+        rows = [
+            (row, self._store.chargers[row.charger_id or ""])
+            for _, row in sorted(self._store.certificates.items())
+        ]
+        anything = incident_of(selector, now)
+        return [(row, owner) for row, owner in rows if selects(anything, subject_of(row, owner), now)]
+
+    async def incident_selection_counts(self, selector: Selector, now: datetime) -> Any:
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for row, owner in self._selected(selector, now):
+            group = counts.setdefault((owner.family, row.issuing_ca_id or ""), Counter())
+            group.update({"certificates": 1, "connected": owner.connected})
+        return [
+            {"family": family, "issuing_ca_id": arn, **group}
+            for (family, arn), group in sorted(counts.items())
+        ]
+
+    async def incident_selection(
+        self,
+        selector: Selector,
+        now: datetime,
+        *,
+        cohorts: Sequence[str] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Any:
+        rows = [
+            row for row, owner in self._selected(selector, now) if cohorts is None or owner.cohort in cohorts
+        ]
+
+        def body(row: Any) -> Any:
+            return self._target(row) | {"state": "selected", "came_later": False}
+
+        return self._page("incident_selection", rows, lambda row: row.certificate_id, limit, cursor, body)
+
     async def incident_counts(self, incident_ids: Sequence[str]) -> Any:
         found = Counter(
-            (row.incident_id, row.incident_state)
+            (row.incident_id, row.incident_state, row.came_later)
             for row in self._store.certificates.values()
             if row.incident_id in incident_ids
         )
-        return [{"incident_id": one, "state": state, "count": count} for (one, state), count in found.items()]
+        return [
+            {"incident_id": one, "state": state, "count": count, "came_later": count if is_late else 0}
+            for (one, state, is_late), count in found.items()
+        ]
 
     async def incident_targets(
         self,
         *,
         incident_id: str,
         state: str | None = None,
+        cohorts: Sequence[str] | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Any:
         rows = [
             row
             for _, row in sorted(self._store.certificates.items())
-            if row.incident_id == incident_id and state in (None, row.incident_state)
+            if row.incident_id == incident_id
+            and state in (None, row.incident_state)
+            and (cohorts is None or self._store.chargers[row.charger_id or ""].cohort in cohorts)
         ]
+        key = "incident_targets"
+        return self._page(key, rows, lambda row: row.certificate_id, limit, cursor, self._target)
 
-        def body(row: Any) -> Any:
-            owner = self._store.chargers[row.charger_id]
-            names = ("family", "site", "cohort", "connected")
-            return {
-                "certificate_id": row.certificate_id,
-                "charger_id": row.charger_id,
-                "certificate_state": row.state,
-                "state": row.incident_state,
-                "not_after": row.not_after.isoformat(),
-                "last_seen_at": json.loads(owner.doc)["last_seen_at"],
-                **{name: getattr(owner, name) for name in names},
-            }
-
-        return self._page("incident_targets", rows, lambda row: row.certificate_id, limit, cursor, body)
+    def _target(self, row: Any) -> Any:
+        owner = self._store.chargers[row.charger_id]
+        names = ("family", "site", "cohort", "connected")
+        return {
+            "certificate_id": row.certificate_id,
+            "charger_id": row.charger_id,
+            "certificate_state": row.state,
+            "state": row.incident_state,
+            "came_later": row.came_later,
+            "not_after": row.not_after.isoformat(),
+            "last_seen_at": json.loads(owner.doc)["last_seen_at"],
+            **{name: getattr(owner, name) for name in names},
+        }
 
     async def certificates(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Any:
         filters.pop("q", None)

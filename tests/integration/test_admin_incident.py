@@ -1,6 +1,7 @@
 """Incidents through the API: forecast, opened by two people, staged, followed, ended."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from bfactors.identity import FLEET, partition_of
 from gateways.admin.ports import Token
 from tests.core.world import ARN, evidence
 from tests.core.world import World as CoreWorld
-from tests.integration.admin_world import AdminWorld, ApiToken
+from tests.integration.admin_world import AdminWorld, ApiToken, Reply
 
 PATH = "/api/v1/incidents"
 FORECAST = "/api/v1/incident-forecast"
@@ -92,6 +93,105 @@ async def arrived(world: AdminWorld, incident: Any) -> None:
     await world.door.tell(here, evidence("", FleetFactsChanged(facts=facts), world.clock.at))
     await world.door.tell(here, evidence("CP-1", DeadlinePassed(at=world.clock.at), world.clock.at))
     assert incident["incident_id"] in facts.incidents
+
+
+async def held(world: AdminWorld, **changes: Any) -> Reply:
+    """Asked for by one, and waiting."""
+    reply = await world.ask("POST", PATH, wanted(**changes), role="pki-admin")
+    assert reply.status == 202, reply.body
+    return reply
+
+
+def targets_of(reply: Reply) -> str:
+    return f"{PATH}/{reply.body['content']['incident_id']}/targets"
+
+
+async def decided(world: AdminWorld, reply: Reply, verdict: str = "approve") -> Reply:
+    word = {"content_hash": reply.body["content_hash"], "reason": "seen"}
+    by_second = {"Authorization": "Bearer bf_second-token"}
+    path = f"{reply.headers['Location']}/{verdict}"
+    return await world.ask("POST", path, word, role=None, headers=by_second)
+
+
+BY_COHORT = {"purpose": "charging_station", "cohorts": ["canary", "spare"]}
+
+
+async def test_who_is_to_agree_sees_which_certificates_the_rule_chooses_now(world: AdminWorld) -> None:
+    asked = await held(world)
+    [target] = (await world.ask("GET", targets_of(asked), role="viewer")).body["items"]
+    assert (target["charger_id"], target["state"], target["certificate_state"], target["came_later"]) == (
+        "CP-1",
+        "selected",
+        "active",
+        False,
+    )
+    assert (await world.ask("GET", f"{targets_of(asked)}?state=selected")).body["items"] == [target]
+    assert (await world.ask("GET", f"{targets_of(asked)}?state=waiting")).body["items"] == []
+    seen = (await world.ask("GET", asked.headers["Location"], role="viewer")).body
+    assert seen["selection"].pop("at")
+    assert seen["selection"] == {
+        "certificates": 1,
+        "connected": 1,
+        "families": [{"family": "acme-one", "certificates": 1}],
+        "issuing_cas": [{"issuing_ca_id": ARN, "certificates": 1}],
+    }
+    assert seen["content_hash"] == asked.body["content_hash"]
+
+
+async def test_what_is_seen_moves_with_the_fleet_and_the_content_does_not(world: AdminWorld) -> None:
+    asked = await held(world, selector=BY_COHORT)
+    assert asked.body["content"]["expected"] == 1
+    moved = await world.ask("PATCH", "/api/v1/chargers/CP-1", {"cohort": "rest"}, role="operator")
+    assert moved.status == 200, moved.body
+    assert (await world.ask("GET", targets_of(asked))).body["items"] == []
+    seen = (await world.ask("GET", asked.headers["Location"])).body
+    assert (seen["selection"]["certificates"], seen["selection"]["families"]) == (0, [])
+    assert (seen["content_hash"], seen["content"]) == (asked.body["content_hash"], asked.body["content"])
+    given = await decided(world, asked)
+    assert given.status == 200, given.body
+    [incident] = (await world.ask("GET", PATH)).body["items"]
+    assert (incident["expected"], incident["agreed"], incident["came_later"]) == (1, 0, 0)
+
+
+async def test_what_the_rule_has_come_to_choose_since_is_counted_and_marked(world: AdminWorld) -> None:
+    await world.ask("PATCH", "/api/v1/chargers/CP-1", {"cohort": "rest"}, role="operator")
+    asked = await held(world, selector=BY_COHORT, mode="replace", revocation_reason="superseded")
+    assert (await decided(world, asked)).status == 200
+    [incident] = (await world.ask("GET", PATH)).body["items"]
+    await arrived(world, incident)
+    assert (await world.ask("GET", targets_of(asked))).body["items"] == []
+    world.clock.at += timedelta(minutes=5)
+    await world.ask("PATCH", "/api/v1/chargers/CP-1", {"cohort": "spare"}, role="operator")
+    shown = (await world.ask("GET", f"{PATH}/{incident['incident_id']}")).body
+    assert (shown["agreed"], shown["came_later"], sum(shown["counts"].values())) == (0, 1, 1)
+    [target] = (await world.ask("GET", targets_of(asked))).body["items"]
+    assert (target["charger_id"], target["came_later"]) == ("CP-1", True)
+
+
+async def test_one_that_is_not_agreed_to_has_no_targets_and_no_selection_any_more(world: AdminWorld) -> None:
+    asked = await held(world)
+    assert (await decided(world, asked, "reject")).status == 200
+    assert (await world.ask("GET", targets_of(asked))).status == 404
+    assert (await world.ask("GET", asked.headers["Location"])).body.get("selection") is None
+
+
+async def test_a_token_of_one_cohort_sees_its_own_certificates_of_an_incident(world: AdminWorld) -> None:
+    for cohort in ("canary", "rest"):
+        limited: Token = ApiToken(name=cohort, role="viewer", cohorts=(cohort,))
+        world.tokens.live[f"bf_{cohort}-token"] = limited  # type: ignore[assignment]
+    asked = await held(world)
+
+    async def seen(cohort: str) -> int:
+        headers = {"Authorization": f"Bearer bf_{cohort}-token"}
+        reply = await world.ask("GET", targets_of(asked), role=None, headers=headers)
+        assert reply.status == 200, reply.body
+        return len(reply.body["items"])
+
+    assert (await seen("canary"), await seen("rest")) == (1, 0)
+    assert (await decided(world, asked)).status == 200
+    [incident] = (await world.ask("GET", PATH)).body["items"]
+    await arrived(world, incident)
+    assert (await seen("canary"), await seen("rest")) == (1, 0)
 
 
 async def test_its_certificates_are_followed_to_their_end(world: AdminWorld) -> None:

@@ -42,6 +42,8 @@ INCIDENT: dict[str, Any] = {
     "author": "operator:anna",
     "approver": "operator:ben",
     "opened_at": "2026-03-01T12:00:00Z",
+    "agreed": 14,
+    "came_later": 3,
     "state": "running",
     "ended_at": None,
     "end_reason": None,
@@ -162,8 +164,46 @@ async def test_an_incident_tells_who_agreed_and_how_far_it_has_come(ctl: Ctl) ->
         "the turn of 5% of the chargers",
         "agreed to by operator:ben",
         "families ampere-hub, volt-one",
-        "12 expected; revoked 2, waiting 10",
+        "12 expected, 14 when it was agreed to; revoked 2, waiting 10",
+        "came later 3 of them",
     ):
+        assert part in told, part
+
+
+async def test_one_that_nobody_had_to_agree_to_tells_nothing_of_it(api: Api, ctl: Ctl) -> None:
+    api.says("GET", f"{PATH}/alone", INCIDENT | {"agreed": None, "came_later": 0, "approver": None})
+    said = await ctl("incidents", "show", "alone")
+    assert "12 expected; revoked 2" in " ".join(said.out.split())
+    assert "agreed to" not in said.out
+    assert "later" not in said.out
+
+
+async def test_an_approval_of_one_shows_what_it_reaches_now(api: Api, ctl: Ctl) -> None:
+    approval = HELD | {
+        "kind": "incident",
+        "charger_id": None,
+        "subject": "weak keys",
+        "author": "operator:anna",
+        "requested_at": "2026-03-01T12:00:00Z",
+        "reason": "bulletin 12",
+        "content": {"expected": 12},
+        "decided_by": None,
+        "selection": {
+            "at": "2026-03-01T13:00:00Z",
+            "certificates": 15,
+            "connected": 9,
+            "families": [{"family": "ampere-hub", "certificates": 15}],
+            "issuing_cas": [
+                {"issuing_ca_id": "", "certificates": 1},
+                {"issuing_ca_id": "arn:x", "certificates": 14},
+            ],
+        },
+    }
+    api.says("GET", "/api/v1/approvals/approval-1", approval)
+    said = await ctl("approvals", "show", "approval-1")
+    told = " ".join(said.out.split())
+    assert "reaches now 15 certificates at 2026-03-01 13:00:00; the chargers of 9 are connected" in told
+    for part in ("family ampere-hub: 15", "CA arn:x: 14", "CA -: 1"):
         assert part in told, part
 
 
@@ -174,12 +214,18 @@ async def test_its_targets_are_listed_by_their_state(api: Api, ctl: Ctl) -> None
         "connected": False,
         "certificate_state": "active",
         "state": "waiting",
+        "came_later": False,
         "not_after": "2026-06-01T12:00:00Z",
     }
     api.says("GET", f"{PATH}/incident-1/targets", {"items": [target], "next_cursor": None})
     said = await ctl("incidents", "targets", "incident-1", "--state", "waiting")
     assert "c" * 32 in said.out
     assert "CP-1     waiting, away  2026-06-01" in said.out
+    api.answers["GET", f"{PATH}/incident-1/targets"] = [
+        (200, {"items": [target | {"came_later": True}], "next_cursor": None})
+    ]
+    later = await ctl("incidents", "targets", "incident-1", "--state", "waiting")
+    assert "waiting, away, later  2026" in later.out
     assert api.queries[-1]["state"] == "waiting"
 
 

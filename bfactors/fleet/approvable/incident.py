@@ -18,4 +18,5 @@ KIND = ApprovalKind(
     command=OpenIncident,
     subject=lambda command: str(command.name),
     policy=_policy,
+    ageing=("agreed",),
 )

@@ -25,6 +25,8 @@ class ApprovalKind(msgspec.Struct, frozen=True, kw_only=True):
 
     `policy`: whose `approvals_needed` and `approval_valid_hours` count. `subject`: what it is about, for people. `basis`: names
     the state a command was written against; if that changes while it waits, the approval ends as stale.
+    `ageing`: fields of the command that say how the projections stood, and have defaults. They are no part of what is approved;
+    they are read afresh by whoever approves it, and a field that was not read has its default.
     `asked` picks from what doing it at once would have recorded what is recorded beside the approval; `not_given` are events
     beside its end when it is not given.
     """
@@ -34,6 +36,7 @@ class ApprovalKind(msgspec.Struct, frozen=True, kw_only=True):
     subject: Callable[[Any], str]
     policy: Callable[[FleetFacts, Any], Policy]
     basis: Callable[[FleetFacts, Any], str] = _nothing
+    ageing: tuple[str, ...] = ()
     is_always_needed: Callable[[FleetFacts, Any, datetime], bool] = lambda facts, command, now: False
     asked: Callable[[tuple[e.FleetEvent, ...]], tuple[e.FleetEvent, ...]] = lambda would_be: ()
     not_given: Callable[[Any, Approval], tuple[e.FleetEvent, ...]] = _no_events
