@@ -15,7 +15,7 @@ from tests.integration.admin_world import JOB, AdminWorld, ApiToken, Reply
 
 LIMITED = {
     "anybody": {
-        *("chargers.register", "jobs.open", "waivers.request", "approvals.withdraw"),
+        *("chargers.register", "imports.run", "jobs.open", "waivers.request", "approvals.withdraw"),
         *("supervisors.list", "supervisors.pause", "supervisors.resume", "supervisors.drain"),
         *("policies.list", "purposes.list", "families.list", "families.get", "server_certificates.list"),
         *("trust_anchor_bundles.list", "trust_anchor_bundles.get"),
