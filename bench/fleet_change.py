@@ -1,8 +1,9 @@
 """A change that concerns everybody: how long evidence waits meanwhile, and until the whole fleet has been looked at.
 
 All 15 partitions of chargers on one lane, as in one core process, over a real PostgreSQL; NATS is left out: evidence comes
-from this process, and what the ledger says goes nowhere. Two changes: a waiver for one charger, for which everybody is
-looked at and nobody is changed, and a policy by which every charger's admission record is another.
+from this process, and what the ledger says goes nowhere. Three changes: a waiver for one charger, for which everybody is
+looked at and nobody is changed, a policy by which every charger's admission record is another, and an incident that refuses
+the three certificates of each.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from statistics import quantiles
 
 import asyncpg
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from actors.ledger.actor import LedgerActor, Ports
+from bench import pki
 from bench.process import ProcessFailed
 from bench.round import Result
 from bfactors import evidence as v
@@ -30,6 +35,7 @@ from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.effect import Effect
 from bfactors.fleet.state import FleetFacts
 from bfactors.identity import PARTITIONS
+from bfactors.incident import Incident, Selector
 from bfactors.instruction import InstructionOrder
 from bfactors.ledger_fold import charger_key
 from bfactors.ledger_row import AggregateRow, Batch, EventRow, Lease
@@ -49,6 +55,8 @@ LOOKED_AT_A_SECOND = 200
 SIZES = (20_000, 100_000)
 _PROBE_EVERY_S = 0.05
 _FAMILY = "bench/one"
+_CHANGED = frozenset({"AdmissionRuleChanged", "CertificateInIncident"})
+_CERTIFICATES = 3
 
 
 class Feed:
@@ -111,7 +119,7 @@ class Watched(PostgresLedgerStore):
         new = await super().commit(lease, batch, duration)
         now = time.perf_counter()
         self.waits += [now - self.arrived.pop(name) for name in batch.inbox if name in self.arrived]
-        self.changed += sum(row.event == "AdmissionRuleChanged" for row in batch.events)
+        self.changed += sum(row.event in _CHANGED for row in batch.events)
         return new
 
     async def aggregates_after(self, partition: int, key: str, limit: int) -> Sequence[AggregateRow]:
@@ -148,7 +156,7 @@ async def _changed(postgres: EmbeddedPostgres, size: int, said: Callable[[str], 
         await asyncio.sleep(2)
         results = [
             await _one(name, facts, store, feed, names, said)
-            for name, facts in (("waiver", _waived()), ("policy", _ruled()))
+            for name, facts in (("waiver", _waived()), ("policy", _ruled()), ("incident", _struck()))
         ]
     finally:
         for actor in actors:
@@ -177,7 +185,7 @@ async def _one(
     for partition in names:
         body = v.FleetFactsChanged(facts=facts)
         feed.put(partition, _evidence("", body, f"{name}-{partition}"))
-    everybody = size if name == "policy" else 0
+    everybody = {"policy": size, "incident": _CERTIFICATES * size}.get(name, 0)
     await _until(
         lambda: len(store.ends) == PARTITIONS - 1 and store.changed >= everybody, 1_200, f"the {name}'s look"
     )
@@ -265,6 +273,24 @@ def _ruled() -> FleetFacts:
     return FleetFacts(sequence=2, policies=PolicySet(version=2, overrides=(override,)))
 
 
+def _struck() -> FleetFacts:
+    """All are refused at once; the CA's part has not begun."""
+    incident = Incident(
+        incident_id="i",
+        name="bench",
+        reason="bench",
+        mode="revoke",
+        revocation_reason="superseded",
+        selector=Selector(purpose="charging_station", families=(_FAMILY,)),
+        percent=0,
+        expected=1,
+        author="a",
+        approver="b",
+        opened_at=datetime.now(UTC),
+    )
+    return replace(_ruled(), sequence=3, incidents={"i": incident})
+
+
 def _evidence(charger_id: str, body: v.EvidenceBody, name: str) -> v.Evidence:
     return v.Evidence(
         evidence_id=v.evidence_id("bench", name),
@@ -273,6 +299,14 @@ def _evidence(charger_id: str, body: v.EvidenceBody, name: str) -> v.Evidence:
         observed_at=datetime.now(UTC),
         body=body,
     )
+
+
+@cache
+def _chain() -> str:
+    """The same for all, as nobody compares them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = pki._name("Bench")
+    return pki._pem(pki._certificate(name, name, key, key, is_ca=True)).decode() * 2
 
 
 def _state(charger_id: str, now: datetime) -> ChargerState:
@@ -292,10 +326,10 @@ def _state(charger_id: str, now: datetime) -> ChargerState:
             spki_sha256="ab" * 32,
             not_before=now - timedelta(days=20),
             not_after=now + timedelta(days=340),
-            chain_pem="-----BEGIN CERTIFICATE-----\n" + "q" * 2_200,
+            chain_pem=_chain(),
             issued_at=now - timedelta(days=20),
         )
-        for number in range(3)
+        for number in range(_CERTIFICATES)
     }
     return ChargerState(
         charger_id=charger_id,

@@ -6,6 +6,7 @@ revoked. What is issued after the incident was opened is not part of it.
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -119,6 +120,11 @@ def came_later(incident: Incident, placed_at: datetime | None, known_at: datetim
     is_by_place = bool(wanted.families or wanted.sites or wanted.cohorts)
     moments = (placed_at if is_by_place else None, known_at)
     return any(at is not None and at > incident.opened_at for at in moments)
+
+
+def refuses(incidents: Iterable[Incident]) -> bool:
+    """Whether any of these refuses certificates at all, now."""
+    return any(one.mode == "revoke" and one.state != "ended" for one in incidents)
 
 
 def has_turn(incident: Incident, charger_id: str) -> bool:

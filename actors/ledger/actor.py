@@ -17,9 +17,7 @@ import msgspec
 
 from actors.ledger.announcement import Announcer
 from actors.ledger.checkpoint import Checkpointer
-from actors.ledger.commit import Memory, commit, load_states, recall
-from actors.ledger.firmware import outstanding_in
-from actors.ledger.former import concerned
+from actors.ledger.commit import commit, recall
 from actors.ledger.isolation import set_aside
 from actors.ledger.item import Asked, Fact, Item, Rang
 from actors.ledger.look_turn import LookTurn, of_loop
@@ -32,6 +30,7 @@ from actors.ledger.message import (
     Failed,
     Message,
     NotDone,
+    Refusing,
     Renewed,
     Scanned,
     Tick,
@@ -39,6 +38,7 @@ from actors.ledger.message import (
 )
 from actors.ledger.outgoing_event import EventPublisher
 from actors.ledger.ports import Ports
+from actors.ledger.scan import Scanner
 from actors.ledger.term import Term, answer, ask_again
 from actors.mailbox import Mailbox, MailboxState
 from bfactors.charger import clock, former, outgoing, plan
@@ -47,8 +47,8 @@ from bfactors.command import CommandAnswer, CommandEnvelope
 from bfactors.effect import Effect
 from bfactors.errors import Fenced, Overtaken, Unavailable
 from bfactors.evidence import Evidence
-from bfactors.firmware.state import FirmwareCharger
 from bfactors.identity import FLEET
+from bfactors.incident import refuses
 from bfactors.ledger_fold import charger_key, charger_of_key
 
 __all__ = ["LedgerActor", "Ports"]
@@ -56,7 +56,6 @@ __all__ = ["LedgerActor", "Ports"]
 _LOG = logging.getLogger(__name__)
 _EVIDENCE = msgspec.json.Decoder(Evidence)
 _EFFECT: msgspec.json.Decoder[Effect] = msgspec.json.Decoder(Effect)
-_STATE = msgspec.json.Decoder(ChargerState)
 
 LEASE_TIME = timedelta(seconds=12)
 RENEW_S = 4.0
@@ -66,7 +65,6 @@ PENDING_LIMIT = 4_000
 TICK_S = 1.0
 RETRY_S = 1.0
 STOP_S = 5.0
-SCAN_PAGE = 25
 LOOKS_AT_ONCE = 10
 """Chargers that one commit looks at because something changed for everybody. What comes from outside waits for no more."""
 LOOKS_LIMIT = 100
@@ -129,6 +127,8 @@ class LedgerActor(Mailbox[Message]):
                 self._failed(message)
             case Scanned():
                 self._scanned(message)
+            case Refusing():
+                self._refusing(message)
             case Renewed(number):
                 term = self._current(number)
                 if term is not None:
@@ -213,7 +213,7 @@ class LedgerActor(Mailbox[Message]):
         )
         term.renewed_at = ports.clock.monotonic()
         term.room.set()
-        term.looks_room.set()
+        self._make_room(term)
         for key, due_at in claimed.timers:
             term.timers.set(key, due_at)
         self._term = term
@@ -228,6 +228,7 @@ class LedgerActor(Mailbox[Message]):
         self._spawn_loop(term, "checkpoint", checkpointer.run)
         self._spawn_loop(term, "read", lambda: self._read(term))
         self._spawn_loop(term, "serve", lambda: self._serve(term.number))
+        self._refuse_at_once(term)
         self._look_at_all(term)
 
     def _pass_on(self, term: Term, effect_id: str, effect: Effect | None) -> None:
@@ -325,16 +326,15 @@ class LedgerActor(Mailbox[Message]):
         self._pump(term)
 
     def _pump(self, term: Term) -> None:
-        if term.in_hand or not (term.pending or term.looks) or self._is_leaving:
+        if term.in_hand or not (term.pending or term.refusals or term.looks) or self._is_leaving:
             return
         may_look = term.has_time_to_look and self._turn.take(self, self._turn_came)
-        if not (term.pending or may_look):
+        if not (term.pending or term.refusals or may_look):
             return
         if not self._ports.is_current():
             self._give_up(term, RuntimeError(f"{self.name} lives on an abandoned lane"), "commit")
         items = term.in_hand = term.next_items(BATCH_LIMIT, LOOKS_AT_ONCE if may_look else 0)
-        if len(term.looks) < LOOKS_LIMIT:
-            term.looks_room.set()
+        self._make_room(term)
         if len(term.pending) < PENDING_LIMIT:
             term.room.set()
         self._settled.clear()
@@ -369,6 +369,7 @@ class LedgerActor(Mailbox[Message]):
         fold, batch, memory = done.committed.fold, done.committed.batch, term.memory
         memory.lease = done.committed.lease
         term.renewed_at = self._ports.clock.monotonic()
+        has_new_incidents = fold.facts.incidents != memory.facts.incidents
         memory.facts, memory.fleet = fold.facts, fold.fleet
         for before, after in fold.touched():
             memory.keep(after)
@@ -392,6 +393,8 @@ class LedgerActor(Mailbox[Message]):
         if fold.facts_changed and self._partition == FLEET:
             term.publisher.tell_facts(memory.facts)
         elif fold.everyone_concerned:
+            if has_new_incidents:
+                self._refuse_at_once(term)
             self._look_at_all(term)
         elif fold.facts_changed:
             now = self._ports.clock.now()
@@ -478,56 +481,46 @@ class LedgerActor(Mailbox[Message]):
     # ------------------------------------------------------------ looking at everyone
 
     def _look_at_all(self, term: Term) -> None:
-        """After a take-over: what the last owner said may be lost. After a new policy: every deadline may be another.
-
-        Page after page, each when the chargers of those before have been looked at, so that nothing that comes waits
-        behind a whole fleet. Cut short, it begins anew with the next owner.
-        """
+        """After a take-over: what the last owner said may be lost. After a new policy: every deadline may be another."""
         if term.is_scanning:
             term.scan_again = True
             return
         term.is_scanning = True
         says_all, term.has_announced = not term.has_announced, True
-        self._spawn_loop(term, "scan", lambda: self._scan(term, says_all=says_all))
+        self._spawn_loop(term, "scan", lambda: self._scanner().look(term, says_all=says_all))
 
-    async def _scan(self, term: Term, *, says_all: bool) -> None:
-        after: str | None = ""
-        while after is not None:
-            await term.looks_room.wait()
-            try:
-                async with self._turn.page:
-                    after = await self._scan_page(term, after, says_all=says_all)
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
+    def _refuse_at_once(self, term: Term) -> None:
+        """What an incident refuses is refused before anybody is looked at for another reason."""
+        if not refuses(term.memory.facts.incidents.values()):
+            return
+        if term.is_refusing:
+            term.refuse_again = True
+            return
+        term.is_refusing = True
+        self._spawn_loop(term, "refuse", lambda: self._scanner().refuse(term))
 
-    async def _scan_page(self, term: Term, after: str, *, says_all: bool) -> str | None:
-        """Hands over the next page and returns, once it is taken in, where it ended; None: it was the last."""
-        store, memory, now = self._ports.store, term.memory, self._ports.clock.now()
-        rows = await store.aggregates_after(self._partition, after, SCAN_PAGE)
-        states = [_STATE.decode(row.state) for row in rows if row.key.startswith("charger:")]
-        asked = await concerned(store, self._partition, states, memory.facts, now)
-        is_last = len(rows) < SCAN_PAGE
-        firmware = await self._with_their_chargers(memory, outstanding_in(rows))
-        term.looks_room.clear()
-        term.page_taken.clear()
-        await self.deliver(Scanned(term.number, states, is_last, firmware, asked, says_all))
-        await term.page_taken.wait()
-        return None if is_last else rows[-1].key
+    def _scanner(self) -> Scanner:
+        return Scanner(self._partition, self._ports, self._turn, self.deliver)
 
-    async def _with_their_chargers(
-        self, memory: Memory, found: Sequence[FirmwareCharger]
-    ) -> list[tuple[FirmwareCharger, ChargerState]]:
-        """Firmware work together with the charger whose session it waits for."""
-        names = {firmware.charger_id for firmware in found}
-        while names:
-            try:
-                states = await load_states(self._ports.store, memory, names)
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
-                continue
-            pairs = [(firmware, states[firmware.charger_id]) for firmware in found]
-            return [(firmware, state) for firmware, state in pairs if state is not None]
-        return []
+    def _refusing(self, refusing: Refusing) -> None:
+        term = self._current(refusing.term)
+        if term is None:
+            return
+        now = self._ports.clock.now()
+        term.refusals.update((charger_id, now) for charger_id in refusing.charger_ids)
+        self._make_room(term)
+        if refusing.is_last:
+            term.is_refusing = False
+            if term.refuse_again:
+                term.refuse_again = False
+                self._refuse_at_once(term)
+        self._pump(term)
+
+    def _make_room(self, term: Term) -> None:
+        if len(term.looks) < LOOKS_LIMIT:
+            term.looks_room.set()
+        if len(term.refusals) < LOOKS_LIMIT:
+            term.refusals_room.set()
 
     def _scanned(self, scanned: Scanned) -> None:
         term = self._current(scanned.term)
@@ -547,8 +540,7 @@ class LedgerActor(Mailbox[Message]):
             term.memory.keep(state)
             term.announcer.tell_firmware(firmware, state, facts)
         term.page_taken.set()
-        if len(term.looks) < LOOKS_LIMIT:
-            term.looks_room.set()
+        self._make_room(term)
         if scanned.is_last:
             term.is_scanning = False
             if term.scan_again:

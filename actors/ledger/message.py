@@ -76,6 +76,15 @@ class Scanned:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusing:
+    """Those on one page of the partition's chargers of whom an incident has something to refuse."""
+
+    term: int
+    charger_ids: Sequence[str]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """It is this partition's turn to look at some of its chargers."""
 
@@ -97,4 +106,17 @@ class Ended:
     """A loop has done its work."""
 
 
-Message = ClaimAgain | Claimed | Arrived | Done | NotDone | Failed | Scanned | Tick | Turn | Renewed | Ended
+Message = (
+    ClaimAgain
+    | Claimed
+    | Arrived
+    | Done
+    | NotDone
+    | Failed
+    | Scanned
+    | Refusing
+    | Tick
+    | Turn
+    | Renewed
+    | Ended
+)

@@ -19,6 +19,8 @@ from bfactors.command import CommandAnswer
 
 LOOKLESS_COMMITS = 3
 """In a row, while chargers wait to be looked at."""
+REFUSALS_AT_ONCE = 10
+"""With each commit, whatever else is in it and whoever's turn it is to look."""
 
 
 @dataclass(slots=True)
@@ -33,9 +35,12 @@ class Term:
     pending: deque[Item] = field(default_factory=deque)
     looks: dict[str, datetime] = field(default_factory=dict)
     """Chargers that are to be looked at, and since when: a few with each commit, behind what came from outside."""
+    refusals: dict[str, datetime] = field(default_factory=dict)
+    """Chargers of whom an incident has something to refuse: in no turns, or it would be refused late."""
     commits_without: int = 0
     """Commits since the last one that looked at any of them."""
     looks_room: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals_room: asyncio.Event = field(default_factory=asyncio.Event)
     page_taken: asyncio.Event = field(default_factory=asyncio.Event)
     in_hand: Sequence[Item] = ()
     singly: int = 0
@@ -49,19 +54,22 @@ class Term:
     renewed_at: float = 0.0
     is_scanning: bool = False
     scan_again: bool = False
+    is_refusing: bool = False
+    refuse_again: bool = False
     has_announced: bool = False
     """Every admission record was said once: from then on only what changes is."""
     room: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next_items(self, limit: int, looks: int) -> list[Item]:
-        """What the next commit is made of: what came, in its order, and then some of those that are to be looked at."""
+        """What the next commit is made of: what came, in its order; then refusals; then some that are to be looked at."""
         if self.singly and self.pending:
             self.singly -= 1
             return [self.pending.popleft()]
         items = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
         self.commits_without = 0 if looks else self.commits_without + 1
-        for charger_id in list(islice(self.looks, looks)):
-            items.append(Rang(charger_id, self.looks.pop(charger_id)))
+        for waiting, most in ((self.refusals, REFUSALS_AT_ONCE), (self.looks, looks)):
+            for charger_id in list(islice(waiting, most)):
+                items.append(Rang(charger_id, waiting.pop(charger_id)))
         return items
 
     @property

@@ -59,6 +59,14 @@ def is_concerned(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
     )
 
 
+def has_to_refuse(state: ChargerState, facts: FleetFacts, now: datetime) -> bool:
+    """Whether an incident refuses a certificate of this charger that is not refused yet."""
+    return state.decommissioned_at is None and any(
+        incident.mode == "revoke" and not _is_marked(incident, certificate)
+        for incident, certificate in _members(state, facts, now)
+    )
+
+
 def _is_over(certificate: CertificateRecord) -> bool:
     """Whether it is ended as far as we can: what somebody else issued is deactivated, and only they can revoke it."""
     return certificate.mode != "managed" and certificate.state in ("inactive", "rejected", "deleted")

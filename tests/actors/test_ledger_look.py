@@ -9,17 +9,21 @@ import pytest
 from msgspec.structs import replace
 
 from actors.ledger import actor
+from actors.ledger import term as term_room
 from actors.ledger.item import Rang
 from actors.ledger.look_turn import LookTurn, of_loop
+from actors.ledger.scan import Scanner
 from actors.ledger.term import Term
 from bfactors import evidence as v
 from bfactors.admission import AdmissionPlace, AdmissionRecord
+from bfactors.incident import Incident
 from bfactors.ledger_row import Batch, Lease
 from bfactors.policy import PolicyOverride, PolicySet
 from tests.actors.ledger_world import PARTITION, LedgerWorld, chargers_of
+from tests.actors.test_former import strike, struck
 from tests.core import pki
 from tests.core.ledger import fact, registration
-from tests.core.world import fleet_facts
+from tests.core.world import ARN, fleet_facts
 
 MANY = 70
 OTHER = PARTITION % 15 + 1
@@ -48,11 +52,16 @@ async def fleet(world: LedgerWorld, partition: int = PARTITION) -> list[str]:
     return names
 
 
-async def rule(world: LedgerWorld, partition: int = PARTITION, sequence: int = 2) -> None:
+async def rule(
+    world: LedgerWorld, partition: int = PARTITION, sequence: int = 2, *incidents: Incident
+) -> None:
     """A policy by which every charger's admission record is another."""
     override = PolicyOverride(scope="purpose:charging_station", values={"subject_match": "contains"})
     facts = replace(
-        fleet_facts(), sequence=sequence, policies=PolicySet(version=sequence, overrides=(override,))
+        fleet_facts(),
+        sequence=sequence,
+        policies=PolicySet(version=2, overrides=(override,)),
+        incidents={one.incident_id: one for one in incidents},
     )
     await world.log.append(fact(v.FleetFactsChanged(facts=facts), "", f"facts-{sequence}"), partition)
 
@@ -176,6 +185,72 @@ async def test_a_change_that_changes_no_record_says_none_again(
     await world.until(lambda: world.store.aggregates[PARTITION, "fleet-facts"].version == 2)
     await world.quiet()
     assert said == []
+
+
+def struck_rows(world: LedgerWorld) -> int:
+    return sum(row.event == "CertificateInIncident" for row in world.store.events[PARTITION])
+
+
+async def test_what_an_incident_refuses_waits_for_nobody_elses_look(
+    world: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.start()
+    names = await fleet(world)
+    last = max(names)
+    seen = v.CertificateSeenAtCa(
+        purpose="charging_station",
+        authority_arn=ARN,
+        external_ref=f"{ARN}/certificate/1",
+        chain_pem=pki.ca().sign(pki.csr(f"SN-{last}"), pki.BEGIN, pki.END),
+        issued_at=pki.BEGIN,
+        revoked_at=None,
+        revocation_reason=None,
+        report_ref="r",
+        report_at=world.time.now(),
+        ledger_state="superseded",
+    )
+    await world.tell(seen, last, "seen")
+    await world.until(lambda: world.store.certificates)
+    monkeypatch.setattr(Term, "has_time_to_look", property(lambda _: False))  # nobody's turn ever comes
+    await rule(world)
+    await rule(world, PARTITION, 3, struck())
+    await world.until(lambda: struck_rows(world) == 1)
+    [row] = [row for row in world.store.events[PARTITION] if row.event == "AdmissionRuleChanged"]
+    assert row.charger_id == last, "of all that are behind, the one"
+
+
+async def test_a_new_owner_refuses_first_too(world: LedgerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    for name in ("look", "refuse"):
+
+        async def begun(_: Scanner, __: Term, name: str = name, **___: bool) -> None:
+            asked.append(name)
+
+        monkeypatch.setattr(Scanner, name, begun)
+    world.start()
+    await world.until(lambda: asked)
+    assert asked == ["look"], "nothing is refused"
+    asked.clear()
+    await strike(world, struck())
+    await world.until(lambda: asked)
+    assert asked == ["refuse"], "and the look that was begun goes on"
+    asked.clear()
+    await world.actors.pop().stop()
+    world.start(owner="core-2")
+    await world.until(lambda: len(asked) == 2)
+    assert asked == ["refuse", "look"]
+
+
+def test_a_commit_refuses_a_few_more_beside_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(term_room, "REFUSALS_AT_ONCE", 2)
+    nobody: Any = None
+    term = Term(1, nobody, nobody, nobody, nobody)
+    term.pending.append(Rang("busy", pki.BEGIN))
+    term.look_at("behind", pki.BEGIN)
+    term.refusals |= {f"CP-{number}": pki.BEGIN for number in range(3)}
+    first, second = term.next_items(500, 0), term.next_items(500, 1)
+    assert [item.charger_id for item in first if isinstance(item, Rang)] == ["busy", "CP-0", "CP-1"]
+    assert [item.charger_id for item in second if isinstance(item, Rang)] == ["CP-2", "behind"]
 
 
 def test_where_something_always_comes_one_commit_in_a_few_looks_all_the_same() -> None:

@@ -23,7 +23,7 @@ MEETS = {
     "bfactors/command.py": "one door for commands",
     "actors/ledger/firmware.py": "loads its aggregates and orders",
     "actors/ledger/announcement.py": "orders of both go to one session",
-    "actors/ledger/actor.py": "passes its states on to the announcer",
+    "actors/ledger/scan.py": "passes its states on to the announcer",
     "actors/ledger/message.py": "and so does a scan",
     "actors/ledger/commit.py": "loads what a batch speaks of",
     "gateways/admin/firmware.py": "its own routes",
