@@ -19,7 +19,7 @@ ApprovalState = Literal["open", "approved", "rejected", "expired", "withdrawn", 
 Verdict = Literal["approve", "reject", "withdraw"]
 ROLLBACK = "rollback"
 """The way back to profile 2: needs a second person whatever the policy says."""
-KIND_NAMES = (ROLLBACK, "policy", "trust-anchor-bundle", "waiver", "incident", "break-glass")
+KIND_NAMES = (ROLLBACK, "policy", "trust-anchor-bundle", "waiver", "incident", "rollover", "break-glass")
 """What `approvals_needed` may name."""
 CONTENT_MAX_CHARS = 131_072
 _encode = msgspec.json.Encoder(order="deterministic").encode

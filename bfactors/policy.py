@@ -116,7 +116,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long a key that its charger may have taken stays admitted after its rotation ended without a session."""
     approval_valid_hours: int = 72
     """How long somebody else has to agree to what needs two people."""
-    approvals_needed: tuple[str, ...] = ("rollback", "waiver", "incident")
+    approvals_needed: tuple[str, ...] = ("rollback", "waiver", "incident", "rollover")
     """What needs a second person. `rollback` always does; taking a kind out needs one itself."""
     waiver_longest_days: int = 90
     """The furthest end that a waiver may have."""

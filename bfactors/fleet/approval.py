@@ -4,7 +4,7 @@ The held command is the approval's own content: when somebody else agrees, it is
 transaction, so nothing that is sent again can differ from what was read. It ends without that when it is rejected, withdrawn
 by its author, not decided on in time, or when the state it was written against has changed (`stale`).
 
-To add a kind: one file in `bfactors/fleet/approvable/` with an `ApprovalKind` (which command, whose policy counts, what it was
+To add a kind: one file in `bfactors/fleet/approvable/` with an `ApprovalKind` (which commands, whose policy counts, what it was
 written against), its name in `bfactors.approval.KIND_NAMES`, and one line in `KINDS` below. The command itself is decided where
 all fleet commands are (`bfactors.fleet.decide`); its route says `may_be_held=True`, which makes the edge answer 202.
 The system's own commands (settings at start) are not held: who sets them runs the process.
@@ -13,6 +13,8 @@ The system's own commands (settings at start) are not held: who sets them runs t
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
@@ -21,7 +23,7 @@ from bfactors import approval_record
 from bfactors import command as c
 from bfactors import event as e
 from bfactors.approval import CONTENT_MAX_CHARS, Approval, ApprovalState, content_of, problem
-from bfactors.fleet.approvable import incident, policy, trust_anchor_bundle, waiver
+from bfactors.fleet.approvable import incident, policy, rollover, trust_anchor_bundle, waiver
 from bfactors.fleet.approvable.kind import ApprovalKind
 from bfactors.fleet.state import FleetFacts
 from bfactors.refusal import Refusal
@@ -31,12 +33,13 @@ KINDS: tuple[ApprovalKind, ...] = (
     trust_anchor_bundle.KIND,
     waiver.KIND,
     incident.KIND,
+    rollover.KIND,
 )
 SYSTEM = "system:"
 """How the system's own actors begin; an operator's begins otherwise, whatever the operator is called."""
 MOST_OPEN = 50
 _ENDED_KEPT = MOST_OPEN
-_BY_COMMAND: Mapping[type, ApprovalKind] = {kind.command: kind for kind in KINDS}
+_BY_COMMAND: Mapping[type, ApprovalKind] = {command: kind for kind in KINDS for command in kind.commands}
 _BY_NAME: Mapping[str, ApprovalKind] = {kind.name: kind for kind in KINDS}
 
 Approvals = Mapping[str, Approval]
@@ -95,7 +98,7 @@ def ask(
 def held_command(approval: Approval) -> Any:
     """The command as it was read by whoever approved it."""
     content = msgspec.json.decode(approval.content)["content"]
-    return msgspec.convert(content, _BY_NAME[approval.kind].command)
+    return msgspec.convert(content, reduce(or_, _BY_NAME[approval.kind].commands))
 
 
 def command_of(approval: Approval, afresh: Mapping[str, int]) -> Any:
@@ -104,6 +107,11 @@ def command_of(approval: Approval, afresh: Mapping[str, int]) -> Any:
     return msgspec.structs.replace(
         held_command(approval), **{name: afresh[name] for name in ageing if name in afresh}
     )
+
+
+def stays_open(approval: Approval, refusal: Refusal) -> bool:
+    """Whether it may be approved a little later: what stood in its way passes by itself."""
+    return refusal.code in _BY_NAME[approval.kind].passing
 
 
 def decided(

@@ -113,6 +113,8 @@ def _decide_approval(
         return _ended(state, found, now, *approval.end(found, over, actor, command.reason))
     held = approval.command_of(found, command.afresh)
     done = _carry_out(state, held, found.author, now, approver=actor)
+    if done.refusal is not None and approval.stays_open(found, done.refusal):
+        return FleetDecision(state=state, refusal=done.refusal)
     if done.refusal is not None:
         reason = f"it cannot be done any more: {done.refusal.message}"
         stale = _ended(state, found, now, *approval.end(found, "stale", actor, reason))

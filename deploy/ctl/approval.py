@@ -48,6 +48,7 @@ def _facts(approval: Body) -> Iterator[tuple[str, str]]:
         yield label, f"{name}: {value if isinstance(value, str) else orjson.dumps(value).decode()}"
         label = ""
     yield from _reached(approval.get("selection"))
+    yield from _rolled(approval.get("rollover"))
     yield "content hash", approval["content_hash"]
     if approval["decided_by"]:
         when = cell.second(approval["decided_at"])
@@ -68,6 +69,19 @@ def _reached(selection: Body | None) -> Iterator[tuple[str, str]]:
         yield "", f"family {each['family']}: {each['certificates']}"
     for each in selection["issuing_cas"]:
         yield "", f"CA {cell.text(each['issuing_ca_id'])}: {each['certificates']}"
+
+
+def _rolled(step: Body | None) -> Iterator[tuple[str, str]]:
+    """The CAs of a rollover's step, by their certificates, and what stands in its way."""
+    if step is None:
+        return
+    for label, side in (("leaves", step["leaving"]), ("for", step["to"])):
+        if side is not None:
+            root = f", root {side['root_sha256']}" if side["root_sha256"] else ""
+            yield label, f"{side['authority_arn']} until {cell.day(side['not_after'])}"
+            yield "", f"certificate {side['fingerprint_sha256']}{root}"
+    for each in step["waiting_for"]:
+        yield "waits for", cell.reason(each)
 
 
 def told_if_held(desk: Desk, answer: Body) -> int | None:

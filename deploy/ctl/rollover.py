@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from bfactors.errors import SettingsError
 from deploy.ctl import cell
+from deploy.ctl.approval import told_if_held
 from deploy.ctl.client import Body, in_path
 from deploy.ctl.command import Argument, Command, Desk, Given, Thing, option, word
 from deploy.ctl.follow import KEY, REASON, key_of
@@ -54,7 +55,9 @@ async def _forecasted(desk: Desk, given: Given, reason: str) -> Body:
 async def _start(desk: Desk, given: Given) -> int:
     if given.yes:
         body = _start_body(given, given.reason, dry_run=False)
-        return _told(desk, await desk.client.post(_path(given), body, key_of(given)))
+        answer = await desk.client.post(_path(given), body, key_of(given))
+        held = told_if_held(desk, answer)
+        return _told(desk, answer) if held is None else held
     found = await _forecasted(desk, given, given.reason)
     desk.paper.document({"dry_run": True, "forecast": found})
     desk.paper.line("nothing was begun. The same command with --yes begins it")
@@ -72,6 +75,9 @@ async def _advance(desk: Desk, given: Given) -> int:
         raise SettingsError("--step STEP: which step it stands at; so the same command again moves nothing")
     body = {"step": given.step, "reason": given.reason}
     answer = await desk.client.post(_path(given, "/advance"), body, key_of(given))
+    held = told_if_held(desk, answer)
+    if held is not None:
+        return held
     desk.paper.document(answer)
     if answer["rollover"] is None:
         desk.paper.line(f"the rollover of {answer['purpose']} has ended: the CA that was left is retired")
@@ -144,6 +150,7 @@ def _anchors(found: Body) -> Iterator[tuple[str, str]]:
 
 _PURPOSE = word("purpose", help="whose certificates they are")
 _YES = option("--yes", action="store_true", help="do it; without it nothing is done")
+_TWO = "Exit status 3 if somebody else must agree first: by policy to its beginning, and to its end."
 _WAY: tuple[Argument, ...] = (
     _PURPOSE,
     word("authority", help="the id of the CA that comes"),
@@ -168,6 +175,7 @@ COMMANDS = (
         example="rollover start charging_station 0a1b2c3d4e5f6071 --reason old --yes",
         run=_start,
         arguments=(*_WAY, _YES, REASON, KEY),
+        more=_TWO,
     ),
     Command(
         thing=THING.name,
@@ -190,6 +198,7 @@ COMMANDS = (
             REASON,
             KEY,
         ),
+        more=_TWO,
     ),
     Command(
         thing=THING.name,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from gateways.admin.approvable import Sights
 from gateways.admin.approval import Approvals
 from gateways.admin.authority import Authorities
 from gateways.admin.authorization_key import AuthorizationKeys
@@ -39,6 +40,7 @@ from gateways.admin.reconciliation import Reconciliations
 from gateways.admin.renewal import Renewals
 from gateways.admin.retention import RetentionRules
 from gateways.admin.rollover import Rollovers
+from gateways.admin.rollover_sight import RolloverSight
 from gateways.admin.route import Route
 from gateways.admin.server_certificate import ServerCertificates
 from gateways.admin.stream import EVENT_STREAM, Stream
@@ -81,6 +83,10 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
     departures = Departures(dependencies, commands, first_keys)
     jobs = Jobs(reader, commands, dependencies.clock, migrations, departures)
     chargers = Chargers(dependencies, commands, first_keys)
+    sights: Sights = {
+        IncidentSight.kind: IncidentSight(reader, dependencies.clock),
+        RolloverSight.kind: RolloverSight(reader, fleet, dependencies.clock),
+    }
     resources = (
         chargers,
         Imports(dependencies, chargers),
@@ -99,7 +105,7 @@ def _routes(dependencies: AdminDependencies, stream: Stream, description: OpenAp
         LocalControllers(commands),
         ExpiredAdmissions(commands),
         migrations,
-        Approvals(reader, commands, {IncidentSight.kind: IncidentSight(reader, dependencies.clock)}),
+        Approvals(reader, commands, sights),
         Logs(dependencies, commands),
         AuthorizationKeys(dependencies, commands),
         Families(fleet, reader, commands),

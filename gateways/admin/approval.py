@@ -18,6 +18,7 @@ from gateways.admin.paging import page_of
 from gateways.admin.ports import Body, Reader
 from gateways.admin.problem import Problem
 from gateways.admin.reach import cohorts_of
+from gateways.admin.rollover_sight import HeldRollover
 from gateways.admin.route import Answer, Call, Handler, Route
 
 
@@ -41,7 +42,8 @@ class ApprovalQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, by whom, and what became of it. `charger_id` null: it is about the fleet.
 
-    `selection`: of an incident that is open for decision and shown alone, what it would reach now; the hash is not of that.
+    Of one that is open for decision and shown alone: `selection`, what an incident would reach now; `rollover`, the CAs of a
+    rollover's step and what stands in its way. The hash is of neither.
     """
 
     approval_id: str
@@ -60,6 +62,7 @@ class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None
     decision_reason: str | None
     selection: Selection | None = None
+    rollover: HeldRollover | None = None
 
 
 class Approvals:

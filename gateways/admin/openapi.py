@@ -158,10 +158,18 @@ def _responses(route: Route, by_type: list[tuple[Any, dict[str, Any]]]) -> dict[
             "content": {JSON: {"schema": _schema(route.begun, by_type)}},
         }
     if route.may_be_held:
+        held = _schema(ApprovalBody, by_type)
+        done = responses.get("202")
         responses["202"] = {
             "description": "Somebody else must agree first; nothing is done yet",
-            "content": {JSON: {"schema": _schema(ApprovalBody, by_type)}},
+            "content": {JSON: {"schema": held}},
         }
+        if done is not None:
+            other = done["content"][JSON]["schema"]
+            responses["202"] = {
+                "description": f"{done['description']}; or somebody else must agree first, and nothing is done yet",
+                "content": {JSON: {"schema": {"anyOf": [other, held]}}},
+            }
     for status in sorted(_refusals(route)):
         meaning = route.further.get(status) or _MEANING[status]
         responses[str(status)] = _problem(status, meaning, by_type)

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from bfactors.command import AbortRollover, AdvanceRollover, StartRollover
 from bfactors.fleet import rollover
-from bfactors.fleet.state import Authority, FleetFacts, Rollover
+from bfactors.fleet.state import Authority, FleetFacts
 from bfactors.purpose import purposes
 from bfactors.refusal import Refusal
 from bfactors.server_certificate import FIRST_TLS_PROFILE
@@ -18,18 +18,12 @@ from gateways.admin.dependencies import AdminDependencies
 from gateways.admin.fleet import Fleet
 from gateways.admin.job import ReasonBody
 from gateways.admin.problem import Problem
+from gateways.admin.rollover_sight import Obstacle, ageing, load_of
 from gateways.admin.route import Answer, Call, Route
 
 Step = Literal["gateways", "anchors", "overlap", "renewal"]
 RENEWALS_PER_MINUTE = 60
 """What the renewal actor of a purpose starts; for the forecast."""
-
-
-class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in the way of the next step."""
-
-    code: str
-    message: str
 
 
 class AnchorCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,22 +128,26 @@ class Rollovers:
                 path=path,
                 operation="rollovers.start",
                 summary="Begin to leave one CA for another; as a dry run unless told otherwise",
-                description="A dry run answers 200 with what it would come to. `dry_run: false` begins it: 202.",
+                description="A dry run answers 200 with what it would come to. `dry_run: false` begins it: 202. By policy "
+                "somebody else must agree first: then 202 with the approval, and nothing was begun.",
                 handler=self.start,
                 body=StartBody,
                 answer=RolloverForecast,
                 conflicts=True,
                 begun=RolloverShape,
+                may_be_held=True,
             ),
             Route(
                 method="POST",
                 path=f"{path}/advance",
                 operation="rollovers.advance",
                 summary="Begin the next step; after the last the old CA is retired",
+                description="The last one takes trust from the old CA: by policy somebody else must agree to that first.",
                 handler=self.advance,
                 body=AdvanceBody,
                 answer=RolloverAdvanced,
                 status=202,
+                may_be_held=True,
                 conflicts=True,
             ),
             Route(
@@ -187,13 +185,13 @@ class Rollovers:
         purpose = call.path["purpose"]
         facts = (await self._fleet.state()).facts
         under_way = facts.rollovers.get(purpose)
-        load = await self._load(under_way) if under_way is not None else {}
+        now = self._clock.now()
+        load = await ageing(self._reader, under_way.leaving_arn, now) if under_way is not None else {}
         command = AdvanceRollover(
             purpose=purpose,
             step=body.step,
             reason=body.reason,
-            hanging=load.get("certificates", 0) + load.get("orders", 0),
-            heard_sequence=load.get("heard_sequence", 0),
+            **load,
         )
         await self._commands.to_fleet(call, command)
         if purpose not in (await self._fleet.state()).facts.rollovers:
@@ -212,7 +210,7 @@ class Rollovers:
         under_way = facts.rollovers.get(purpose)
         if under_way is None:
             raise Problem.unknown("rollover", purpose)
-        load = await self._load(under_way)
+        load = await load_of(self._reader, under_way.leaving_arn, self._clock.now())
         hanging = load["certificates"] + load["orders"]
         found = rollover.waiting(facts, under_way, hanging, load["heard_sequence"], self._clock.now())
         to = rollover.side(facts, purpose, under_way.to_id)
@@ -223,10 +221,6 @@ class Rollovers:
             "orders": load["orders"],
             "anchors": await self._anchors(facts, purpose, to),
         }
-
-    async def _load(self, under_way: Rollover) -> dict[str, int]:
-        (row,) = await self._reader.authority_load([under_way.leaving_arn], self._clock.now())
-        return {name: int(row[name] or 0) for name in ("certificates", "orders", "heard_sequence")}
 
     async def _anchors(self, facts: FleetFacts, purpose: str, to: Authority | None) -> list[dict[str, Any]]:
         spec = purposes()[purpose]

@@ -49,8 +49,21 @@ class RollingFleet:
 
     # ------------------------------------------------------------ the fleet's partition
 
-    def do(self, command: fleet.FleetCommand) -> fleet.FleetDecision:
-        return self._take(fleet.decide_command(self.state, command, "operator:ada", self.now))
+    def do(self, command: fleet.FleetCommand, actor: str = "operator:ada") -> fleet.FleetDecision:
+        return self._take(fleet.decide_command(self.state, command, actor, self.now))
+
+    def agree(self, held: fleet.FleetDecision, **afresh: int) -> fleet.FleetDecision:
+        """A second person's word, with what the projections say then."""
+        assert held.is_held
+        shown = held.result
+        word = c.DecideFleetApproval(
+            approval_id=shown["approval_id"],
+            verdict="approve",
+            content_hash=shown["content_hash"],
+            reason="read it",
+            afresh=afresh,
+        )
+        return self.do(word, "operator:ben")
 
     def tell(self, body: v.EvidenceBody) -> fleet.FleetDecision:
         return self._take(fleet.decide_evidence(self.state, evidence("", body, self.now), self.now))
@@ -83,8 +96,10 @@ class RollingFleet:
             **{"rollover_id": f"r{self.started}", "purpose": P, "to_id": self.id_of(to), "reason": "x"}
             | values
         )
-        refusal = self.do(command).refusal
-        return None if refusal is None else refusal.code
+        decision = self.do(command)
+        if decision.is_held:
+            decision = self.agree(decision)
+        return None if decision.refusal is None else decision.refusal.code
 
     def advance(self, **values: Any) -> str | None:
         """One step on, with what the projections would say; the refusal's code."""
@@ -102,8 +117,10 @@ class RollingFleet:
             }
             | values
         )
-        refusal = self.do(command).refusal
-        return None if refusal is None else refusal.code
+        decision = self.do(command)
+        if decision.is_held:
+            decision = self.agree(decision, hanging=command.hanging, heard_sequence=command.heard_sequence)
+        return None if decision.refusal is None else decision.refusal.code
 
     def abort(self) -> str | None:
         refusal = self.do(c.AbortRollover(purpose=P, reason="x")).refusal

@@ -21,7 +21,7 @@ ADA, BEN = "operator:ada", "operator:ben"
 
 
 def facts(*needed: str) -> FleetFacts:
-    values: dict[str, object] = {"approvals_needed": ["rollback", "waiver", "incident", *needed]}
+    values: dict[str, object] = {"approvals_needed": ["rollback", "waiver", "incident", "rollover", *needed]}
     return fleet_facts(c.SetPolicy(scope="purpose:charging_station", values=values))
 
 

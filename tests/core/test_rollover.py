@@ -311,6 +311,129 @@ def test_a_step_asked_for_twice_is_taken_once_and_one_ahead_is_refused() -> None
     assert RollingFleet().advance() == "no-rollover"
 
 
+# ---------------------------------------------------------------- by two people
+
+
+def start_command(system: RollingFleet, **values: Any) -> c.StartRollover:
+    system.do(described(NEXT_ARN))
+    return c.StartRollover(
+        **{"rollover_id": "r1", "purpose": P, "to_id": system.id_of(NEXT_ARN), "reason": "x"} | values
+    )
+
+
+def last_step(**values: Any) -> c.AdvanceRollover:
+    return c.AdvanceRollover(**{"purpose": P, "step": "renewal", "reason": "x"} | values)
+
+
+def one_person(system: RollingFleet) -> None:
+    values = {"approvals_needed": ["rollback", "waiver", "incident"]}
+    system.do(c.SetPolicy(scope=f"purpose:{P}", values=values), "system:start")
+
+
+def test_it_begins_and_ends_with_two_people_and_goes_on_with_one() -> None:
+    system = RollingFleet()
+    held = system.do(start_command(system))
+    assert (held.is_held, system.state.facts.rollovers) == (True, {})
+    assert system.agree(held).refusal is None
+    system.verifies()
+    for step in ("gateways", "anchors", "overlap"):
+        assert system.state.facts.rollovers[P].step == step
+        taken = system.do(c.AdvanceRollover(purpose=P, step=step, reason="x"))
+        assert (taken.refusal, taken.is_held) == (None, False)
+    held = system.do(last_step(heard_sequence=system.state.facts.sequence))
+    assert (held.is_held, states(system)) == (True, {ARN: "outgoing", NEXT_ARN: "current"})
+    system.agree(held, hanging=0, heard_sequence=system.state.facts.sequence)
+    assert states(system) == {NEXT_ARN: "current"}
+
+
+def test_where_policy_leaves_it_out_one_is_enough() -> None:
+    system = RollingFleet()
+    one_person(system)
+    assert not system.do(start_command(system)).is_held
+    assert P in system.state.facts.rollovers
+
+
+@pytest.mark.parametrize(
+    "changes", [{"certificate_pem": pki.ca("Server").pem}, {"root_pem": pki.ca("Server").root_pem}]
+)
+def test_its_beginning_is_agreed_to_for_exactly_that_certificate_and_root_of_the_new_ca(
+    changes: dict[str, str],
+) -> None:
+    system = RollingFleet()
+    held = system.do(start_command(system))
+    assert system.do(msgspec.structs.replace(described(NEXT_ARN), **changes)).events
+    assert system.state.approvals[held.result["approval_id"]].state == "stale"
+    refused = system.agree(held).refusal
+    assert refused is not None
+    assert (refused.code, system.state.facts.rollovers) == ("approval-ended", {})
+
+
+def test_of_two_beginnings_the_one_that_is_agreed_to_last_comes_too_late() -> None:
+    system = RollingFleet()
+    first = system.do(start_command(system))
+    second = system.do(start_command(system, rollover_id="r2", reason="y"))
+    assert system.agree(first).refusal is None
+    assert system.state.approvals[second.result["approval_id"]].state == "stale"
+    system.abort()
+    assert system.agree(second).refusal is not None
+    assert system.state.facts.rollovers == {}
+
+
+@pytest.mark.parametrize("how", ["aborted", "ended"])
+def test_an_end_is_not_agreed_to_once_the_rollover_has_moved_on(how: str) -> None:
+    system = RollingFleet()
+    system.to_step("renewal")
+    held = system.do(last_step(heard_sequence=system.state.facts.sequence))
+    if how == "aborted":
+        system.abort()
+    else:
+        system.do(last_step(heard_sequence=system.state.facts.sequence), "system:start")
+    before = states(system)
+    assert system.state.approvals[held.result["approval_id"]].state == "stale"
+    refused = system.agree(held, heard_sequence=system.state.facts.sequence).refusal
+    assert refused is not None
+    assert (refused.code, states(system)) == ("approval-ended", before)
+
+
+@pytest.mark.parametrize(
+    ("hanging", "behind", "code"),
+    [(1, 0, "authority-in-use"), (0, 1, "not-heard-everywhere"), (0, None, "not-heard-everywhere")],
+)
+def test_what_hangs_on_the_old_ca_counts_when_it_is_agreed_to_and_not_when_it_was_asked_for(
+    hanging: int, behind: int | None, code: str
+) -> None:
+    system = RollingFleet()
+    system.to_step("renewal")
+    heard = system.state.facts.sequence
+    held = system.do(last_step(heard_sequence=heard))
+    afresh = {"hanging": hanging} | ({} if behind is None else {"heard_sequence": heard - behind})
+    refused = system.agree(held, **afresh).refusal
+    assert refused is not None
+    assert refused.code == code
+    assert system.state.approvals[held.result["approval_id"]].state == "open"
+    assert states(system) == {ARN: "outgoing", NEXT_ARN: "current"}
+    assert system.agree(held, hanging=0, heard_sequence=heard).refusal is None
+    assert states(system) == {NEXT_ARN: "current"}
+
+
+def test_an_end_asked_for_again_under_other_counts_is_the_same_approval() -> None:
+    system = RollingFleet()
+    system.to_step("renewal")
+    first = system.do(last_step(heard_sequence=system.state.facts.sequence))
+    again = system.do(last_step(heard_sequence=system.state.facts.sequence + 5))
+    assert first.result["approval_id"] == again.result["approval_id"]
+
+
+def test_what_is_refused_anyway_is_not_asked_for() -> None:
+    system = RollingFleet()
+    system.to_step("renewal")
+    asked_before = len(system.state.approvals)
+    said = system.do(last_step(hanging=1, heard_sequence=system.state.facts.sequence))
+    assert said.refusal is not None
+    assert (said.refusal.code, len(system.state.approvals)) == ("authority-in-use", asked_before)
+    assert not said.is_held
+
+
 # ---------------------------------------------------------------- giving it up
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aiohttp
 import pytest
 
+from persistence.token import TokenStore
 from tests.faults.depot import Body, Depot, Operator, assert_ledger_intact, depot, pause
 from tests.faults.plant import Plant
 from tests.patience import PATIENCE_S
@@ -30,6 +34,33 @@ async def said(operator: Operator, path: str, body: Body, status: int) -> Body:
     answered, found = await operator.insist(path, body)
     assert answered == status, found
     return found
+
+
+@asynccontextmanager
+async def second_person(plant: Plant) -> AsyncIterator[Operator]:
+    """Somebody else who may agree."""
+    tokens = await TokenStore.open(plant.postgres.dsn("bf_writer"), size=1)
+    token = await tokens.create("second", "pki-admin")
+    await tokens.close()
+    assert isinstance(token, str)
+    timeout = aiohttp.ClientTimeout(total=8)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        yield Operator(plant.admin_url, http)
+
+
+async def agreed(second: Operator, held: Body) -> None:
+    """Their word; again while what stands in its way is told once everywhere."""
+    word = {"content_hash": held["content_hash"], "reason": "read it"}
+    waited = 0.0
+    while True:
+        status, found = await second.insist(f"/api/v1/approvals/{held['approval_id']}/approve", word)
+        if status == 200:
+            return
+        assert found.get("code") in ("authority-in-use", "not-heard-everywhere"), found
+        assert waited < PATIENCE_S, found
+        await pause()
+        waited += 0.25
 
 
 async def advanced(operator: Operator, step: str) -> Body:
@@ -100,7 +131,7 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
 ) -> None:
     await own_plant.ready()
     first = own_plant.aws.authorities["charger-identity"].issuing_arn
-    async with depot(own_plant, 3) as fleet:
+    async with depot(own_plant, 3) as fleet, second_person(own_plant) as second_one:
         operator = fleet.operator
         async with operator.http.put(
             f"{operator.base}/api/v1/policies/purpose:{PURPOSE}",
@@ -122,7 +153,9 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
             False
         ]
         assert (await operator.get(ROLLOVER))[0] == 404
-        await said(operator, ROLLOVER, {**wanted, "dry_run": False}, 202)
+        held = await said(operator, ROLLOVER, {**wanted, "dry_run": False}, 202)
+        assert (await operator.get(ROLLOVER))[0] == 404
+        await agreed(second_one, held)
 
         for step in ("gateways", "anchors", "overlap"):
             assert (await advanced(operator, step))["rollover"] is not None
@@ -157,7 +190,10 @@ async def test_a_fleet_rolls_over_and_the_charger_that_was_away_is_named_until_i
             if status == 202:
                 break
             await pause()
-        assert ended == {"purpose": PURPOSE, "rollover": None}
+        assert ended["kind"] == "rollover", ended
+        assert (await operator.get(ROLLOVER))[0] == 200
+        await agreed(second_one, ended)
+        assert (await operator.get(ROLLOVER))[0] == 404
         known = await authorities(operator)
         assert (known["current"]["authority_arn"], known["retired"]["authority_arn"]) == (second, first)
         for charger_id in fleet.ids:

@@ -18,7 +18,7 @@ from tests.integration.admin_world import AdminWorld, ApiToken, Reply
 
 POLICY = "/api/v1/policies/purpose:charging_station"
 BUNDLES = "/api/v1/policies/purpose:backend_server"
-TWO = ["rollback", "waiver", "incident", "policy", "trust-anchor-bundle"]
+TWO = ["rollback", "waiver", "incident", "rollover", "policy", "trust-anchor-bundle"]
 
 
 @pytest.fixture

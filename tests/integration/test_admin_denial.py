@@ -233,7 +233,9 @@ async def test_a_refusal_for_who_asks_is_on_record_also_when_the_ledger_makes_it
     await world.register()
     needed = ["rollback", "policy"]
     policy = "/api/v1/policies/purpose:charging_station"
-    await world.ask("PUT", policy, {"values": {"approvals_needed": [*needed, "waiver", "incident"]}})
+    await world.ask(
+        "PUT", policy, {"values": {"approvals_needed": [*needed, "waiver", "incident", "rollover"]}}
+    )
     held = await world.ask("PUT", policy, {"values": {"approvals_needed": needed}})
     word = {"content_hash": held.body["content_hash"], "reason": "mine"}
     own = await world.ask("POST", f"{held.headers['Location']}/approve", word)

@@ -150,6 +150,63 @@ async def test_a_rollover_is_a_dry_run_until_it_is_said_yes_to(api: Api, ctl: Ct
     }
 
 
+HELD = {
+    "approval_id": "approval-1",
+    "content_hash": "ab" * 32,
+    "expires_at": "2026-03-04T12:00:00Z",
+    "state": "open",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (ROLLOVER, ("start", "charging_station", NEW)),
+        (f"{ROLLOVER}/advance", ("advance", "charging_station", "--step", "renewal")),
+    ],
+)
+async def test_a_step_that_needs_a_second_person_has_the_status_3(
+    api: Api, ctl: Ctl, path: str, words: tuple[str, ...]
+) -> None:
+    api.answers["POST", path] = [(202, HELD)]
+    said = await ctl("rollover", *words, "--reason", "old", "--yes")
+    assert said.status == 3
+    assert "approvals approve approval-1" in said.out
+
+
+async def test_an_approval_of_a_step_shows_the_cas_and_what_stands_in_its_way(api: Api, ctl: Ctl) -> None:
+    side = {
+        "authority_id": OLD,
+        "authority_arn": "arn:old",
+        "fingerprint_sha256": "a0",
+        "root_sha256": None,
+        "not_after": "2027-01-01T00:00:00Z",
+    }
+    approval = HELD | {
+        "kind": "rollover",
+        "charger_id": None,
+        "subject": "charging_station",
+        "author": "operator:anna",
+        "requested_at": "2026-03-01T12:00:00Z",
+        "reason": "old",
+        "content": {"purpose": "charging_station"},
+        "decided_by": None,
+        "rollover": {
+            "leaving": side,
+            "to": side | {"authority_arn": "arn:new", "fingerprint_sha256": "b1", "root_sha256": "c2"},
+            "waiting_for": [{"code": "authority-in-use", "message": "1 hangs on it"}],
+        },
+    }
+    api.says("GET", "/api/v1/approvals/approval-1", approval)
+    told = " ".join((await ctl("approvals", "show", "approval-1")).out.split())
+    for part in (
+        "leaves arn:old until 2027-01-01 certificate a0",
+        "for arn:new until 2027-01-01 certificate b1, root c2",
+        "waits for authority-in-use: 1 hangs on it",
+    ):
+        assert part in told, part
+
+
 async def test_a_rollover_says_what_its_next_step_waits_for(api: Api, ctl: Ctl) -> None:
     told = " ".join((await ctl("rollover", "show", "charging_station")).out.split())
     for part in (

@@ -15,7 +15,7 @@ def _policy(facts: FleetFacts, command: Any) -> Policy:
 
 KIND = ApprovalKind(
     name="incident",
-    command=OpenIncident,
+    commands=(OpenIncident,),
     subject=lambda command: str(command.name),
     policy=_policy,
     ageing=("agreed",),

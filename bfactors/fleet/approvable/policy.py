@@ -39,7 +39,7 @@ def _loosens(facts: FleetFacts, command: SetPolicy, now: datetime) -> bool:
 
 KIND = ApprovalKind(
     name="policy",
-    command=SetPolicy,
+    commands=(SetPolicy,),
     subject=lambda command: str(command.scope),
     policy=_policy,
     basis=lambda facts, command: f"policy version {facts.policies.version}",

@@ -13,7 +13,7 @@ def _basis(facts: FleetFacts, command: CreateTrustAnchorBundle) -> str:
 
 KIND = ApprovalKind(
     name="trust-anchor-bundle",
-    command=CreateTrustAnchorBundle,
+    commands=(CreateTrustAnchorBundle,),
     subject=lambda command: str(command.purpose),
     policy=lambda facts, command: effective(facts.policies, purpose=command.purpose, family="", cohort=""),
     basis=_basis,

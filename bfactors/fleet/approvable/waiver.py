@@ -20,7 +20,7 @@ def _rejected(command: RequestWaiver, approval: Approval) -> tuple[e.FleetEvent,
 
 KIND = ApprovalKind(
     name="waiver",
-    command=RequestWaiver,
+    commands=(RequestWaiver,),
     subject=lambda command: str(command.subject),
     policy=waiver.policy_at,
     asked=lambda would_be: tuple(one for one in would_be if isinstance(one, e.WaiverRequested)),
