@@ -12,6 +12,7 @@ from bfactors.der import Element, elements, oid_text
 
 COMMON_NAME = "2.5.4.3"
 ORGANIZATION = "2.5.4.10"
+DOMAIN_COMPONENT = "0.9.2342.19200300.100.1.25"
 
 _SHORT = {
     COMMON_NAME: "CN",
@@ -22,7 +23,7 @@ _SHORT = {
     ORGANIZATION: "O",
     "2.5.4.11": "OU",
     "0.9.2342.19200300.100.1.1": "UID",
-    "0.9.2342.19200300.100.1.25": "DC",
+    DOMAIN_COMPONENT: "DC",
 }
 _SEQUENCE, _SET, _OID = 0x30, 0x31, 0x06
 _BIT_STRING, _UNIVERSAL_STRING, _BMP_STRING = 0x03, 0x1C, 0x1E

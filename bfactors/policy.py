@@ -50,6 +50,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """`of-purpose`: client or server authentication, as the purpose needs; `none`: the leaf carries none (A00.FR.514)."""
     alternative_names: str = "as-asked"
     """`none`: a CSR that asks for alternative names is refused; `as-asked`: those that the purpose allows are kept."""
+    domain_component: str = "expected"
+    """`any`: a CSR is taken also without the DC that its purpose expects."""
     renew_before_days: int = 45
     escalate_before_days: tuple[int, ...] = (30, 14, 7)
     last_safe_days: int = 3
@@ -147,6 +149,7 @@ UNEXPLAINED_CERTIFICATES = ("report", "revoke")
 FOREIGN_REVOCATION = ("off", "soft", "hard")
 REVOCATION_DONE = ("ca", "published")
 ALTERNATIVE_NAMES = ("as-asked", "none")
+DOMAIN_COMPONENTS = ("expected", "any")
 
 
 class PolicyOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +208,7 @@ _ONE_OF = (
     ("mode", MODES),
     ("extended_key_usage", EXTENDED_KEY_USAGES),
     ("alternative_names", ALTERNATIVE_NAMES),
+    ("domain_component", DOMAIN_COMPONENTS),
 )
 
 

@@ -47,6 +47,8 @@ class PurposeSpec(msgspec.Struct, frozen=True, kw_only=True):
     key_algorithms: tuple[str, ...] = ("ec-secp256r1", "ec-secp384r1", "rsa-2048", "rsa-3072", "rsa-4096")
     subject_fields: tuple[Literal["common_name", "organization"], ...] = ("common_name", "organization")
     name_scheme: str | None = None
+    domain_component: str | None = None
+    """The DC by which whoever verifies the leaf tells what it is; None: nobody asks for one."""
     key_usage: tuple[KeyUsage, ...] = ("digital_signature",)
     """What a leaf without an extended key usage may do with its key."""
     client_auth: bool = True

@@ -152,6 +152,11 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple([value for oid, value in self.subject_fields if oid == dn.ORGANIZATION])
 
     @property
+    def domain_components(self) -> tuple[str, ...]:
+        """Every DC of the subject, in order."""
+        return tuple([value for oid, value in self.subject_fields if oid == dn.DOMAIN_COMPONENT])
+
+    @property
     def organization(self) -> str | None:
         """The first O of the subject."""
         return self.organizations[0] if self.organizations else None

@@ -104,6 +104,19 @@ def organization(candidate: Candidate) -> Finding | None:
     return None
 
 
+def domain_component(candidate: Candidate) -> Finding | None:
+    """DC is what the purpose's leaves are known by, unless policy takes any."""
+    expected = candidate.purpose.domain_component
+    if expected is None or candidate.policy.domain_component == "any":
+        return None
+    if expected not in candidate.request.domain_components:
+        found = ", ".join(candidate.request.domain_components) or "absent"
+        return Finding(
+            "csr-domain-component-missing", f"the CSR's DC is {found[:64]!r}; expected {expected!r}"
+        )
+    return None
+
+
 def extensions(candidate: Candidate) -> Finding | None:
     """It asks for nothing a leaf of this purpose may not have."""
     request = candidate.request
@@ -162,6 +175,7 @@ CHECKS: tuple[Check, ...] = (
     digest,
     common_name,
     organization,
+    domain_component,
     extensions,
     key_reuse,
     compromised,

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from bfactors import distinguished_name as dn
 from bfactors.check.finding import Finding
 from bfactors.distinguished_name import comparable
 from bfactors.purpose import PurposeSpec
@@ -72,11 +73,13 @@ def end_entity(returned: Returned) -> Finding | None:
 
 
 def subject(returned: Returned) -> Finding | None:
-    """CN and O are the CSR's, which were checked."""
+    """CN, O and DC are the CSR's, which were checked."""
     leaf, request = returned.leaf, returned.request
     same_name = comparable(leaf.common_name or "") == comparable(request.common_name or "")
     if not same_name or [*map(comparable, leaf.organizations)] != [*map(comparable, request.organizations)]:
         return Finding("leaf-subject-differs", f"subject {leaf.subject[:96]!r} differs from the CSR's")
+    if dn.values(leaf.subject_der, dn.DOMAIN_COMPONENT) != request.domain_components:
+        return Finding("leaf-subject-differs", f"the DC in {leaf.subject[:96]!r} differs from the CSR's")
     return None
 
 

@@ -2,7 +2,8 @@
 
 Source: OCPP 2.0.1 part 2, A02 and M section 2 (two to three months, elliptic curves alone), A00.FR.512-514 (no extended key
 usage). By Annex F of ISO 15118-2 as public PKIs have it: a P-256 key with SHA-256, CN the SECCID, usage digitalSignature and
-keyAgreement. C and DC=CPO, which Hubject wants, are the charger's to put into its CSR and are taken as they come.
+keyAgreement, DC=CPO: a leaf without that installs well and fails at the car only; its CSR is refused unless policy takes any.
+C is the charger's to put into its CSR and is taken as it comes.
 """
 
 from bfactors.purpose import PurposeSpec
@@ -21,6 +22,7 @@ PURPOSE = PurposeSpec(
     template_without_usage="BlankEndEntityCertificate_APIPassthrough/V1",
     key_algorithms=("ec-secp256r1",),
     name_scheme="secc_id",
+    domain_component="CPO",
     key_usage=("digital_signature", "key_agreement"),
     client_auth=False,
     policy={"validity_days": 90, "renew_before_days": 30, "key_algorithms": ("ec-secp256r1",)},

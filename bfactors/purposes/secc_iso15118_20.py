@@ -20,6 +20,7 @@ PURPOSE = PurposeSpec(
     template_without_usage="BlankEndEntityCertificate_APIPassthrough/V1",
     key_algorithms=("ec-secp521r1", "ec-secp256r1"),
     name_scheme="secc_id",
+    domain_component="CPO",
     key_usage=("digital_signature", "key_agreement"),
     client_auth=False,
     policy={"validity_days": 90, "renew_before_days": 30, "key_algorithms": ("ec-secp521r1",)},

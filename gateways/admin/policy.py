@@ -11,6 +11,7 @@ from bfactors.fleet.charger_policy import policy_with_origin
 from bfactors.policy import (
     ALTERNATIVE_NAMES,
     BUILT_IN,
+    DOMAIN_COMPONENTS,
     EXTENDED_KEY_USAGES,
     FOREIGN_REVOCATION,
     KEY_REBOOTS,
@@ -45,6 +46,7 @@ _CHOICES = {
     "mode": MODES,
     "extended_key_usage": EXTENDED_KEY_USAGES,
     "alternative_names": ALTERNATIVE_NAMES,
+    "domain_component": DOMAIN_COMPONENTS,
     "confirm_rung": ("listed", "used", "accepted"),
     "subject_match": ("exact", "contains"),
     "factory_certificate": ("refused", "allowed"),

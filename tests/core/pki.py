@@ -95,9 +95,12 @@ def csr(
     organization: str | None = "Depot",
     key: ec.EllipticCurvePrivateKey | None = None,
     uri: str | None = None,
+    domain_component: str | None = None,
 ) -> str:
-    """A CSR as a charger makes it."""
+    """A CSR as a charger makes it; for its SECC with the DC of one."""
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if domain_component is not None:
+        parts.append(x509.NameAttribute(NameOID.DOMAIN_COMPONENT, domain_component))
     if organization is not None:
         parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))

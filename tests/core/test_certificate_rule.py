@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bfactors import command as c
 from bfactors import evidence as v
@@ -95,6 +96,35 @@ def test_a_leaf_without_any_key_usage_is_refused_where_the_template_gives_none()
         not_after=end,
     )
     assert [finding.reason for finding in found] == ["leaf-usage-missing"]
+
+
+@pytest.mark.parametrize(
+    ("common_name", "organization", "domain_component", "is_refused"),
+    [
+        ("SN-1", "Depot", "CPO", False),
+        ("SN-2", "Depot", "CPO", True),
+        ("SN-1", "Other", "CPO", True),
+        ("SN-1", None, "CPO", True),
+        ("SN-1", "Depot", None, True),
+        ("SN-1", "Depot", "MO", True),
+    ],
+)
+def test_a_subject_that_the_ca_changed_is_refused(
+    common_name: str, organization: str | None, domain_component: str | None, is_refused: bool
+) -> None:
+    key, begin = ec.generate_private_key(ec.SECP256R1()), pki.BEGIN
+    end = begin + timedelta(days=30)
+    signed = pki.csr(common_name, organization, key, domain_component=domain_component)
+    found = findings(
+        chain=parse_certificates(pki.ca().sign(signed, begin, end)),
+        csr_pem=pki.csr("SN-1", key=key, domain_component="CPO"),
+        authority=parse_certificate(pki.ca().pem),
+        purpose=purpose(P),
+        template=purpose(P).template,
+        not_before=begin,
+        not_after=end,
+    )
+    assert [finding.reason for finding in found] == ["leaf-subject-differs"] * is_refused
 
 
 # ---------------------------------------------------------------- alternative names

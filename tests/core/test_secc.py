@@ -73,13 +73,17 @@ class SeccWorld(World):
         return decision.refusal or str(decision.job_id)
 
     def csr(
-        self, common_name: str, name: str | None = None, key: ec.EllipticCurvePrivateKey | None = None
+        self,
+        common_name: str,
+        name: str | None = None,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        domain_component: str | None = "CPO",
     ) -> str:
         """What its SECC of that name sends, and hears."""
         session = self.charger.session
         assert session is not None
         self.keys.append(key or ec.generate_private_key(ec.SECP256R1()))
-        text = pki.csr(common_name, key=self.keys[-1])
+        text = pki.csr(common_name, key=self.keys[-1], domain_component=domain_component)
         self.tell(
             v.CsrReceived(session_id=session.session_id, message_id="m", purpose=name or self.name, csr=text)
         )
@@ -296,6 +300,30 @@ def test_a_certificate_is_not_reached_under_anothers_identity() -> None:
     assert refusal.code == "unknown-certificate"
 
 
+@pytest.mark.parametrize(
+    ("told", "policy", "reason"),
+    [
+        ("CPO", {}, None),
+        (None, {}, "csr-domain-component-missing"),
+        ("MO", {}, "csr-domain-component-missing"),
+        (None, {"domain_component": "any"}, None),
+    ],
+)
+def test_a_leaf_that_every_car_would_refuse_is_not_asked_for(
+    told: str | None, policy: dict[str, object], reason: str | None
+) -> None:
+    override = PolicyOverride(scope=f"purpose:{SECC}", values=policy)
+    policies = PolicySet(version=1, overrides=(override,))
+    world = SeccWorld(ONE, facts=replace(v2g_facts(), policies=policies))
+    world.connect()
+    world.ask(job_id="first")
+    world.until(ObtainCsr)
+    world.carry_out()
+    world.csr("DEABCS00000001", domain_component=told)
+    assert world.jobs["first"].reason_code == reason
+    assert (world.jobs["first"].stage == "issuing") == (reason is None)
+
+
 def test_another_name_is_refused_and_the_job_says_which_was_expected() -> None:
     world = SeccWorld(ONE)
     world.connect()
@@ -347,7 +375,7 @@ def test_a_key_another_identity_has_shown_is_refused() -> None:
     world.ask(job_id="first")
     world.until(ObtainCsr)
     key = ec.generate_private_key(ec.SECP256R1())
-    text = pki.csr("DEABCS00000001", key=key)
+    text = pki.csr("DEABCS00000001", key=key, domain_component="CPO")
     world.key_owners = {parse_csr(text).spki_sha256: "unit-1"}
     world.csr("DEABCS00000001", key=key)
     assert world.jobs["first"].reason_code == "csr-key-reused"

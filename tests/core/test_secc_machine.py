@@ -140,7 +140,7 @@ class SeccMachine(ChargerMachine):
         names = [part.named("secc_id") or "" for part in self.model.charger.parts.values()]
         if kind == "used-key" and self.keys and names:
             key = self.keys[which % len(self.keys)]
-            self._present_v2g(pki.csr(names[which % len(names)], key=key))
+            self._present_v2g(pki.csr(names[which % len(names)], key=key, domain_component="CPO"))
         elif kind == "stations-text" and self.csrs:
             self._present_v2g(self.csrs[which % len(self.csrs)])
         elif kind == "again" and self.v2g_csrs:
@@ -160,7 +160,7 @@ class SeccMachine(ChargerMachine):
 
     def _new_csr(self, common_name: str) -> str:
         self.keys.append(ec.generate_private_key(ec.SECP256R1()))
-        return pki.csr(common_name, key=self.keys[-1])
+        return pki.csr(common_name, key=self.keys[-1], domain_component="CPO")
 
     def _present_v2g(self, text: str) -> None:
         session = self.model.charger.session
