@@ -39,7 +39,7 @@ REFUSED_FOR_THEIR_MEANING = {
     "invalid-cursor": {"cursor"},
     "unknown-purpose": {"purpose", "selector.purpose"},
     "wrong-identity": {"purpose", "external_ids", "charger_id", "cohort"},
-    "invalid-identifier": {"external_ids", "vin", "emaid", "pcid", "evse_id", "host_name"},
+    "invalid-identifier": {"external_ids", "vin", "emaid", "pcid", "evse_id", "secc_id", "host_name"},
     "charger-missing": {"charger_id"},
     "retention-out-of-range": {"days"},
     "malformed-certificate": {"anchors", "chain_pem"},
