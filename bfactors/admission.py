@@ -88,6 +88,8 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprints of CAs whose leaves let the charger in although nobody knows them, if they name its serial number."""
     expired_admitted_until: datetime | None = None
     """Until then its own expired leaf lets it in, Pending (A00.FR.429); None: not at all."""
+    way_back_until: datetime | None = None
+    """From then on no profile below 3 is allowed, whether or not the ledger has said so yet; None: that hangs on no time."""
     mode: Literal["accepted", "pending", "refused"] = "accepted"
     refusal_reason: str | None = None
     capabilities: Capabilities = NO_CAPABILITIES

@@ -156,7 +156,11 @@ def _refused(upgrade: Upgrade) -> Problem | None:
 
 def _profile(upgrade: Upgrade) -> Problem | None:
     record, profile = upgrade.record, upgrade.security_profile
-    if record is None or profile in record.allowed_profiles or _is_controller(upgrade):
+    if record is None or _is_controller(upgrade):
+        return None
+    until = record.way_back_until
+    has_ended = until is not None and until <= upgrade.now and profile < 3
+    if profile in record.allowed_profiles and not has_ended:
         return None
     return Problem("profile-not-allowed", f"this charger may not connect with security profile {profile}")
 

@@ -227,7 +227,8 @@ def adopt(draft: Draft, body: v.SessionOpened) -> None:
         return
     draft.record(
         e.CertificateAdopted(
-            certificate_id=leaf.fingerprint_sha256[:32],
+            # Also of the position: a unit that is moved brings its leaf along, and the old position's history keeps its own.
+            certificate_id=v.evidence_id(draft.state.charger_id, leaf.fingerprint_sha256),
             managed_identity_id=draft.state.managed_identity_id,
             charger_id=draft.state.charger_id,
             purpose=spec.name,

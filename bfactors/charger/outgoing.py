@@ -343,6 +343,7 @@ def admission(state: ChargerState) -> AdmissionRecord:
         ),
         factory_anchors=state.factory_anchors,
         expired_admitted_until=None if state.expired_admission is None else state.expired_admission.until,
+        way_back_until=None if state.way_back is None else state.way_back.ends_at,
         mode="accepted" if state.decommissioned_at is None else "refused",
         refusal_reason=None if state.decommissioned_at is None else departure.REFUSAL_REASON,
         capabilities=state.capabilities,

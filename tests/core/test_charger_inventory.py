@@ -640,6 +640,16 @@ def test_a_brownfield_leaf_seen_in_a_session_is_adopted_as_tracked() -> None:
     assert refusal.code == "not-ours-to-revoke"
 
 
+def test_a_leaf_that_is_brought_along_to_another_position_is_a_certificate_of_its_own_there() -> None:
+    fingerprint, chain = stranger()
+    worlds = [brownfield(), brownfield()]
+    worlds[1].state = replace(worlds[1].charger, charger_id="CP-2")
+    for world in worlds:
+        opened_with(world, fingerprint, chain)
+    here, there = (set(world.charger.certificates) for world in worlds)
+    assert len(here | there) == 2, "or the rows of one would be overwritten by the other's partition"
+
+
 @pytest.mark.parametrize(("allowed", "tells"), [("refused", True), ("allowed", False)])
 def test_a_strange_leaf_that_may_not_be_adopted_is_a_difference(allowed: str, tells: bool) -> None:
     world = brownfield(allowed)

@@ -109,6 +109,9 @@ def test_who_is_who_they_say_they_are_is_admitted() -> None:
         (BASIC, {"record": {"allowed_profiles": (3,)}}, "403 profile-not-allowed"),
         (MUTUAL, {"record": {"allowed_profiles": (2,)}}, "403 profile-not-allowed"),
         (BASIC, {"tls": False}, "403 profile-not-allowed"),
+        (BASIC, {"record": {"way_back_until": NOW + timedelta(seconds=1)}}, "profile 2"),
+        (BASIC, {"record": {"way_back_until": NOW}}, "403 profile-not-allowed"),
+        (MUTUAL, {"record": {"way_back_until": NOW}}, "profile 3"),
         (BASIC, {"tls": False, "record": {"allowed_profiles": (1,)}}, "profile 1"),
         (
             BASIC,

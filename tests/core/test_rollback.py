@@ -225,10 +225,11 @@ def test_in_force_both_profiles_are_admitted_with_a_fresh_key_only() -> None:
     ask(world)
     decide(world)
     assert admitted(world) == (2, 3)
+    (way,) = [event for event in world.events if isinstance(event, e.RollbackStarted)]
+    assert outgoing.admission(world.charger).way_back_until == way.ends_at, "the edge ends it without asking"
     assert world.charger.keys == (), "the old key opens no session again"
     generation = mint(world)
     assert generation not in old
-    (way,) = [event for event in world.events if isinstance(event, e.RollbackStarted)]
     assert generation > way.after_generation
     assert [type(one) for one in world.orders()] == [WriteAuthorizationKey]
     world.carry_out()
