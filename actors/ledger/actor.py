@@ -136,12 +136,10 @@ class LedgerActor(Mailbox[Message]):
             case Tick():
                 self._tick()
             case Turn():
-                if self._term is None:
-                    self._turn.leave(self)
-                else:
+                if self._term is not None:
                     self._pump(self._term)
-                    if not self._term.in_hand:
-                        self._turn.leave(self)
+                if self._term is None or not (self._term.is_looking or self._term.looks):
+                    self._turn.leave(self)
             case Ended():
                 pass
             case _:
@@ -334,6 +332,7 @@ class LedgerActor(Mailbox[Message]):
         if not self._ports.is_current():
             self._give_up(term, RuntimeError(f"{self.name} lives on an abandoned lane"), "commit")
         items = term.in_hand = term.next_items(BATCH_LIMIT, LOOKS_AT_ONCE if may_look else 0)
+        term.is_looking = may_look
         self._make_room(term)
         if len(term.pending) < PENDING_LIMIT:
             term.room.set()
@@ -349,6 +348,13 @@ class LedgerActor(Mailbox[Message]):
     def _turn_came(self) -> None:
         self._tell_later(Turn())
 
+    def _hand_is_free(self, term: Term) -> None:
+        """The commit is over. A turn to look that came meanwhile is kept: given on unused, it would go round for ever."""
+        if term.is_looking:
+            self._turn.leave(self)
+        term.in_hand, term.is_looking = (), False
+        self._settled.set()
+
     async def _commit(self, term: Term, items: Sequence[Item]) -> Done:
         ports = self._ports
         began = ports.clock.monotonic()
@@ -363,9 +369,8 @@ class LedgerActor(Mailbox[Message]):
         term = self._current(done.term)
         if term is None:
             return
-        term.in_hand, term.failures = (), 0
-        self._settled.set()
-        self._turn.leave(self)
+        term.failures = 0
+        self._hand_is_free(term)
         fold, batch, memory = done.committed.fold, done.committed.batch, term.memory
         memory.lease = done.committed.lease
         term.renewed_at = self._ports.clock.monotonic()
@@ -414,9 +419,7 @@ class LedgerActor(Mailbox[Message]):
         if is_in_doubt or isinstance(error, Fenced | asyncio.CancelledError):
             self._give_up(term, error, "commit")
             return
-        term.in_hand = ()
-        self._settled.set()
-        self._turn.leave(self)
+        self._hand_is_free(term)
         term.memory.states.clear()
         if set_aside(term, failed.items, error):
             self._pump(term)

@@ -43,6 +43,8 @@ class Term:
     refusals_room: asyncio.Event = field(default_factory=asyncio.Event)
     page_taken: asyncio.Event = field(default_factory=asyncio.Event)
     in_hand: Sequence[Item] = ()
+    is_looking: bool = False
+    """The commit in hand has used this partition's turn to look."""
     singly: int = 0
     failures: int = 0
     """How often the item in hand, alone, could not be committed."""

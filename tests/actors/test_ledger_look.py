@@ -300,3 +300,30 @@ async def test_each_loop_has_turns_of_its_own() -> None:
     other = asyncio.new_event_loop()
     assert of_loop(other) is not of_loop(loop)
     other.close()
+
+
+async def test_partitions_that_always_have_something_to_commit_come_to_their_looks_all_the_same(
+    world: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn that comes while a commit is in hand is kept until it can be used."""
+    partitions = range(1, 9)
+    names = {}
+    for partition in partitions:
+        world.start(partition)
+        names[partition] = await fleet(world, partition)
+    commit, numbers = world.store.commit, iter(range(1_000_000))
+
+    async def busy(lease: Lease, batch: Batch, duration: timedelta) -> Lease:
+        body = v.ConnectionRefused(reason="x", http_status=401, remote_address="192.0.2.1")
+        name = names[lease.partition][0]
+        await world.log.append(fact(body, name, f"busy-{next(numbers)}"), lease.partition)
+        for _ in range(60):
+            await asyncio.sleep(0)
+        return await commit(lease, batch, duration)
+
+    monkeypatch.setattr(world.store, "commit", busy)
+    for partition in partitions:
+        await rule(world, partition)
+    for partition in partitions:
+        await world.until(lambda partition=partition: all_looked_at(world, partition))  # type: ignore[misc]
+    monkeypatch.setattr(world.store, "commit", commit)
